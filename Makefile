@@ -1,0 +1,44 @@
+# `make` lists what there is to run. Each target sets up all that it needs in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types check bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: .venv/installed ## compare five heads on scikit-learn's digits
+	$(BIN)/tlfeat compare digits
+
+test: .venv/installed ## run all tests
+	$(BIN)/pytest --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
+
+lint: .venv/installed ## check style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/installed ## check types
+	$(BIN)/mypy
+
+check: lint types test ## all of the above
+
+bench: .venv/installed ## measure the speeds that the README states, on DATA=FOLDER
+	$(BIN)/python benchmarks/bench_extract.py $(DATA)
+	$(BIN)/python benchmarks/bench_notebook.py $(DATA)
+
+lock: .venv/installed ## choose new versions for constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 \
+		--no-annotate --no-header --no-emit-index-url --extra dev pyproject.toml \
+		--output-file constraints.txt
+
+clean: ## remove what the tools left; never the feature store, never the reports
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist build

@@ -1,0 +1,63 @@
+"""What several tests share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 70), "red": (200, 40, 50)}
+SIZE = 32  # pixels: the least that the default backbone takes, so that tests are quick
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Give the folder of real pictures that lies beside a checkout, where there is one."""
+    root = Path(os.environ.get("TLFEAT_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+    if not root.is_dir():
+        pytest.skip("no real pictures in ../shared/data beside the checkout")
+    return root
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder for exported networks: each is exported once for all tests."""
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, networks: Path) -> Path:
+    """Give an empty feature store that has the exported networks of other tests."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "networks").symlink_to(networks)
+    return folder
+
+
+@pytest.fixture
+def make_pictures() -> Callable[..., Path]:
+    """Give a function that fills class folders with coloured, noisy pictures."""
+
+    def make(folder: Path, per_class: int = 12, seed: int = 0, side: int = 40) -> Path:
+        for name, colour in COLOURS.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for number in range(per_class):
+                random = np.random.default_rng([seed, number, *colour])
+                noise = random.normal(0, 40, (side, side + 8, 3))
+                pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+                path = folder / name / f"{name}-{number:03}.png"
+                Image.fromarray(pixels).save(path)
+                os.utime(path, (0, 0))  # old enough for its digest to be remembered
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, make_pictures: Callable[..., Path]) -> Path:
+    """Give a folder of 36 pictures in three classes, without splits."""
+    return make_pictures(tmp_path / "colours")

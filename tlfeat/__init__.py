@@ -1,0 +1,62 @@
+"""Embed every picture once, train heads in seconds, compare them honestly.
+
+The public names are loaded when they are first used: `import tlfeat` is instant
+and imports neither NumPy nor TensorFlow.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlfeat.backbones.table import list_backbones
+    from tlfeat.data.dataset import Dataset, open_dataset
+    from tlfeat.errors import TlfeatError
+    from tlfeat.features.extract import extract
+    from tlfeat.features.matrix import Features
+    from tlfeat.features.transformer import ImageFeatures
+    from tlfeat.heads.table import list_heads
+    from tlfeat.runs.compare import compare
+    from tlfeat.runs.record import Run, load_run
+    from tlfeat.runs.train import train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Dataset",
+    "Features",
+    "ImageFeatures",
+    "Run",
+    "TlfeatError",
+    "compare",
+    "extract",
+    "list_backbones",
+    "list_heads",
+    "load_run",
+    "open_dataset",
+    "train",
+]
+
+_HOME = {
+    "Dataset": "tlfeat.data.dataset",
+    "Features": "tlfeat.features.matrix",
+    "ImageFeatures": "tlfeat.features.transformer",
+    "Run": "tlfeat.runs.record",
+    "TlfeatError": "tlfeat.errors",
+    "compare": "tlfeat.runs.compare",
+    "extract": "tlfeat.features.extract",
+    "list_backbones": "tlfeat.backbones.table",
+    "list_heads": "tlfeat.heads.table",
+    "load_run": "tlfeat.runs.record",
+    "open_dataset": "tlfeat.data.dataset",
+    "train": "tlfeat.runs.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tlfeat' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,264 @@
+"""From a picture's bytes, or an array, to RGB pixels of the size that a network wants.
+
+What could go wrong, and is looked after here: a rotated photograph (EXIF), colours hidden under
+transparent pixels, 16 bits clipped to white, CMYK, a file that lies about what it is, one that
+unpacks to gigabytes. Whatever is wrong with a picture, the answer is `UndecodableImage`.
+
+The rule is part of every recipe: a change of the numbers raises `DECODER`.
+
+Pictures of more than `MAX_HEADER_PIXELS`, or that would unpack to more than `MAX_PIXELS` (a large
+JPEG is decoded at a fraction of its size), are refused. Pillow's own warning between its
+limits is therefore silenced.
+"""
+
+import io
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from tlfeat.data.names import printable
+from tlfeat.data.sources.base import Picture
+from tlfeat.errors import DataError, did_you_mean
+
+DECODER = 1
+
+MAX_PIXELS = 89_478_485  # a quarter of a GiB as RGB; Pillow's limit for a warning
+MAX_HEADER_PIXELS = 2 * MAX_PIXELS  # Pillow's limit for an error
+
+# Formats that are pictures; MPO is opened as JPEG. Others that Pillow knows run other programs
+# (EPS), are hard to tell from text (TGA, XPM), or hold no photographs.
+FORMATS = (
+    *("JPEG", "PNG", "PPM", "BMP", "DIB", "GIF", "TIFF", "WEBP"),
+    *("AVIF", "JPEG2000", "ICO", "PCX", "QOI"),
+)
+
+RULES = ("squash", "crop", "pad")
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_PAD_GREY = 127
+_CROP_MARGIN = 32  # ImageNet's evaluation: the shorter side to size + 32, then the centre
+
+_ORIENTATION = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# A damaged tag is no news to the user: the picture decodes, or it is skipped with its reason.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+ImagePlugin")
+
+
+class UndecodableImage(DataError):  # noqa: N818 - reads as a sentence where it is raised
+    """A picture that cannot be decoded; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a picture becomes a square.
+
+    Parameters
+    ----------
+    rule : {"squash", "crop", "pad"}
+        "squash" scales both sides alike to the square; "crop" scales the shorter side to
+        size + 32 and cuts out the centre; "pad" scales the longer side and fills up with grey.
+    filter : {"nearest", "box", "bilinear", "bicubic", "lanczos"}
+    antialias : bool
+        Widen the filter where the picture shrinks.
+    draft : bool
+        Let JPEG decode at the smallest of 1, 1/2, 1/4, 1/8 that is at least twice the size.
+    """
+
+    rule: str = "squash"
+    filter: str = "bicubic"
+    antialias: bool = True
+    draft: bool = True
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("rule", self.rule, RULES), ("filter", self.filter, _FILTERS)):
+            if value not in known:
+                raise DataError(
+                    f"Unknown resize {what} {value!r}; there are {', '.join(known)}."
+                    + did_you_mean(value, known)
+                )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the rule as it stands in a recipe."""
+        return asdict(self)
+
+
+def decode(data: Picture, size: int, resize: Resize = Resize()) -> npt.NDArray[np.uint8]:
+    """Decode a picture and bring it to a square of RGB pixels.
+
+    Parameters
+    ----------
+    data : bytes or ndarray
+        A file of any common format, told by its content; or uint8 of shape (height, width),
+        (height, width, 1), (height, width, 3) or (height, width, 4), the last with alpha.
+    size : int
+        Pixels a side.
+    resize : Resize
+        How the picture becomes a square.
+
+    Returns
+    -------
+    pixels : ndarray of shape (size, size, 3), uint8
+        RGB; alpha over white; turned as EXIF says; the first frame of an animation.
+
+    Raises
+    ------
+    UndecodableImage
+        Whatever is wrong with the picture.
+    """
+    try:
+        image = _from_array(data) if isinstance(data, np.ndarray) else _open(data, size, resize)
+        orientation = _orientation(image)
+        square = _resize(_flatten(image), size, resize)
+        turn = _TRANSPOSE.get(orientation)
+        if turn is not None:  # turning the small square equals turning the large picture
+            square = square.transpose(turn)
+        return np.array(square if square.mode == "RGB" else square.convert("RGB"))
+    except UndecodableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UndecodableImage(_unknown(bytes(data[:16]))) from None
+    except Image.DecompressionBombError:
+        raise UndecodableImage(f"more than {MAX_HEADER_PIXELS:,} pixels") from None
+    except MemoryError:
+        raise UndecodableImage("needs more memory than there is") from None
+    except Exception as error:  # Pillow's readers raise almost anything on broken files
+        raise UndecodableImage(_reason(error)) from error
+
+
+def _open(data: bytes, size: int, resize: Resize) -> Image.Image:
+    if not data:
+        raise UndecodableImage("zero bytes")
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    width, height = image.size
+    if width * height > MAX_HEADER_PIXELS:
+        raise UndecodableImage(f"{width} x {height} is more than {MAX_HEADER_PIXELS:,} pixels")
+    if resize.draft and image.format in ("JPEG", "MPO"):
+        image.draft("RGB", _draft_size(width, height, size, resize.rule))
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UndecodableImage(
+            f"{width} x {height} would unpack to more than {MAX_PIXELS:,} pixels"
+        )
+    image.load()
+    return image
+
+
+def _draft_size(width: int, height: int, size: int, rule: str) -> tuple[int, int]:
+    """Give the least size to decode at; sizes are before any turn, so both sides count."""
+    if rule == "pad":
+        longer = max(width, height)
+        return max(1, 2 * size * width // longer), max(1, 2 * size * height // longer)
+    side = 2 * (size + _CROP_MARGIN if rule == "crop" else size)
+    return side, side
+
+
+def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
+    if array.dtype != np.uint8:
+        raise UndecodableImage(
+            f"an array of {array.dtype}; wanted uint8 from 0 to 255: for values from 0 to 1 use "
+            "(255 * x).round().astype('uint8')"
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise UndecodableImage(
+            f"an array of shape {array.shape}; wanted (height, width) or (height, width, 3)"
+        )
+    if array.size == 0:
+        raise UndecodableImage(f"an array of shape {array.shape} holds no pixels")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise UndecodableImage(
+            f"an array of shape {array.shape} is more than {MAX_PIXELS:,} pixels"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read EXIF's orientation; a damaged EXIF block does not damage the picture."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # the block is foreign bytes, and only the picture matters
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Bring any mode to L or RGB."""
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if mode == "I" and image.format in ("PNG", "PPM", "JPEG2000"):  # 16 bits in 32
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if mode in ("I", "F"):
+        raise UndecodableImage(
+            f"{'32-bit integer' if mode == 'I' else 'floating point'} pixels, whose range nobody "
+            "knows; scale them to 8 bits first"
+        )
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        return white.convert("RGB")
+    if mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if mode == "1" else "RGB")
+
+
+def _resize(image: Image.Image, size: int, resize: Resize) -> Image.Image:
+    width, height = image.size
+    if resize.rule == "crop":
+        side = min(width, height) * size / (size + _CROP_MARGIN)
+        left, top = (width - side) / 2, (height - side) / 2
+        return _scale(image, (size, size), (left, top, left + side, top + side), resize)
+    whole = (0.0, 0.0, float(width), float(height))
+    if resize.rule == "squash" or width == height:
+        return _scale(image, (size, size), whole, resize)
+    longer = max(width, height)
+    to = max(1, round(size * width / longer)), max(1, round(size * height / longer))
+    square = Image.new(image.mode, (size, size), (_PAD_GREY,) * len(image.getbands()))
+    square.paste(_scale(image, to, whole, resize), ((size - to[0]) // 2, (size - to[1]) // 2))
+    return square
+
+
+def _scale(
+    image: Image.Image,
+    to: tuple[int, int],
+    box: tuple[float, float, float, float],
+    resize: Resize,
+) -> Image.Image:
+    kind = _FILTERS[resize.filter]
+    if resize.antialias:
+        return image.resize(to, kind, box=box)
+    nearest_of = {Image.Resampling.BOX: Image.Resampling.NEAREST}
+    plain = nearest_of.get(kind, Image.Resampling.BICUBIC if resize.filter == "lanczos" else kind)
+    return image.transform(to, Image.Transform.EXTENT, box, plain)
+
+
+def _unknown(head: bytes) -> str:
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
+        return "HEIC, which cannot be read here; convert it to JPEG"
+    return "not a picture, or of a format that is not read"
+
+
+def _reason(error: Exception) -> str:
+    text = printable(" ".join(str(error).split()))
+    return f"broken: {text or type(error).__name__}"[:200]

@@ -1,0 +1,238 @@
+"""The digest of a picture, and the index that spares reading it again.
+
+The digest is the key of everything that is stored: SHA-256 of a file's bytes, or of shape, dtype
+and bytes for a picture in an array.
+
+The index (cache/files.sqlite) maps a file's stamp to its digest. What could go wrong: a file is
+changed and keeps its stamp. Size, times and inode make that rare; a file that was hashed within
+2 s of its last change is never trusted, since a second change could share its times. The index
+is only ever a saving of time: damaged, locked or read-only, all still works.
+"""
+
+import contextlib
+import hashlib
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from tlfeat.cores import usable_cores
+from tlfeat.data.sources.base import Picture, Row, Stamp, one_line
+
+Progress = Callable[[int, int], None]  # done, of how many
+
+# Times of a younger file may not show a second change.
+RACY_NS = 2_000_000_000
+_CHUNK = 64  # pictures a task: small files would drown in the overhead of one task each
+_COMMIT = 4096  # pictures a transaction: what an interrupted first run keeps
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB NOT NULL, member TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, hashed_ns INTEGER NOT NULL,
+    digest TEXT NOT NULL, PRIMARY KEY (path, member)
+) WITHOUT ROWID
+"""
+
+
+def digest_of(picture: Picture) -> str:
+    """Give the digest of a picture, 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> digest_of(b"")[:8]
+    'e3b0c442'
+    >>> import numpy as np
+    >>> digest_of(np.zeros((2, 3), np.uint8)) == digest_of(np.zeros((3, 2), np.uint8))
+    False
+    """
+    if isinstance(picture, np.ndarray):
+        digest = hashlib.sha256(f"{picture.shape}{picture.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(picture).data)
+        return digest.hexdigest()
+    return hashlib.sha256(picture).hexdigest()
+
+
+class DigestIndex:
+    """Digests of files by their stamps.
+
+    Parameters
+    ----------
+    cache : Path or None
+        The cache folder; None keeps nothing.
+    """
+
+    def __init__(self, cache: Path | None = None):
+        self.cache = cache
+        self.hashed = 0  # pictures that were read for their digest so far
+        self.notes: list[str] = []
+
+    @property
+    def path(self) -> Path | None:
+        """Where the index lies."""
+        return self.cache / "files.sqlite" if self.cache else None
+
+    def digests(
+        self,
+        rows: Sequence[Row],
+        read: Callable[[Hashable], Picture],
+        *,
+        rehash: bool = False,
+        jobs: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[list[str | None], dict[int, str]]:
+        """Find the digest of each row, reading only what is new or changed.
+
+        Parameters
+        ----------
+        rows : sequence of Row
+        read : callable
+            Reads the picture at a locator; called from several threads.
+        rehash : bool
+            Read everything, whatever the index says.
+        jobs : int, optional
+            Threads; by default one a core, at most 8.
+        progress : callable, optional
+            Called with the number of pictures read so far and to read in all.
+
+        Returns
+        -------
+        digests : list of str or None
+            None where the picture could not be read.
+        problems : dict
+            From position to the reason, for those.
+        """
+        known = {} if rehash else self._load(rows)
+        found: list[str | None] = [
+            known.get(row.stamp) if row.stamp is not None else None for row in rows
+        ]
+        todo = [i for i, digest in enumerate(found) if digest is None]
+        if not todo:
+            return found, {}
+        problems: dict[int, str] = {}
+        fresh: list[tuple[Stamp, int, str]] = []
+        started = time.time_ns()
+        done = 0
+
+        def work(positions: Sequence[int]) -> list[tuple[int, str | None, str]]:
+            return [(i, *_hash(read, rows[i].locator)) for i in positions]
+
+        workers = jobs or min(8, usable_cores())
+        with ThreadPoolExecutor(workers, thread_name_prefix="tlfeat-digest") as pool:
+            try:
+                for finished in _in_order(pool, work, _chunks(todo), ahead=4 * workers):
+                    for i, digest, problem in finished:
+                        found[i] = digest
+                        stamp = rows[i].stamp
+                        if digest is None:
+                            problems[i] = problem
+                        elif stamp is not None:
+                            fresh.append((stamp, started, digest))
+                    done += len(finished)
+                    self.hashed += len(finished)
+                    if len(fresh) >= _COMMIT:
+                        self._save(fresh)
+                        fresh = []
+                        started = time.time_ns()
+                    if progress:
+                        progress(done, len(todo))
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+                self._save(fresh)
+        return found, problems
+
+    def _load(self, rows: Sequence[Row]) -> dict[tuple[bytes, str, int, int, int, int], str]:
+        """Read what is known of the files under the rows' common folder, in one scan."""
+        paths = {row.stamp.path for row in rows if row.stamp is not None}
+        if not paths or self.path is None or not self.path.exists():
+            return {}
+        low, high = min(paths), max(paths)
+        try:
+            with contextlib.closing(self._connect(write=False)) as connection:
+                scan = connection.execute(
+                    "SELECT path, member, size, mtime_ns, ctime_ns, inode, digest FROM files "
+                    "WHERE path >= ? AND path <= ? AND hashed_ns - mtime_ns >= ?",
+                    (low, high, RACY_NS),
+                )
+                return {row[:6]: row[6] for row in scan}  # a Stamp equals its plain tuple
+        except sqlite3.OperationalError:
+            return {}  # locked, or not ours to open: hash again
+        except sqlite3.DatabaseError:
+            self._set_aside()
+            return {}
+
+    def _save(self, fresh: Sequence[tuple[Stamp, int, str]]) -> None:
+        if not fresh or self.path is None or self.cache is None:
+            return
+        try:
+            prepare_cache(self.cache)
+            with contextlib.closing(self._connect(write=True)) as connection, connection:
+                connection.execute(_SCHEMA)
+                connection.executemany(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    [(*stamp, hashed, digest) for stamp, hashed, digest in fresh],
+                )
+        except (OSError, sqlite3.OperationalError) as error:
+            note = (
+                f"digests were not kept for the next time: {self.path} cannot be written ({error})"
+            )
+            if not self.notes:
+                self.notes.append(note)
+        except sqlite3.DatabaseError:
+            self._set_aside()
+
+    def _connect(self, *, write: bool) -> sqlite3.Connection:
+        assert self.path is not None
+        mode = "rwc" if write else "ro"
+        return sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30
+        )
+
+    def _set_aside(self) -> None:
+        """Rename an index that is no database any more; the next one starts empty."""
+        assert self.path is not None
+        aside = self.path.with_suffix(f".damaged-{time.time_ns()}")
+        with contextlib.suppress(OSError):
+            self.path.rename(aside)
+        self.notes.append(f"the index of digests was damaged and is now {aside.name}")
+
+
+def prepare_cache(cache: Path) -> None:
+    """Make the cache folder, marked for backup tools and git as one that can be made again."""
+    cache.mkdir(parents=True, exist_ok=True)
+    tag = cache / "CACHEDIR.TAG"
+    if not tag.exists():
+        tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# A cache of tlfeat.\n")
+    ignore = cache / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+
+
+def _hash(read: Callable[[Hashable], Picture], locator: Hashable) -> tuple[str | None, str]:
+    try:
+        return digest_of(read(locator)), ""
+    except OSError as error:
+        return None, f"cannot be read: {one_line(error)}"
+
+
+def _chunks(positions: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(positions), _CHUNK):
+        yield positions[start : start + _CHUNK]
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Sequence[int]], list[tuple[int, str | None, str]]],
+    tasks: Iterator[Sequence[int]],
+    ahead: int,
+) -> Iterator[list[tuple[int, str | None, str]]]:
+    """Run tasks, at most `ahead` at once, and give their results in order."""
+    running = deque(pool.submit(work, task) for task in islice(tasks, ahead))
+    while running:
+        yield running.popleft().result()
+        running.extend(pool.submit(work, task) for task in islice(tasks, 1))

@@ -1,0 +1,176 @@
+"""A folder of pictures: class folders, with or without split folders, or no folders at all."""
+
+import os
+from collections import Counter
+from collections.abc import Hashable
+from pathlib import Path
+
+from tlfeat.data.layout import (
+    OTHER_SUFFIXES,
+    PICTURE_SUFFIXES,
+    find_places,
+    is_clutter,
+    looks_like_picture,
+    suffix_of,
+)
+from tlfeat.data.names import be, counted, printable
+from tlfeat.data.sources.base import (
+    Listing,
+    Picture,
+    Row,
+    SkippedRow,
+    SourceOptions,
+    Stamp,
+    file_problem,
+    read_file,
+    refuse_columns,
+    stamp_of,
+)
+from tlfeat.errors import DataError
+
+
+class FolderSource:
+    """Pictures under a folder; a locator is the path of a file.
+
+    Links are followed, wherever they lead; a link back to a folder above itself is not.
+    """
+
+    kind = "folder"
+
+    def __init__(self, path: Path, options: SourceOptions):
+        refuse_columns(options, "a folder")
+        self.path = path
+        self.options = options
+
+    def listing(self) -> Listing:
+        """List the pictures, sorted by path."""
+        walk = _Walk()
+        walk.folder(str(self.path.resolve()), (), frozenset())
+        if not walk.found and not walk.problems:
+            if walk.empty:
+                raise DataError(f"The folder {str(self.path)!r} is empty; pictures were expected.")
+            seen = ", ".join(f"{n} {suffix}" for suffix, n in _commonest(walk.ignored))
+            raise DataError(
+                f"No picture lies in {str(self.path)!r} or below it"
+                + (f" (only: {seen})" if seen else "")
+                + "; expected files like CLASS/picture.jpg."
+            )
+        folders = [folder for folder, *_ in walk.found]
+        folders += [folder for folder, _, _ in walk.problems]
+        places, notes = find_places(folders, self.options.split_names)
+        rows = []
+        for (folder, name, path, stamp), place in zip(walk.found, places, strict=False):
+            identity = printable("/".join((*folder, name)))
+            rows.append(Row(identity, path, place.label, place.split, None, stamp))
+        skipped = [
+            SkippedRow(printable("/".join((*folder, name))), reason, place.label, place.split)
+            for (folder, name, reason), place in zip(
+                walk.problems, places[len(walk.found) :], strict=True
+            )
+        ]
+        return Listing(rows, skipped, [*notes, *walk.notes()])
+
+    def read(self, locator: Hashable) -> Picture:
+        """Read the bytes of one picture."""
+        assert isinstance(locator, str)
+        return read_file(locator)
+
+
+class _Walk:
+    """One pass over a tree: pictures, problems, and counts of what was left aside."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[tuple[str, ...], str, str, Stamp]] = []
+        self.problems: list[tuple[tuple[str, ...], str, str]] = []
+        self.ignored: Counter[str] = Counter()
+        self.clutter = 0
+        self.loops = 0
+        self.empty = True
+        self.without_pictures: list[str] = []
+
+    def folder(self, path: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> None:
+        """Walk one folder; `above` holds (device, inode) of the folders that led here."""
+        try:
+            status = Path(path).stat()
+            with os.scandir(path) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if not parts:
+                raise DataError(f"{path!r} cannot be listed: {error.strerror}.") from error
+            self.problems.append((parts[:-1], parts[-1], f"cannot be listed: {error.strerror}"))
+            return
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            self.loops += 1
+            return
+        before = len(self.found) + len(self.problems)
+        for entry in listed:
+            self.empty = False
+            if is_clutter(entry.name):
+                self.clutter += 1
+            elif self._is_dir(entry):
+                self.folder(entry.path, (*parts, entry.name), above | {here})
+            else:
+                self._file(entry, parts)
+        if parts and len(self.found) + len(self.problems) == before:
+            self.without_pictures.append(printable("/".join(parts)))
+
+    @staticmethod
+    def _is_dir(entry: "os.DirEntry[str]") -> bool:
+        try:
+            return entry.is_dir()
+        except OSError:  # a link that leads to itself
+            return False
+
+    def _file(self, entry: "os.DirEntry[str]", parts: tuple[str, ...]) -> None:
+        suffix = suffix_of(entry.name)
+        if suffix in OTHER_SUFFIXES:
+            self.ignored["." + suffix] += 1
+            return
+        try:
+            status = entry.stat()
+        except OSError as error:
+            self.problems.append((parts, entry.name, f"cannot be read: {error.strerror}"))
+            return
+        problem = file_problem(status)
+        if suffix not in PICTURE_SUFFIXES and (problem or not _sniff(entry.path)):
+            self.ignored["." + printable(suffix) if suffix else "without a suffix"] += 1
+        elif problem:
+            self.problems.append((parts, entry.name, problem))
+        else:
+            self.found.append((parts, entry.name, entry.path, stamp_of(entry.path, status)))
+
+    def notes(self) -> list[str]:
+        """Say what was left aside."""
+        notes = []
+        if self.clutter:
+            notes.append(f"{self.clutter} hidden or system files and folders were ignored")
+        if self.ignored:
+            n = self.ignored.total()
+            what = ", ".join(f"{count} {suffix}" for suffix, count in _commonest(self.ignored))
+            notes.append(
+                f"{counted(n, 'file')} that {be(n)} no picture{'' if n == 1 else 's'} "
+                f"{be(n, 'was', 'were')} ignored: {what}"
+            )
+        if self.loops:
+            notes.append(f"{counted(self.loops, 'link')} back to a folder above not followed")
+        if self.without_pictures:
+            names = ", ".join(self.without_pictures[:5])
+            more = ", ..." if len(self.without_pictures) > 5 else ""
+            notes.append(
+                f"{counted(len(self.without_pictures), 'folder')} without pictures: {names}{more}"
+            )
+        return notes
+
+
+def _commonest(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:4]
+
+
+def _sniff(path: str) -> bool:
+    """Look at the first bytes of a file whose name tells nothing."""
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            return looks_like_picture(file.read(16))
+    except OSError:
+        return False

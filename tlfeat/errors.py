@@ -1,0 +1,53 @@
+"""The errors that a user can mend.
+
+Each prints as one sentence without a traceback: what came, what was wanted, what to do.
+Anything else that is raised is a defect of tlfeat and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TlfeatError(Exception):
+    """Something that the user gave, or the machine lacks, and what to do about it."""
+
+
+class DataError(TlfeatError):
+    """A dataset, or a picture of it, that cannot be read or used as asked."""
+
+
+class UnknownName(TlfeatError):  # noqa: N818 - reads as a sentence where it is raised
+    """A backbone, head, layer or option that no table has."""
+
+
+class WeightsError(TlfeatError):
+    """Weights that are not here, or that do not fit their network."""
+
+
+class NetworkError(TlfeatError):
+    """A network that cannot be built, exported or run as asked."""
+
+
+class StoreError(TlfeatError):
+    """A feature store that cannot be read or written."""
+
+
+class HeadError(TlfeatError):
+    """A head that cannot be trained, saved or loaded as asked."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Give " Did you mean 'logistic'?" for the nearest known name, or nothing.
+
+    Examples
+    --------
+    >>> did_you_mean("logistics", ["lda", "logistic"])
+    " Did you mean 'logistic'?"
+    >>> did_you_mean("c", ["C", "max_iter"])
+    " Did you mean 'C'?"
+    >>> did_you_mean("zzz", ["lda", "logistic"])
+    ''
+    """
+    spelled = {word.lower(): word for word in known}
+    near = get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    return f" Did you mean {spelled[near[0]]!r}?" if near else ""

@@ -1,0 +1,24 @@
+"""How long work tells whoever watches: how far it is, and what is worth knowing.
+
+The library prints nothing. A caller that wants to see something hands in a `Watch`;
+the command line draws a bar and prints the notes, a notebook may collect them.
+"""
+
+
+class Watch:
+    """Somebody who watches a long piece of work. This one looks away."""
+
+    def start(self, what: str, total: int) -> None:
+        """Hear that `total` steps of `what` ("embedding", "fitting", ...) begin."""
+
+    def step(self, n: int = 1) -> None:
+        """Hear that `n` more steps are done."""
+
+    def finish(self) -> None:
+        """Hear that the work is over, done or not."""
+
+    def note(self, text: str) -> None:
+        """Hear one sentence that the user should know."""
+
+
+SILENT = Watch()
