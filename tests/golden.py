@@ -1,0 +1,36 @@
+"""Pictures made by code, for numbers that must not change."""
+
+import numpy as np
+
+
+def golden_pictures(size: int) -> np.ndarray:
+    """Give three squares of uint8 RGB: ramps, a chequerboard, an orange disc on green."""
+    y, x = np.mgrid[0:size, 0:size]
+    ramps = np.stack([x * 255, y * 255, (x + y) * 255 // 2], -1) // (size - 1)
+    dark = (((x // 16 + y // 16) % 2) == 0)[..., None]
+    inside = ((x - size / 2) ** 2 + (y - size / 2) ** 2 < (size / 3) ** 2)[..., None]
+    chequers = np.where(dark, (220, 40, 30), (20, 90, 200))
+    disc = np.where(inside, (250, 140, 20), (60, 120, 40))
+    return np.stack([ramps, chequers, disc]).astype(np.uint8)
+
+
+def settle_batch_norms(model, pixels: np.ndarray) -> None:
+    """Set every batch normalisation from some pixels, so that numbers neither vanish nor explode.
+
+    With fresh weights a deep network gives features of 1e-21, which agree with anything.
+    """
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    norms = [layer for layer in layers if type(layer).__name__ == "BatchNormalization"]
+    # in training mode they would drop whole blocks from what the norms see
+    drops = [layer for layer in layers if type(layer).__name__ == "Dropout"]
+    before = [(layer.momentum, layer.trainable) for layer in norms]
+    rates = [layer.rate for layer in drops]
+    for layer in drops:
+        layer.rate = 0
+    for layer in norms:
+        layer.momentum, layer.trainable = 0.0, True
+    model(pixels, training=True)
+    for layer, (momentum, trainable) in zip(norms, before, strict=True):
+        layer.momentum, layer.trainable = momentum, trainable
+    for layer, rate in zip(drops, rates, strict=True):
+        layer.rate = rate

@@ -1,0 +1,80 @@
+"""Every network of the table does what its row says, with random weights and small pictures."""
+
+import importlib
+
+import numpy as np
+import pytest
+from golden import settle_batch_norms
+
+from tlfeat.backbones import networks
+from tlfeat.backbones.engines import NetworkRequest, open_engine
+from tlfeat.backbones.exported import sample_pictures
+from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.networks import Output, feature_shape
+from tlfeat.backbones.scaling import scale_pixels
+from tlfeat.backbones.table import list_backbones
+from tlfeat.backbones.weights import resolve_weights
+
+ROWS = list_backbones()
+# one for each pattern of file names, the quickest to build
+NAMED = [
+    "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "efficientnet_v2_b0",
+    "resnet50", "resnet50_v2", "densenet121", "vgg16", "inception_v3", "xception",
+    "convnext_tiny",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_row_is_true(row, monkeypatch):
+    """Built, embedded and exported at the smallest size; dim, stages, parameters, scaling."""
+    keras = import_keras()
+    side, weights = row.min_size, resolve_weights(row, "random")
+    pictures = sample_pictures(side, 2)
+    built = []
+    build = networks._base
+
+    def lively(*args, **kwargs):
+        model = build(*args, **kwargs)
+        settle_batch_norms(model, scale_pixels(sample_pictures(side, 4), row.scaling))
+        built.append(model)
+        return model
+
+    monkeypatch.setattr(networks, "_base", lively)
+    outputs = tuple(Output(layer, "avg") for layer in [*row.layers, "last"])
+    notes = []
+    engine = open_engine(NetworkRequest(row, side, weights, outputs), on_note=notes.append)
+    assert engine.name == "openvino" or "runs on TensorFlow, not OpenVINO" in notes[0]
+    [(_, features)] = engine.run([(0, pictures)])
+    engine.close()
+
+    assert features[-1].shape == (2, row.dim)
+    for output, rows in zip(outputs, features, strict=True):
+        assert rows.shape[1:] == feature_shape(row, side, output.layer, output.pool)
+        assert np.isfinite(rows).all()
+        assert rows.std() > 1e-6
+
+    assert built[0].count_params() == row.parameters
+    tensors = networks._named_tensors(built[0])
+    sides = [tensors[stage.layer].shape[1] for stage in row.layers.values()]
+    assert sides == sorted(set(sides), reverse=True)
+    if row.weights.kind == "keras":
+        module = importlib.import_module(getattr(keras.applications, row.builder).__module__)
+        theirs = module.preprocess_input(pictures.astype(np.float32))
+        np.testing.assert_allclose(scale_pixels(pictures, row.scaling), theirs, atol=1e-5)
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.name in NAMED], ids=lambda row: row.name)
+def test_the_weight_file_is_the_one_that_keras_asks_for(row, monkeypatch):
+    keras = import_keras()
+    build = getattr(keras.applications, row.builder)
+
+    def get_file(name, *args, **kwargs):
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(f"{build.__module__}.file_utils.get_file", get_file)
+    side = row.size if row.family == "mobilenet" else row.min_size
+    with pytest.raises(FileNotFoundError) as asked:
+        build(weights="imagenet", include_top=False, input_shape=(side, side, 3))
+    assert str(asked.value) == row.weights.file
+    keras.backend.clear_session()

@@ -1,0 +1,297 @@
+"""Networks exported to OpenVINO, kept in the store, each compared with TensorFlow once.
+
+    cache/networks/<key>/network.xml  network.bin  network.json
+
+A folder is written under a name of its own and then renamed: where it is, it is whole.
+network.json comes with the checksums of the other two, the greatest difference from TensorFlow,
+or, for a network that cannot be exported, the reason why, so that it is not tried every time.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tlfeat.backbones.networks import Output, build_network
+from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.weights import Weights
+from tlfeat.errors import NetworkError
+
+SCHEMA: Final = 1  # raised when an export of before must not be used any more
+TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
+_XML, _BIN, _JSON = "network.xml", "network.bin", "network.json"
+_PACKAGES: Final = ("keras", "tensorflow", "openvino")
+
+
+@dataclass(frozen=True)
+class NetworkRequest:
+    """All that decides what a network computes."""
+
+    backbone: Backbone
+    size: int
+    weights: Weights
+    outputs: tuple[Output, ...] = (Output(),)
+    precision: str = "float32"  # or "mixed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "backbone": self.backbone.name,
+            "size": self.size,
+            "weights": self.weights.digest,
+            "outputs": [list(output) for output in self.outputs],
+            "precision": self.precision,
+        }
+
+    @property
+    def key(self) -> str:
+        """The name of its folder in the store."""
+        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return f"{self.backbone.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def build(self) -> Any:
+        """Build it with Keras."""
+        return build_network(
+            self.backbone, self.size, self.weights, self.outputs, precision=self.precision
+        )
+
+
+class CannotExportError(NetworkError):
+    """A network that OpenVINO cannot take, or not with the same numbers."""
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO so that it opens no connection.
+
+    It reports its import and every conversion over the network when its telemetry package can
+    be imported; without it, it falls back to a stub of its own.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise CannotExportError(f"OpenVINO cannot be imported ({error})") from error
+    return openvino
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Give the versions of packages without importing them."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def sample_pictures(size: int, count: int = 4) -> npt.NDArray[np.uint8]:
+    """Generate pictures to compare engines on: noise, and smooth waves of colour.
+
+    Returns
+    -------
+    pictures : ndarray of shape (count, size, size, 3), uint8
+    """
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:size, 0:size] / size
+    pictures = np.empty((count, size, size, 3), np.uint8)
+    for number in range(count):
+        waves = rng.uniform(1, 9, (2, 3)) @ np.eye(3)
+        phase = rng.uniform(0, 6, 3)
+        smooth = 127 + 120 * np.sin(x[..., None] * waves[0] + y[..., None] * waves[1] + phase)
+        noise = rng.integers(0, 256, (size, size, 3))
+        pictures[number] = noise if number % 2 else smooth
+    return pictures
+
+
+def greatest_difference(
+    ours: Sequence[npt.NDArray[Any]], theirs: Sequence[npt.NDArray[Any]]
+) -> float:
+    """Give the greatest |a - b| / (1 + |a|) over all outputs; infinite where shapes differ."""
+    worst = 0.0
+    for a, b in zip(ours, theirs, strict=True):
+        if a.shape != b.shape:
+            return float("inf")
+        difference = np.abs(a - b) / (1 + np.abs(a))
+        worst = max(worst, float(np.max(difference, initial=0.0)))
+        if np.isnan(difference).any():
+            return float("inf")
+    return worst
+
+
+@contextlib.contextmanager
+def exported_network(
+    request: NetworkRequest, cache: Path | None, on_note: Callable[[str], None]
+) -> Iterator[Path]:
+    """Give the folder of an exported network, exporting it where that was not done yet.
+
+    Parameters
+    ----------
+    request : NetworkRequest
+    cache : Path or None
+        The store; a folder for the moment if None, or if it cannot be written.
+    on_note : callable
+        Hears what a user should know.
+
+    Raises
+    ------
+    CannotExportError
+        If OpenVINO cannot take the network, or gives other numbers.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = None if cache is None else cache / "networks" / request.key
+        if folder is not None and (folder / _JSON).is_file():
+            if _is_whole(folder):
+                yield folder
+                return
+            on_note(f"The exported network in {folder} is damaged: it is made again.")
+        network = _compared(request)
+        if folder is not None:
+            with contextlib.suppress(OSError):  # read-only or full: do without keeping it
+                _keep(network, folder)
+        if folder is None or not (folder / _JSON).is_file() or not _is_whole(folder):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tlfeat-")))
+            _write(network, folder)
+        if network.refusal:
+            raise CannotExportError(network.refusal)
+        yield folder
+
+
+@dataclass
+class _Network:
+    record: dict[str, Any]
+    model: Any = None
+    refusal: str = ""
+
+
+def _is_whole(folder: Path) -> bool:
+    """Check a kept network; raise CannotExportError where it is kept that there can be none."""
+    try:
+        record = json.loads((folder / _JSON).read_text())
+        if record.get("refusal"):
+            if record["versions"] == versions(*_PACKAGES):
+                raise CannotExportError(str(record["refusal"]))
+            return False  # other versions may do better
+        return all(_sha256(folder / name) == digest for name, digest in record["files"].items())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def _compared(request: NetworkRequest) -> _Network:
+    """Convert a network, and compare it with TensorFlow on generated pictures."""
+    record = {
+        **request.as_dict(),
+        "versions": versions(*_PACKAGES),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    model = request.build()
+    pictures = sample_pictures(request.size)
+    expected = [np.asarray(output) for output in _listed(model(pictures, training=False))]
+    try:
+        converted = _convert(model)
+        difference = greatest_difference(expected, _infer(converted, pictures))
+    except CannotExportError:
+        raise
+    except Exception as error:  # converters raise whatever they come across
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        return _Network(record, refusal=f"its export failed: {reason}")
+    record["parity"] = {"greatest_difference": difference, "pictures": len(pictures)}
+    if not difference <= TOLERANCE:
+        return _Network(
+            record,
+            refusal=f"its numbers differ from TensorFlow's by {difference:.1e} (1 + |a|), "
+            f"more than {TOLERANCE:.0e}",
+        )
+    return _Network(record, converted)
+
+
+def _listed(outputs: Any) -> list[Any]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+def _convert(model: Any) -> Any:
+    """Convert a Keras network.
+
+    `model.export(format="openvino")` ends in the same call, but traces the network three times,
+    and OpenVINO looks every variable up among all of them, which takes minutes for the deep ones:
+    here it meets constants.
+    """
+    openvino = import_openvino()
+    import tensorflow as tf
+
+    kinds = (model.trainable_variables, model.non_trainable_variables)
+    values = [[np.asarray(variable.value) for variable in variables] for variables in kinds]
+
+    def forward(pictures: Any) -> Any:
+        constants = [[tf.constant(value) for value in some] for some in values]
+        return model.stateless_call(*constants, pictures, training=False)[0]
+
+    pictures = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    function = tf.function(forward, autograph=False).get_concrete_function(pictures)
+    network = openvino.convert_model(function)
+    # What TensorFlow gives a gradient of its own (silu) comes out as one more output each, and
+    # would be computed and fetched with every picture: keep ours alone, in their order.
+    wanted = [network.output(tensor.name).get_node() for tensor in function.outputs]
+    return openvino.Model(wanted, network.get_parameters(), model.name)
+
+
+def _infer(network: Any, pictures: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+    openvino = import_openvino()
+    compiled = openvino.Core().compile_model(
+        network.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    results = compiled(pictures)
+    return [np.asarray(results[i]) for i in range(len(compiled.outputs))]
+
+
+def _write(network: _Network, folder: Path) -> None:
+    files: Mapping[str, str] = {}
+    if network.model is not None:
+        import_openvino().serialize(network.model, str(folder / _XML), str(folder / _BIN))
+        files = {name: _sha256(folder / name) for name in (_XML, _BIN)}
+    record = {**network.record, "files": files}
+    if network.refusal:
+        record["refusal"] = network.refusal
+    (folder / _JSON).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _keep(network: _Network, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    fresh.mkdir()
+    try:
+        _write(network, fresh)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if folder.is_dir() and not _is_whole_quietly(folder):  # the damaged one of before
+                aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+                folder.rename(aside)
+                fresh.rename(folder)
+                shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)  # another process was first, or the disk is full
+
+
+def _is_whole_quietly(folder: Path) -> bool:
+    try:
+        return _is_whole(folder)
+    except CannotExportError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

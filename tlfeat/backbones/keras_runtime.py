@@ -1,0 +1,74 @@
+"""Bring in Keras quietly, and only with the backend that the networks here were tried with."""
+
+import logging
+import os
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tlfeat.errors import NetworkError
+
+
+def import_keras() -> Any:
+    """Import Keras on TensorFlow, without their chatter.
+
+    Returns
+    -------
+    keras : module
+
+    Raises
+    ------
+    NetworkError
+        If Keras is set to another backend, or to channels first.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend == "tensorflow":
+        if "tensorflow" not in sys.modules:  # else its user has settled what it says
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        try:
+            import keras
+        except ImportError as error:
+            raise NetworkError(
+                f"Keras cannot be imported ({error}): install tensorflow again."
+            ) from error
+        backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise NetworkError(
+            f"Keras is set to the backend {backend!r}, but tlfeat's networks need 'tensorflow': "
+            "unset KERAS_BACKEND, or set it to tensorflow (~/.keras/keras.json counts too)."
+        )
+    if keras.config.image_data_format() != "channels_last":
+        raise NetworkError(
+            "Keras is set to channels first, but tlfeat's networks need channels last: set "
+            '"image_data_format": "channels_last" in ~/.keras/keras.json.'
+        )
+    return keras
+
+
+@contextmanager
+def seeded_initialisers(seed: int) -> Iterator[None]:
+    """Make the networks built inside start from `seed`; the caller's own luck is untouched.
+
+    An initialiser without a seed draws one from Python's generator, and from then on is a
+    function of that seed alone.
+    """
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+@contextmanager
+def dtype_policy(keras: Any, precision: str) -> Iterator[None]:
+    """Build layers for "float32" or "mixed" inside, and put the user's policy back after."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16" if precision == "mixed" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

