@@ -1,0 +1,465 @@
+"""One entry of the feature store: a matrix on disk, and the index that names its rows."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from glob import escape
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tlfeat.errors import StoreError
+from tlfeat.features import disk, npy
+from tlfeat.features.disk import DamagedEntry
+from tlfeat.features.folder import (
+    DAMAGED,
+    FEATURES,
+    INDEX,
+    RECIPE,
+    bytes_in,
+    canonical,
+    describe,
+    identity,
+    make_entry,
+    move_away,
+    read_recipe,
+)
+from tlfeat.features.index import Index, Stored, damaged, key, row_checksum, sqlite_errors
+
+_ATTEMPTS = 5  # to open an entry that others make, set aside or prune meanwhile
+_CHUNK_BYTES = 64 << 20  # of rows that are copied or checked at a time
+_GONE = (0, 0)  # the identity of no folder
+
+
+# Both files of one entry, at one moment: file descriptor, index, committed rows.
+_Opened: TypeAlias = tuple[int, Index, int]
+
+
+class Entry:
+    """The features of one recipe, a row for each picture that was ever embedded.
+
+    Any number of threads and processes may read and append at once. What is read counts
+    as a use of the entry, which `last_used` tells and `tlfeat cache prune` goes by.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        recipe: Mapping[str, Any],
+        shape: Sequence[int],
+        dtype: str,
+    ) -> None:
+        self.name = name
+        self.path = root / "features" / name
+        self.recipe = dict(recipe)
+        self.shape = tuple(int(side) for side in shape)
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        if self.dtype.kind != "f" or any(side < 1 for side in self.shape):
+            raise ValueError(f"Features are floats of some shape, got {dtype} of {self.shape}.")
+        self.row_bytes = npy.row_bytes(self.shape, self.dtype)
+        self._root = root
+        self._checked: tuple[int, int] | None = None  # the folder whose index was looked through
+        self._suspect: tuple[int, int] | None = None  # the folder that was found damaged
+        self._allowed = False  # to write where it lies
+
+    def __repr__(self) -> str:
+        return f"Entry({self.name!r})"
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever stored."""
+        return self.path.is_dir()
+
+    @property
+    def rows(self) -> int:
+        """Number of pictures whose features are stored."""
+        if not self.exists:
+            return 0
+        with self._opened(thorough=False) as (_, _, count):
+            return count
+
+    @property
+    def bytes(self) -> int:
+        """Size of the entry's folder."""
+        return bytes_in(self.path)
+
+    @property
+    def last_used(self) -> float:
+        """When rows were last read or added, in seconds since 1970; 0 if never."""
+        try:
+            return (self.path / RECIPE).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def missing(self, digests: Sequence[str], retry_failed: bool = False) -> list[str]:
+        """Give the pictures that are still to be embedded.
+
+        Parameters
+        ----------
+        digests : sequence of str
+            Image digests, in hexadecimal.
+        retry_failed : bool
+            Whether to give those as well that could not be read before.
+
+        Returns
+        -------
+        missing : list of str
+            Each once, in the order of `digests`.
+
+        Raises
+        ------
+        DamagedEntry
+            If the entry is not as it was written.
+        """
+        unique = list(dict.fromkeys(digests))
+        if not self.exists:
+            return unique
+        with self._opened() as (_, index, _):
+            known = set(index.find(unique))
+            if not retry_failed:
+                known.update(index.failures(unique))
+        return [digest for digest in unique if digest not in known]
+
+    def failures(self, digests: Sequence[str]) -> dict[str, str]:
+        """Give why pictures could not be read: digest to reason, of those that could not."""
+        if not self.exists:
+            return {}
+        with self._opened() as (_, index, _):
+            return index.failures(digests)
+
+    def digests(self) -> list[str]:
+        """Give the image digest of each row, in row order."""
+        if not self.exists:
+            return []
+        with self._opened() as (_, index, _):
+            return index.digests()
+
+    def append(
+        self,
+        digests: Sequence[str],
+        rows: np.ndarray,
+        failures: Mapping[str, str] | None = None,
+    ) -> int:
+        """Store a block of features, all of it or nothing.
+
+        Parameters
+        ----------
+        digests : sequence of str, n of them
+            Image digests. Those that are there already are dropped.
+        rows : ndarray of shape (n, *shape)
+        failures : mapping of str to str, optional
+            Digest to reason, of pictures that cannot be read.
+
+        Returns
+        -------
+        stored : int
+            Rows that were new.
+
+        Raises
+        ------
+        StoreError
+            If a row is not finite, the disk is full, the cache is read-only or on NFS.
+            What was stored before stays as it was.
+        DamagedEntry
+            If the entry is not as it was written.
+        """
+        block = self._as_rows(digests, rows)
+        failed = dict(failures or {})
+        if not digests and not failed:
+            return 0
+        self._make()
+        with disk.writing(self.path), self._opened(writing=True) as (features, index, count):
+            known = index.find([*digests, *failed])
+            first: dict[str, int] = {}
+            for place, digest in enumerate(digests):
+                if digest not in known:
+                    first.setdefault(digest, place)
+            failed = {d: why for d, why in failed.items() if d not in known and d not in first}
+            if not first and not failed:
+                return 0
+            new = block[list(first.values())]
+            if first:
+                npy.write_rows(features, count, new)
+            stored = {
+                digest: Stored(row, row_checksum(key(digest), row, data))
+                for row, (digest, data) in enumerate(
+                    zip(first, self._row_views(new, range(len(new))), strict=True), start=count
+                )
+            }
+            index.add(stored, failed)
+            index.commit()
+        self._touch()
+        return len(first)
+
+    def read(self, digests: Sequence[str]) -> np.ndarray:
+        """Give the features of pictures, each row checked against its checksum.
+
+        Parameters
+        ----------
+        digests : sequence of str, n of them
+            Image digests; one may be there twice.
+
+        Returns
+        -------
+        rows : ndarray of shape (n, *shape), float32, read-only
+            Mapped from the disk where the rows lie in this order, else gathered.
+
+        Raises
+        ------
+        StoreError
+            If a picture is not stored.
+        DamagedEntry
+            If the entry is not as it was written.
+        """
+        if not digests:
+            return self._read_only(np.empty((0, *self.shape), self._wide))
+        with self._found(digests) as (table, stored):
+            rows = np.fromiter((at.row for at in stored), np.int64, len(stored))
+            in_order = bool((np.diff(rows) == 1).all())
+            if in_order and self._wide == self.dtype:
+                table = table[rows[0] : rows[-1] + 1]
+                self._check_rows(table, range(len(rows)), digests, stored)
+                return table
+            out = np.empty((len(rows), *self.shape), self._wide)
+            by_row = np.argsort(rows, kind="stable")  # a disk is read faster forwards
+            for places in self._chunks(by_row):
+                chunk = table[rows[places]]
+                names, found = [digests[p] for p in places], [stored[p] for p in places]
+                self._check_rows(chunk, range(len(places)), names, found)
+                out[places] = chunk
+        return self._read_only(out)
+
+    def check(self, digests: Sequence[str]) -> None:
+        """Check the rows of stored pictures against their checksums.
+
+        Raises
+        ------
+        StoreError
+            If a picture is not stored.
+        DamagedEntry
+            If the entry is not as it was written.
+        """
+        if not digests:
+            return
+        with self._found(digests) as (table, stored):
+            order = sorted(range(len(stored)), key=lambda place: stored[place].row)
+            stored = [stored[place] for place in order]
+            rows = [at.row for at in stored]
+            self._check_rows(table, rows, [digests[place] for place in order], stored)
+
+    def bad_rows(self, step: Callable[[int], None] = lambda n: None) -> list[int]:
+        """Check every row and give those that do not match their checksum.
+
+        Parameters
+        ----------
+        step : callable
+            Told how many more rows were checked.
+
+        Raises
+        ------
+        DamagedEntry
+            If more is wrong than the bytes of some rows.
+        """
+        if not self.exists:
+            return []
+        bad: list[int] = []
+        with self._opened() as (features, index, count):
+            table = npy.map_rows(features, count, self.shape, self.dtype)
+            size = max(1, _CHUNK_BYTES // self.row_bytes)
+            for start in range(0, count, size):
+                entries = index.entries(start, min(start + size, count))
+                views = self._row_views(table, range(start, start + len(entries)))
+                for (digest, at), data in zip(entries, views, strict=True):
+                    if row_checksum(key(digest), at.row, data) != at.checksum:
+                        bad.append(at.row)
+                step(len(entries))
+        return bad
+
+    def set_aside(self) -> Path:
+        """Rename a damaged entry, so that its pictures are embedded again.
+
+        Returns
+        -------
+        aside : Path
+            `<name>.damaged`, or `.damaged-2` and so on where that is taken. Where another
+            process was faster, what it made; an entry that it has since begun is left alone.
+        """
+        suspect, self._suspect, self._checked = self._suspect, None, None
+        aside = move_away(self.path, self._free_names(), suspect)
+        if aside is not None:
+            return aside
+        for path in self.path.parent.glob(f"{escape(self.name)}{DAMAGED}*"):
+            if suspect is not None and identity(path) == suspect:
+                return path
+        return self.path.with_name(self.name + DAMAGED)
+
+    def _free_names(self) -> Iterator[Path]:
+        yield self.path.with_name(f"{self.name}{DAMAGED}")
+        number = 2
+        while True:
+            yield self.path.with_name(f"{self.name}{DAMAGED}-{number}")
+            number += 1
+
+    @property
+    def _wide(self) -> np.dtype[Any]:
+        """What rows are given as: at least float32, in this machine's byte order."""
+        return np.result_type(self.dtype, np.float32)
+
+    @staticmethod
+    def _read_only(rows: np.ndarray) -> np.ndarray:
+        # A mapped slice cannot be written to; what was gathered behaves the same.
+        rows.flags.writeable = False
+        return rows
+
+    def _chunks(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        size = max(1, _CHUNK_BYTES // self.row_bytes)
+        return (places[start : start + size] for start in range(0, len(places), size))
+
+    def _row_views(self, rows: np.ndarray, places: Iterable[int]) -> Iterator[memoryview]:
+        data, width = npy.as_bytes(rows), self.row_bytes
+        return (data[place * width : (place + 1) * width] for place in places)
+
+    def _as_rows(self, digests: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """Give the rows as they will be stored, or say why they cannot be."""
+        rows = np.asarray(rows)
+        if rows.shape != (len(digests), *self.shape) and (len(digests) or rows.size):
+            raise ValueError(
+                f"{len(digests)} digests of {self.name} need rows of shape "
+                f"{(len(digests), *self.shape)}, got {rows.shape}."
+            )
+        with np.errstate(over="ignore"):
+            block = np.ascontiguousarray(rows, dtype=self.dtype)
+        if not np.isfinite(block).all():
+            finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+            place = int(np.argmin(finite))
+            why = "are not finite numbers"
+            if np.isfinite(rows[place]).all():
+                why = f"do not fit into {self.dtype.name}"
+            raise StoreError(
+                f"The features of picture {digests[place][:12]} for {self.name} {why}; "
+                "they are not stored."
+            )
+        return block
+
+    @contextmanager
+    def _found(self, digests: Sequence[str]) -> Iterator[tuple[np.ndarray, list[Stored]]]:
+        """Give the table of all rows, and where in it these pictures are."""
+        if not self.exists:
+            raise self._not_stored(len(set(digests)), digests)
+        with self._opened() as (features, index, count):
+            found = index.find(digests)
+            lacking = {digest for digest in digests if digest not in found}
+            if lacking:
+                raise self._not_stored(len(lacking), digests)
+            # Rows that were committed since `count` was asked for are mapped as well.
+            count = max(count, 1 + max(at.row for at in found.values()))
+            self._check_header(features, count)
+            yield (
+                npy.map_rows(features, count, self.shape, self.dtype),
+                [found[digest] for digest in digests],
+            )
+        self._touch()
+
+    def _not_stored(self, lacking: int, digests: Sequence[str]) -> StoreError:
+        return StoreError(
+            f"{lacking:,} of {len(set(digests)):,} pictures are not in store entry {self.name}: "
+            "extract them first."
+        )
+
+    def _check_rows(
+        self,
+        table: np.ndarray,
+        places: Iterable[int],
+        digests: Sequence[str],
+        stored: Sequence[Stored],
+    ) -> None:
+        """Check the rows at these places of a table against their checksums."""
+        views = self._row_views(table, places)
+        for data, digest, at in zip(views, digests, stored, strict=True):
+            if row_checksum(key(digest), at.row, data) != at.checksum:
+                what = f"row {at.row} of features.npy does not match its checksum"
+                raise damaged(self.path, what)
+
+    def _check_header(self, features: int, count: int) -> None:
+        wrong = npy.problem(features, count, self.shape, self.dtype)
+        if wrong:
+            raise damaged(self.path, wrong)
+
+    def _touch(self) -> None:
+        with suppress(OSError):  # a read-only cache keeps no date of use
+            os.utime(self.path / RECIPE)
+
+    def _make(self) -> None:
+        """Make the entry, empty, unless it is there."""
+        if not self._allowed:
+            disk.refuse_nfs(self.path)
+            self._allowed = True
+        if not self.exists:
+            disk.mark_cache(self._root)
+            make_entry(self.path, self.recipe, self.shape, self.dtype)
+
+    @contextmanager
+    def _opened(self, *, writing: bool = False, thorough: bool = True) -> Iterator[_Opened]:
+        """Open both files of the entry, as a writer under the writers' lock.
+
+        The first time, the index is looked through if `thorough`.
+        """
+        folder = None
+        try:
+            with sqlite_errors(self.path / INDEX), ExitStack() as stack:
+                features, index = self._open_pair(stack, writing)
+                folder = identity(self.path)
+                count = index.count()
+                if thorough and self._checked != folder:
+                    self._check_entry(index)
+                    self._checked = folder
+                self._check_header(features, count)
+                yield features, index, count
+        except DamagedEntry:
+            self._checked = None
+            self._suspect = folder or identity(self.path) or _GONE
+            raise
+
+    def _open_pair(self, stack: ExitStack, writing: bool) -> tuple[int, Index]:
+        """Open features.npy and the index of one folder, though others may replace it."""
+        lost = FEATURES
+        for _ in range(_ATTEMPTS):
+            if writing:
+                self._make()
+            with ExitStack() as opening:
+                try:
+                    lost = FEATURES
+                    features = os.open(self.path / FEATURES, os.O_RDWR if writing else os.O_RDONLY)
+                    opening.callback(os.close, features)
+                    lost = INDEX
+                    (self.path / INDEX).stat()
+                    index = Index(self.path / INDEX, writing=writing)
+                    opening.callback(index.close)
+                    # Only a folder that still holds this very file is that of the index.
+                    same = os.path.samestat(os.fstat(features), (self.path / FEATURES).stat())
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    if writing:
+                        raise
+                    raise StoreError(
+                        f"{self.path} cannot be read ({error.strerror}): check its permissions."
+                    ) from error
+                if same:
+                    stack.push(opening.pop_all())
+                    return features, index
+        if self.exists:
+            raise damaged(self.path, f"{lost} is missing")
+        raise StoreError(f"{self.path} was removed while it was in use: run again.")
+
+    def _check_entry(self, index: Index) -> None:
+        """Compare what lies on the disk with what was asked for; looks through the index."""
+        wrong = index.problem()
+        if not wrong and index.about() != describe(self.recipe, self.shape, self.dtype):
+            wrong = "its index belongs to another recipe"
+        if not wrong and canonical(read_recipe(self.path)) != canonical(self.recipe):
+            wrong = "recipe.json is not the recipe that was asked for"
+        if wrong:
+            raise damaged(self.path, wrong)
