@@ -1,0 +1,339 @@
+"""Every picture is embedded once, whatever happens."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SIZE
+from PIL import Image
+
+from tlfeat.data.dataset import open_dataset
+from tlfeat.data.digests import DigestIndex
+from tlfeat.data.sources.folder import FolderSource
+from tlfeat.errors import NetworkError, StoreError
+from tlfeat.features import pipeline
+from tlfeat.features.extract import embed, extract, seconds_an_image
+from tlfeat.features.matrix import load_features
+from tlfeat.features.recipe import request_features
+from tlfeat.features.store import FeatureStore
+from tlfeat.watch import Watch
+
+BACKBONE = "efficientnet-lite0"
+
+
+def opened(pictures, cache):
+    return open_dataset(pictures, digests=DigestIndex(cache))
+
+
+def embedded(pictures, cache, **settings):
+    request = request_features(BACKBONE, size=SIZE)
+    return embed(opened(pictures, cache), [request], FeatureStore(cache), **settings)
+
+
+def test_features_have_a_row_for_each_picture(pictures, cache):
+    features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    assert features.X.shape == (36, 1280)
+    assert features.X.dtype == np.float32
+    assert features.classes == ("blue", "green", "red")
+    assert features.ids[0] == "blue/blue-000.png"
+    assert set(features.split) == {"train", "test"}
+    assert features.recipe.size == SIZE
+
+
+def test_nothing_is_embedded_twice(pictures, cache, monkeypatch):
+    assert embedded(pictures, cache).embedded == 36
+    monkeypatch.setattr(FolderSource, "read", lambda *_: pytest.fail("a picture was opened"))
+    assert embedded(pictures, cache).embedded == 0
+
+
+def test_only_pictures_that_are_new_are_embedded(pictures, cache, make_pictures):
+    embedded(pictures, cache)
+    make_pictures(pictures, per_class=14)
+    assert embedded(pictures, cache).embedded == 6
+
+
+def test_a_changed_image_is_embedded_again(pictures, cache):
+    before = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    Image.new("RGB", (40, 40), "yellow").save(pictures / "red" / "red-003.png")
+    assert embedded(pictures, cache).embedded == 1
+    after = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    row = after.ids.index("red/red-003.png")
+    assert not np.allclose(before.X[row], after.X[row])
+    np.testing.assert_array_equal(np.delete(before.X, row, 0), np.delete(after.X, row, 0))
+
+
+def test_a_picture_in_another_dataset_is_not_embedded_again(pictures, cache, tmp_path):
+    embedded(pictures, cache)
+    pictures.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "red").rename(tmp_path / "moved" / "crimson")
+    assert embedded(tmp_path / "moved", cache).embedded == 0
+
+
+def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache):
+    (pictures / "red" / "notes.jpg").write_text("no picture")
+    (pictures / "red" / "torn.png").write_bytes((pictures / "red/red-000.png").read_bytes()[:900])
+    (pictures / "red" / "empty.png").touch()
+    first = embedded(pictures, cache)
+    assert len(first.failures) == 2  # the empty file has no bytes to be known by
+    features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    assert len(features.ids) == 36
+    assert sorted(one.id for one in features.skipped) == [
+        "red/empty.png",
+        "red/notes.jpg",
+        "red/torn.png",
+    ]
+    assert all(one.reason for one in features.skipped)
+    assert embedded(pictures, cache).embedded == 0
+    assert embedded(pictures, cache, retry_failed=True).embedded == 2
+
+
+def test_a_picture_that_vanishes_meanwhile_is_skipped_but_not_for_good(pictures, cache):
+    dataset = opened(pictures, cache)
+    victim = pictures / "red" / "red-000.png"
+    data = victim.read_bytes()
+    victim.unlink()
+    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
+    done = embed(dataset, [request], store)
+    assert list(done.failures.values()) == ["cannot be read: No such file or directory"]
+    assert len(load_features(dataset, request, store, done.failures).ids) == 35
+    victim.write_bytes(data)
+    assert embedded(pictures, cache).failures == {}
+
+
+def test_a_picture_that_changes_meanwhile_is_not_stored_under_its_old_key(pictures, cache):
+    dataset = opened(pictures, cache)
+    Image.new("RGB", (40, 40)).save(pictures / "red" / "red-000.png")
+    done = embed(dataset, [request_features(BACKBONE, size=SIZE)], FeatureStore(cache))
+    assert list(done.failures.values()) == ["changed while it was read: run again"]
+
+
+def test_all_networks_of_a_size_share_one_decoding(pictures, cache, monkeypatch):
+    calls = []
+    decode = pipeline.decode
+    monkeypatch.setattr(pipeline, "decode", lambda *a: calls.append(1) or decode(*a))
+    requests = [
+        request_features(BACKBONE, size=SIZE),
+        request_features(BACKBONE, "stage4:grid2+last:max", size=SIZE),
+        request_features("mobilenet", size=SIZE, weights="random"),
+    ]
+    dataset, store = opened(pictures, cache), FeatureStore(cache)
+    embed(dataset, requests, store)
+    assert len(calls) == 36
+    joined = load_features(dataset, requests[1], store)
+    assert joined.X.shape == (36, 2 * 2 * 112 + 1280)
+    alone = extract(pictures, BACKBONE, features="last:max", size=SIZE, cache=cache)
+    np.testing.assert_array_equal(joined.X[:, -1280:], alone.X)
+
+
+def test_half_precision_rows_are_read_as_float32(pictures, cache):
+    full = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    half = extract(pictures, BACKBONE, size=SIZE, dtype="float16", cache=cache)
+    assert half.X.dtype == np.float32
+    np.testing.assert_allclose(half.X, full.X, rtol=1e-3, atol=1e-4)
+
+
+def test_the_cost_of_embedding_is_remembered(pictures, cache):
+    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
+    assert seconds_an_image(store, request) is None
+    embedded(pictures, cache)
+    cost = seconds_an_image(store, request)
+    assert cost > 0
+    embedded(pictures, cache)
+    assert seconds_an_image(store, request) == cost
+
+
+def test_an_interrupt_keeps_what_is_done(pictures, cache):
+    class Impatient(Watch):
+        def step(self, n=1):
+            if n:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embedded(pictures, cache, watch=Impatient())
+    assert 0 < embedded(pictures, cache).embedded < 36
+
+
+def test_a_long_run_is_estimated_aloud(pictures, cache, monkeypatch):
+    notes = []
+
+    class Listening(Watch):
+        def note(self, text):
+            notes.append(text)
+
+    monkeypatch.setattr(pipeline, "LONG_RUN", 30)
+    embedded(pictures, cache, watch=Listening())
+    assert any("36 pictures to embed: about 1 min" in note for note in notes)
+
+
+def test_features_that_are_not_finite_are_an_error(pictures, cache, monkeypatch):
+    class Broken:
+        name, versions, batch = "broken", {}, 4
+
+        def run(self, batches):
+            for token, pixels in batches:
+                yield token, [np.full((len(pixels), 1280), np.nan, np.float32)]
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(pipeline, "open_engine", lambda *a, **k: Broken())
+    with pytest.raises(NetworkError, match="not finite"):
+        embedded(pictures, cache)
+
+
+@pytest.mark.parametrize("file", ["features.npy", "index.sqlite"])
+def test_a_flipped_byte_is_found_and_healed(pictures, cache, file):
+    whole = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    rows = whole.X.copy()  # not a view of the file that is about to be damaged
+    path = cache / "features" / whole.recipe.entry_name / file
+    data = bytearray(path.read_bytes())
+    place = len(data) // 2 if file == "features.npy" else 100
+    data[place] ^= 0xFF
+    path.write_bytes(data)
+    again = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    np.testing.assert_array_equal(again.X, rows)
+    assert path.parent.with_name(path.parent.name + ".damaged").is_dir()
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(pictures, cache, monkeypatch):
+    embedded(pictures, cache)
+    Image.new("RGB", (9, 9)).save(pictures / "red" / "new.png")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="disk is full"):
+        embedded(pictures, cache)
+    monkeypatch.undo()
+    assert embedded(pictures, cache).embedded == 1
+
+
+def test_too_small_a_disk_is_told_before_the_work(pictures, cache, monkeypatch):
+    from tlfeat.features import extract as module
+
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: Usage)
+    with pytest.raises(StoreError, match="--cache"):
+        embedded(pictures, cache)
+
+
+# Embeds a dataset and writes a byte to stdout for each picture that goes to the engine.
+WORKER = """
+import os
+import sys
+from pathlib import Path
+from tlfeat.data.dataset import open_dataset
+from tlfeat.data.digests import DigestIndex
+from tlfeat.features import pipeline
+from tlfeat.features.extract import embed
+from tlfeat.features.recipe import request_features
+from tlfeat.features.store import FeatureStore
+
+cache = Path(sys.argv[1])
+open_engine = pipeline.open_engine
+
+class Counted:
+    def __init__(self, engine):
+        self.engine, self.name, self.batch = engine, engine.name, engine.batch
+        self.versions, self.close = engine.versions, engine.close
+    def run(self, batches):
+        def counted():
+            for token, pixels in batches:
+                os.write(1, b"x" * len(pixels))
+                yield token, pixels
+        return self.engine.run(counted())
+
+pipeline.open_engine = lambda *a, **k: Counted(open_engine(*a, **k))
+dataset = open_dataset(sys.argv[2], digests=DigestIndex(cache))
+embed(dataset, [request_features("efficientnet-lite0", size=32)], FeatureStore(cache))
+"""
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    """Give a file of 900 tiny pictures."""
+    path = tmp_path_factory.mktemp("arrays") / "tiny.npz"
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (900, 8, 8, 3), dtype=np.uint8)
+    np.savez(path, x_train=pixels, y_train=np.arange(900) % 3)
+    return path
+
+
+def start(arrays: Path, cache: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(cache), str(arrays)], stdout=subprocess.PIPE
+    )
+
+
+def finish(worker: subprocess.Popen[bytes]) -> int:
+    """Wait for a worker; give the forwards that it did and had not told yet."""
+    with worker:
+        return len(worker.stdout.read())
+
+
+def rows_by_digest(arrays, cache):
+    features = extract(arrays, BACKBONE, size=SIZE, cache=cache)
+    return dict(zip(features.digests, features.X, strict=True))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(arrays, tmp_path_factory, networks):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "networks").symlink_to(networks)
+    return rows_by_digest(arrays, folder)
+
+
+@pytest.mark.timeout(900)
+def test_thirty_kills_lose_nothing_and_repeat_little(arrays, cache, undisturbed):
+    chance = random.Random(0)
+    forwards = kills = 0
+    for _ in range(30):
+        worker = start(arrays, cache)
+        forwards += len(worker.stdout.read(chance.randrange(1, 120)))
+        worker.kill()
+        forwards += finish(worker)
+        kills += worker.returncode == -signal.SIGKILL
+    last = start(arrays, cache)
+    forwards += finish(last)
+    assert last.returncode == 0
+    assert kills >= 20
+    rows = rows_by_digest(arrays, cache)
+    assert rows.keys() == undisturbed.keys()
+    for digest, row in undisturbed.items():
+        np.testing.assert_array_equal(rows[digest], row)
+    in_flight = 64
+    assert forwards <= len(rows) + kills * (pipeline.BLOCK_ROWS + in_flight)
+    assert not list((cache / "features").glob("*.damaged*"))
+
+
+def test_two_processes_end_with_one_complete_copy(arrays, cache, undisturbed):
+    workers = [start(arrays, cache) for _ in range(2)]
+    for worker in workers:
+        finish(worker)
+        assert worker.returncode == 0
+    request = request_features(BACKBONE, size=SIZE)
+    entry = FeatureStore(cache).open(request.recipes[0].entry_name)
+    assert entry.rows == len(undisturbed)
+    rows = rows_by_digest(arrays, cache)
+    assert all(np.array_equal(rows[digest], row) for digest, row in undisturbed.items())
+
+
+def test_a_warm_extraction_imports_neither_engine(pictures, cache):
+    code = (
+        "import sys, json; from tlfeat import extract; "
+        f"extract({str(pictures)!r}, size={SIZE}, cache={str(cache)!r}); "
+        "print(json.dumps(sorted({'tensorflow', 'keras', 'openvino'} & set(sys.modules))))"
+    )
+    embedded(pictures, cache)
+    warm = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert json.loads(warm.stdout) == []

@@ -1,0 +1,242 @@
+"""A recipe is all that decides a feature's numbers; its digest names a store entry.
+
+Two features are the same feature exactly when their recipes are equal, so whatever
+can change a number belongs in here, and whatever cannot (engine, versions, dates)
+stays out. Nothing in here imports TensorFlow.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tlfeat.backbones.networks import Output, feature_shape
+from tlfeat.backbones.table import Backbone, get_backbone
+from tlfeat.backbones.weights import Weights, resolve_weights
+from tlfeat.data.decode import DECODER, Resize
+from tlfeat.errors import TlfeatError, WeightsError
+
+SCHEMA = 1
+PRECISIONS = ("float32", "mixed")
+DTYPES = ("float32", "float16")
+_POOL = re.compile(r"avg|max|none|grid[1-9][0-9]?")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one feature matrix is made by; every field changes its numbers."""
+
+    backbone: str
+    weights: str  # SHA-256 of the weight file, or random:seed:keras-version
+    layer: str  # "last", "stage1" to "stage5", or a layer's name
+    pool: str  # "avg", "max", "gridN" or "none"
+    size: int  # pixels, of the square that the network sees
+    resize: dict[str, Any]
+    scaling: str
+    precision: str
+    dtype: str  # of the stored rows
+    feature_shape: tuple[int, ...]
+    decoder: int = DECODER
+    view: str = "plain"  # no augmentation
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the recipe as plain JSON values."""
+        return {**asdict(self), "feature_shape": list(self.feature_shape)}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Recipe":
+        """Read a recipe back from what `as_dict` gave."""
+        return cls(**{**fields, "feature_shape": tuple(fields["feature_shape"])})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hexadecimal."""
+        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def entry_name(self) -> str:
+        """Folder name of the store entry."""
+        layer = re.sub(r"[^A-Za-z0-9_.]+", "_", self.layer)
+        return f"{self.backbone}-{self.size}-{layer}-{self.pool}-{self.digest[:10]}"
+
+
+@dataclass(frozen=True)
+class FeatureRequest:
+    """One feature matrix that is asked for: a network and what to take from it.
+
+    Several outputs are stored one by one and joined, in this order, for the head.
+    """
+
+    backbone: Backbone
+    weights: Weights
+    size: int
+    resize: Resize
+    precision: str
+    recipes: tuple[Recipe, ...]
+
+    @property
+    def spec(self) -> str:
+        """The feature SPEC that these recipes come from, such as "stage4:grid4+last:avg"."""
+        return "+".join(f"{recipe.layer}:{recipe.pool}" for recipe in self.recipes)
+
+    @property
+    def stand_in(self) -> str | None:
+        """Say that the weights are random, which is never a result to show; else None."""
+        return "random weights" if self.weights.kind == "random" else None
+
+
+def parse_spec(spec: str) -> tuple[Output, ...]:
+    """Read a feature SPEC, LAYER:POOL[+LAYER:POOL...].
+
+    Parameters
+    ----------
+    spec : str
+        LAYER is "last", "stage1" to "stage5" or a layer's name; POOL is "avg", "max",
+        "none" or "gridN" (average over N x N cells), "avg" where it is left out.
+
+    Returns
+    -------
+    outputs : tuple of Output
+
+    Raises
+    ------
+    TlfeatError
+        If a part has no layer, an unknown pooling, or is there twice.
+
+    Examples
+    --------
+    >>> [(o.layer, o.pool) for o in parse_spec("stage4:grid4+last")]
+    [('stage4', 'grid4'), ('last', 'avg')]
+    """
+    outputs = []
+    for part in spec.split("+"):
+        layer, _, pool = part.strip().partition(":")
+        pool = pool or "avg"
+        if not layer or not _POOL.fullmatch(pool):
+            raise TlfeatError(
+                f"Features {spec!r} cannot be read at {part!r}: wanted LAYER:POOL with POOL one "
+                "of avg, max, none, grid1 to grid99, such as last:avg or stage4:grid4+last:avg."
+            )
+        outputs.append(Output(layer, pool))
+    if len(set(outputs)) < len(outputs):
+        raise TlfeatError(f"Features {spec!r} name the same part twice: leave one out.")
+    return tuple(outputs)
+
+
+def request_features(
+    backbone: str,
+    spec: str = "last:avg",
+    *,
+    weights: str | Path = "imagenet",
+    size: int | None = None,
+    resize: Resize | None = None,
+    precision: str = "float32",
+    dtype: str = "float32",
+    seed: int = 0,
+    cache: Path | None = None,
+) -> FeatureRequest:
+    """Settle everything that decides the numbers of one feature matrix.
+
+    Parameters
+    ----------
+    backbone : str
+        A name of `tlfeat backbones`.
+    spec : str
+        Layers and pooling, see `parse_spec`.
+    weights : str or Path
+        "imagenet", "random", or a weight file.
+    size : int, optional
+        Side in pixels of the square that the network sees; its own size if None.
+    resize : Resize, optional
+        How a picture becomes that square; squashed, bicubic, antialiased if None.
+    precision : {"float32", "mixed"}
+        Of the forward pass.
+    dtype : {"float32", "float16"}
+        Of the stored rows.
+    seed : int
+        Of random weights.
+    cache : Path, optional
+        Where the shapes of named layers are remembered.
+
+    Returns
+    -------
+    request : FeatureRequest
+
+    Raises
+    ------
+    UnknownName
+        If there is no such backbone or layer.
+    WeightsError
+        If the weights cannot be had.
+    TlfeatError
+        If another setting cannot be read.
+    """
+    row = get_backbone(backbone)
+    outputs = parse_spec(spec)
+    side = row.size if size is None else size
+    if side < row.min_size:
+        raise TlfeatError(
+            f"{row.name} cannot see pictures of {side} pixels: --size must be at least "
+            f"{row.min_size}."
+        )
+    for what, value, allowed in (
+        ("precision", precision, PRECISIONS),
+        ("dtype", dtype, DTYPES),
+    ):
+        if value not in allowed:
+            raise TlfeatError(f"Unknown {what} {value!r}: must be one of {', '.join(allowed)}.")
+    loaded = resolve_weights(row, weights, seed=seed)
+    rule = resize or Resize()
+    recipes = tuple(
+        Recipe(
+            backbone=row.name,
+            weights=loaded.digest,
+            layer=output.layer,
+            pool=output.pool,
+            size=side,
+            resize=rule.as_dict(),
+            scaling=row.scaling,
+            precision=precision,
+            dtype=dtype,
+            feature_shape=feature_shape(row, side, output.layer, output.pool, cache),
+        )
+        for output in outputs
+    )
+    return FeatureRequest(row, loaded, side, rule, precision, recipes)
+
+
+def find_weights(recipe: Recipe, where: str | Path | None = None) -> Weights:
+    """Find the very weights that a recipe names.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    where : str or Path, optional
+        "imagenet", "random" or a file; whichever of the first two the recipe tells if None.
+
+    Returns
+    -------
+    weights : Weights
+
+    Raises
+    ------
+    WeightsError
+        If they are not there, or are others.
+    """
+    seed = 0
+    if recipe.weights.startswith("random:"):
+        seed = int(recipe.weights.split(":")[1])
+        where = where or "random"
+    found = resolve_weights(get_backbone(recipe.backbone), where or "imagenet", seed=seed)
+    if found.digest != recipe.weights:
+        raise WeightsError(
+            f"The weights {where or 'imagenet'!s} of {recipe.backbone} are not the ones wanted "
+            f"({found.digest[:12]}..., wanted {recipe.weights[:12]}...): name the file that "
+            "features and heads were made with."
+        )
+    return found

@@ -1,0 +1,103 @@
+"""Embed stored pictures again and compare them with what the store holds."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tlfeat.backbones.engines import NetworkRequest, open_engine
+from tlfeat.backbones.networks import Output
+from tlfeat.backbones.table import get_backbone
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.decode import Resize, decode
+from tlfeat.errors import StoreError
+from tlfeat.features.entry import Entry
+from tlfeat.features.folder import NOT_IN_DIGEST
+from tlfeat.features.recipe import Recipe, find_weights
+
+TOLERANCE = 1e-4  # of |a - b| / (1 + |a|), what engines may differ by
+
+
+class Reextracted(NamedTuple):
+    """What came of embedding some rows again."""
+
+    name: str
+    rows: int
+    worst: float  # the largest |stored - new| / (1 + |stored|)
+
+    @property
+    def equal(self) -> bool:
+        """Whether all rows are within the tolerance."""
+        return self.worst <= TOLERANCE
+
+
+def reextract(
+    entry: Entry,
+    dataset: Dataset,
+    count: int,
+    *,
+    weights: str | Path | None = None,
+    engine: str = "auto",
+    cache: Path | None = None,
+    seed: int = 0,
+) -> Reextracted:
+    """Embed random pictures of a dataset again and compare them with their stored rows.
+
+    Parameters
+    ----------
+    entry : Entry
+    dataset : Dataset
+        Has the pictures.
+    count : int
+        How many rows, at the most.
+    weights : str or Path, optional
+        A weight file, where the entry was made with one.
+    engine : {"auto", "openvino", "tensorflow"}
+    cache : Path, optional
+        Where exported networks are kept.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    reextracted : Reextracted
+
+    Raises
+    ------
+    StoreError
+        If the entry has no picture of the dataset.
+    WeightsError
+        If the weights are not those of the entry.
+    """
+    recipe = Recipe.from_dict({k: v for k, v in entry.recipe.items() if k not in NOT_IN_DIGEST})
+    stored = set(entry.digests())
+    there = {s.digest: s for s in dataset.samples if s.digest in stored}
+    if not there:
+        raise StoreError(
+            f"{entry.name} has no picture of {dataset.name}: name a dataset that was embedded."
+        )
+    chosen = np.random.default_rng(seed).permutation(sorted(there))[:count].tolist()
+    running = open_engine(
+        NetworkRequest(
+            backbone=get_backbone(recipe.backbone),
+            size=recipe.size,
+            weights=find_weights(recipe, weights),
+            outputs=(Output(recipe.layer, recipe.pool),),
+            precision=recipe.precision,
+        ),
+        engine,
+        cache=cache,
+    )
+    resize = Resize(**recipe.resize)
+    batches = (
+        (digest, decode(dataset.read(there[digest]), recipe.size, resize)[None])
+        for digest in chosen
+    )
+    try:
+        new = {digest: outputs[0][0] for digest, outputs in running.run(batches)}
+    finally:
+        running.close()
+    old = entry.read(chosen)
+    again = np.stack([new[digest] for digest in chosen]).astype(recipe.dtype).astype(np.float32)
+    worst = float(np.max(np.abs(old - again) / (1 + np.abs(old))))
+    return Reextracted(entry.name, len(chosen), worst)

@@ -1,0 +1,210 @@
+"""Features as a scikit-learn transformer, for pipelines, searches and cross-validation."""
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from tlfeat.data.dataset import Dataset, Sample, Skipped
+from tlfeat.data.digests import DigestIndex
+from tlfeat.data.sources.base import Listing, Picture, Row, stamp_of
+from tlfeat.errors import DataError
+from tlfeat.features.extract import embed
+from tlfeat.features.matrix import load_features
+from tlfeat.features.recipe import FeatureRequest, request_features
+from tlfeat.features.store import FeatureStore
+from tlfeat.places import cache_folder
+
+
+class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Embed pictures with a frozen network; each picture once, whatever is refitted.
+
+    There is nothing to fit: in a cross-validation all folds read the same stored rows.
+
+    Parameters
+    ----------
+    backbone : str
+        A name of `list_backbones`.
+    features : str
+        Layers and pooling, LAYER:POOL[+LAYER:POOL...].
+    weights : str or Path
+        "imagenet", "random", or a weight file.
+    size : int or None
+        Side in pixels of the square that the network sees; its own size if None.
+    seed : int
+        Of random weights.
+    cache : str, Path or None
+        Folder of the feature store; $TLFEAT_CACHE or ./cache if None.
+    engine : {"auto", "openvino", "tensorflow"}
+    jobs : int or None
+        Threads that decode; one a core if None.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> model = make_pipeline(ImageFeatures("efficientnet-lite0"), LogisticRegression())
+    """
+
+    def __init__(
+        self,
+        backbone: str = "efficientnet-lite0",
+        *,
+        features: str = "last:avg",
+        weights: str | Path = "imagenet",
+        size: int | None = None,
+        seed: int = 0,
+        cache: str | Path | None = None,
+        engine: str = "auto",
+        jobs: int | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.features = features
+        self.weights = weights
+        self.size = size
+        self.seed = seed
+        self.cache = cache
+        self.engine = engine
+        self.jobs = jobs
+
+    def fit(self, X: Sequence[Any], y: Any = None) -> "ImageFeatures":
+        """Check the settings; nothing is learned from the pictures.
+
+        Parameters
+        ----------
+        X : sequence of path, bytes or ndarray
+            Pictures.
+        y : ignored
+
+        Returns
+        -------
+        self : ImageFeatures
+        """
+        self.n_features_out_ = _width(self._request())
+        return self
+
+    def transform(self, X: Sequence[Any]) -> npt.NDArray[np.float32]:
+        """Give the features of pictures, embedding those that the store lacks.
+
+        Parameters
+        ----------
+        X : sequence of path, bytes or ndarray
+            Picture files, their bytes, or uint8 arrays of shape (height, width, 3).
+
+        Returns
+        -------
+        features : ndarray of shape (n_pictures, n_features), float32
+
+        Raises
+        ------
+        DataError
+            If a picture cannot be used: a transformer must give a row for each.
+        """
+        store = FeatureStore(cache_folder(self.cache))
+        request = self._request()
+        dataset = _dataset_of(X, store)
+        if not len(X):
+            return np.zeros((0, _width(request)), np.float32)
+        done = embed(dataset, [request], store, engine=self.engine, jobs=self.jobs)
+        found = load_features(dataset, request, store, done.failures)
+        if found.skipped:
+            bad = found.skipped[0]
+            raise DataError(
+                f"{len(found.skipped)} of {len(X)} pictures cannot be used, such as {bad.id}: "
+                f"{bad.reason}. Leave them out: a transformer gives a row for each picture."
+            )
+        return found.X
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Name the columns, such as "last:avg_17"."""
+        names = [
+            f"{recipe.layer}:{recipe.pool}_{number}"
+            for recipe in self._request().recipes
+            for number in range(int(np.prod(recipe.feature_shape)))
+        ]
+        return np.array(names, dtype=object)
+
+    def _request(self) -> FeatureRequest:
+        return request_features(
+            self.backbone,
+            self.features,
+            weights=self.weights,
+            size=self.size,
+            seed=self.seed,
+            cache=cache_folder(self.cache),
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.no_validation = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+class _Given:
+    """Pictures that a caller holds in a sequence, as a source."""
+
+    kind = "sequence"
+
+    def __init__(self, pictures: Sequence[Any]) -> None:
+        self._pictures = pictures
+
+    def listing(self) -> Listing:
+        return Listing([self._row(number, one) for number, one in enumerate(self._pictures)])
+
+    def read(self, locator: Hashable) -> Picture:
+        picture = self._pictures[int(str(locator))]
+        if isinstance(picture, bytes):
+            return picture
+        if isinstance(picture, np.ndarray):
+            return picture
+        return Path(picture).read_bytes()
+
+    @staticmethod
+    def _row(number: int, picture: Any) -> Row:
+        if isinstance(picture, bytes | np.ndarray):
+            return Row(f"[{number}]", number, None, None, None, None)
+        if not isinstance(picture, str | Path):
+            raise DataError(
+                f"Picture {number} is a {type(picture).__name__}; wanted a path, the bytes of a "
+                "picture file, or a uint8 array of shape (height, width, 3)."
+            )
+        path = Path(picture).absolute()
+        try:
+            stamp = stamp_of(path, path.stat())
+        except OSError:
+            stamp = None  # reading it will say why
+        return Row(str(picture), number, None, None, None, stamp)
+
+
+def _dataset_of(pictures: Sequence[Any], store: FeatureStore) -> Dataset:
+    source = _Given(pictures)
+    rows = source.listing().rows
+    digests, problems = DigestIndex(store.root).digests(rows, source.read)
+    samples = [
+        Sample(row.id, row.locator, None, None, None, digest)
+        for row, digest in zip(rows, digests, strict=True)
+        if digest is not None
+    ]
+    return Dataset(
+        name="sequence",
+        path="a sequence of pictures",
+        kind=source.kind,
+        classes=(),
+        samples=tuple(samples),
+        skipped=tuple(Skipped(rows[n].id, why, None, None) for n, why in problems.items()),
+        source=source,
+        split_rule="none",
+        split_seed=0,
+        notes=(),
+    )
+
+
+def _width(request: FeatureRequest) -> int:
+    return sum(int(np.prod(recipe.feature_shape)) for recipe in request.recipes)
