@@ -1,0 +1,148 @@
+"""Heads with a Gaussian kernel: exact within a budget of memory, or sampled.
+
+The kernel matrix of a width is made once and serves every C. It is the one thing here that
+grows with the square of the rows, so it is made in place and refused above the budget.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from tlfeat.errors import HeadError
+from tlfeat.heads.gram import Double
+from tlfeat.heads.learner import Finished, Floats, Learner, Problem, two_columns
+from tlfeat.heads.linear import LinearMachine
+from tlfeat.heads.settings import Grid, gamma_factor
+
+_BLOCK: Final = 1024  # rows whose kernel with all others is made at a time
+
+
+def gamma_value(gamma: float | str, X: Floats) -> float:
+    """Give the number behind a setting such as "0.3*scale".
+
+    Parameters
+    ----------
+    gamma : float or str
+    X : ndarray of shape (n, d)
+        "scale" is 1 / (d x variance of all its numbers).
+    """
+    factor = gamma_factor(gamma)
+    if factor is None:
+        return float(gamma)
+    variance = float(X.var(dtype=np.float64))
+    return factor / (X.shape[1] * variance) if variance > 0 else factor
+
+
+def gaussian_kernel(A: Double, B: Double, gamma: float) -> Double:
+    """Give exp(-gamma |a - b|^2) for rows a of A (m, d) and b of B (n, d); (m, n)."""
+    kernel = A @ B.T
+    kernel *= 2 * gamma
+    kernel -= gamma * np.einsum("ij,ij->i", A, A)[:, None]
+    kernel -= gamma * np.einsum("ij,ij->i", B, B)
+    np.minimum(kernel, 0, out=kernel)
+    return np.exp(kernel, out=kernel)
+
+
+class KernelMachine(Learner):
+    """Support vector machine with a Gaussian kernel."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.X = problem.X.astype(np.float64)
+        self.width: float | None = None
+        self.kernel: Double | None = None  # (n, n) of self.width
+
+    @classmethod
+    def check(
+        cls, fixed: Mapping[str, Any], grid: Grid, n_least: int, n_most: int, budget: int
+    ) -> Grid:
+        """Refuse a kernel matrix above the budget."""
+        needed = 8 * n_most**2
+        if needed > budget:
+            raise HeadError(
+                f"svm-rbf needs a kernel matrix of {needed / 2**30:.1f} GB for {n_most:,} "
+                f"training rows, above the budget of {budget / 2**30:.1f} GB: "
+                "use svm-linear or svm-nystroem."
+            )
+        return grid
+
+    def machine(self, setting: Mapping[str, Any], **kernel: Any) -> Any:
+        """Give an unfitted `SVC` whose largest score is the class that it predicts."""
+        from sklearn.svm import SVC
+
+        return SVC(
+            C=setting["C"],
+            class_weight="balanced" if self.problem.balanced else None,
+            decision_function_shape="ovr",
+            break_ties=self.problem.n_classes > 2,
+            **kernel,
+        )
+
+    def scores(self, setting: Mapping[str, Any]) -> Floats:
+        """Give decision values, one class against the rest; (m, k)."""
+        width = gamma_value(setting["gamma"], self.problem.X)
+        if width != self.width:
+            self.kernel = None  # the old one goes before the new one comes
+            self.kernel = gaussian_kernel(self.X, self.X, width)
+            self.width = width
+        machine = self.machine(setting, kernel="precomputed")
+        machine.fit(self.kernel, self.problem.y)
+        support = machine.support_
+        held = self.problem.held.astype(np.float64)
+        scores = []
+        for start in range(0, len(held), _BLOCK):
+            part = held[start : start + _BLOCK]
+            rows = np.zeros((len(part), len(self.X)))
+            rows[:, support] = gaussian_kernel(part, self.X[support], width)
+            raw = machine.decision_function(rows)
+            scores.append(two_columns(raw[:, None] if raw.ndim == 1 else raw))
+        joined: Floats = np.concatenate(scores).astype(np.float32)
+        return joined
+
+    def finish(self, setting: Mapping[str, Any]) -> Finished:
+        """Give an `SVC`."""
+        problem = self.problem
+        width = gamma_value(setting["gamma"], problem.X)
+        machine = self.machine(setting, kernel="rbf", gamma=width)
+        machine.fit(self.X, problem.labels[problem.y])
+        learned = (machine.support_vectors_, machine.dual_coef_, machine.intercept_)
+        return Finished([("head", machine)], sum(part.size for part in learned))
+
+
+class Nystroem(Learner):
+    """Linear support vector machine on the kernel of sampled rows."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.width: float | None = None
+        self.sample: Any = None  # the fitted map of self.width
+        self.machine: LinearMachine | None = None  # on the mapped rows
+
+    def mapped(self, gamma: float | str) -> LinearMachine:
+        """Map the rows with a width, unless that is done."""
+        from sklearn.kernel_approximation import Nystroem as Map
+
+        problem = self.problem
+        width = gamma_value(gamma, problem.X)
+        if self.machine is None or width != self.width:
+            components = min(int(problem.fixed["components"]), len(problem.X))
+            self.sample = Map(gamma=width, n_components=components, random_state=problem.seed)
+            rows = self.sample.fit_transform(problem.X)
+            held = self.sample.transform(problem.held) if len(problem.held) else rows[:0]
+            self.machine = LinearMachine(replace(problem, X=rows, held=held))
+            self.width = width
+        return self.machine
+
+    def scores(self, setting: Mapping[str, Any]) -> Floats:
+        """Give distances to the boundaries; (m, k)."""
+        return self.mapped(setting["gamma"]).scores(setting)
+
+    def finish(self, setting: Mapping[str, Any]) -> Finished:
+        """Give a `Nystroem` map and a `LinearSVC`."""
+        done = self.mapped(setting["gamma"]).finish(setting)
+        learned = self.sample.components_.size + self.sample.normalization_.size
+        return Finished(
+            [("kernel", self.sample), *done.steps], done.n_parameters + learned, done.trouble
+        )

@@ -1,0 +1,109 @@
+"""What every head can do for the search: score the settings of a grid, and become an estimator.
+
+A learner is made for one set of rows (a fold, or all of train) and shares between settings what
+they have in common: one eigenbasis, one Gram matrix, one set of distances. Its estimator is an
+object of scikit-learn as `fit` would give, which the tests check.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tlfeat.heads.settings import Grid
+from tlfeat.heads.table import Head
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows to learn from and rows to score."""
+
+    X: Floats  # (n, d), standardised
+    y: Ints  # (n,), 0 to k - 1, each of them present
+    labels: Ints  # (k,), the class index behind each of them, rising
+    held: Floats  # (m, d), standardised as X; m may be 0
+    fixed: Mapping[str, Any]
+    grid: Grid
+    balanced: bool
+    seed: int
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes are present."""
+        return len(self.labels)
+
+    def class_weights(self) -> npt.NDArray[np.float64]:
+        """Give each class its weight: 1, or what makes their totals equal; (k,)."""
+        counts = np.bincount(self.y, minlength=self.n_classes)
+        if not self.balanced:
+            return np.ones(self.n_classes)
+        return len(self.y) / (self.n_classes * counts)
+
+
+class Finished(NamedTuple):
+    """A fitted estimator."""
+
+    steps: list[tuple[str, Any]]  # of the pipeline, after the standardisation
+    n_parameters: int  # numbers that were learned
+    trouble: str = ""  # why it counts as not converged
+
+
+class Learner(ABC):
+    """One head on one set of rows."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @classmethod
+    def check(
+        cls, fixed: Mapping[str, Any], grid: Grid, n_least: int, n_most: int, budget: int
+    ) -> Grid:
+        """Refuse what cannot be done on so many rows; give the grid without what is too large.
+
+        Parameters
+        ----------
+        fixed, grid
+            From `plan_settings`.
+        n_least, n_most : int
+            Rows of the smallest and of the largest set to be fitted.
+        budget : int
+            Bytes that a kernel matrix may take.
+        """
+        return grid
+
+    @abstractmethod
+    def scores(self, setting: Mapping[str, Any]) -> Floats:
+        """Score the held rows; (m, k)."""
+
+    @abstractmethod
+    def finish(self, setting: Mapping[str, Any]) -> Finished:
+        """Give the estimator for a setting."""
+
+
+def learner_class(head: Head) -> type[Learner]:
+    """Import the class that a head's row names, and scikit-learn's that it will need."""
+    for kind in head.file_types:  # now, so that no timed part of the work waits for an import
+        if kind.startswith("sklearn."):
+            import_module(kind.rpartition(".")[0])
+    module, _, name = head.learner.partition(":")
+    found: type[Learner] = getattr(import_module(module), name)
+    return found
+
+
+def two_columns(scores: Floats) -> Floats:
+    """Turn the one column of a binary decision function into two; (m, 1) to (m, 2)."""
+    return np.hstack([-scores, scores]) if scores.shape[1] == 1 else scores
+
+
+def softmax(scores: Floats) -> Floats:
+    """Give probabilities that rise with the scores and sum to 1; (m, k)."""
+    rising = np.exp(scores - scores.max(axis=1, keepdims=True))
+    result: Floats = rising / rising.sum(axis=1, keepdims=True)
+    return result

@@ -1,0 +1,87 @@
+"""A trained head: a pipeline of scikit-learn whose scores cover all classes of the dataset."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tlfeat.heads.learner import Floats, Ints, two_columns
+from tlfeat.heads.table import get_head
+
+_BLOCK = 8192  # rows standardised and scored at a time
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """A head that can predict."""
+
+    name: str
+    pipeline: Any  # sklearn.pipeline.Pipeline: standardise first
+    settings: Mapping[str, Any]  # all of them, the chosen ones included
+    score_kind: str  # "probability" or "score"
+    n_classes: int  # of the dataset; train may have lacked some
+
+    def scores(self, X: Floats) -> Floats:
+        """Score rows for each class of the dataset.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+            Features, not standardised.
+
+        Returns
+        -------
+        scores : ndarray of shape (n, n_classes)
+            Probabilities, or scores whose largest is the predicted class. A class that train
+            lacked has probability 0, or a score below all others of its row.
+        """
+        found = get_head(self.name).scored_by
+        blocks = [
+            self._present(X[start : start + _BLOCK], found) for start in range(0, len(X), _BLOCK)
+        ]
+        if not blocks:
+            return np.zeros((0, self.n_classes), dtype=np.float32)
+        return all_classes(
+            np.concatenate(blocks), self.pipeline.classes_, self.n_classes, self.score_kind
+        )
+
+    def _present(self, X: Floats, scored_by: str) -> Floats:
+        """Score rows for the classes that train had."""
+        if scored_by == "distance":
+            from tlfeat.heads.neighbours import centroid_distances
+
+            return -centroid_distances(
+                self.pipeline[:-1].transform(X), self.pipeline[-1].centroids_
+            )
+        raw: Floats = getattr(self.pipeline, scored_by)(X)
+        return two_columns(raw[:, None]) if raw.ndim == 1 else raw
+
+    def predict(self, X: Floats) -> Ints:
+        """Give each row's class index; (n,)."""
+        best: Ints = self.scores(X).argmax(axis=1)
+        return best
+
+
+def all_classes(present: Floats, labels: Ints, n_classes: int, score_kind: str) -> Floats:
+    """Spread the columns of the classes that train had over all classes.
+
+    Parameters
+    ----------
+    present : ndarray of shape (n, k)
+    labels : ndarray of shape (k,)
+        The class index of each column.
+    n_classes : int
+    score_kind : {"probability", "score"}
+
+    Returns
+    -------
+    scores : ndarray of shape (n, n_classes)
+    """
+    if len(labels) == n_classes:
+        return present
+    scores = np.zeros((len(present), n_classes), dtype=present.dtype)
+    if score_kind == "score":
+        scores += present.min(axis=1, keepdims=True) - 1
+    scores[:, labels] = present
+    return scores
