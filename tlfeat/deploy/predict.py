@@ -1,0 +1,257 @@
+"""Predict the labels of new pictures with a finished run.
+
+The recipe is the run's own, so that pictures are prepared for prediction exactly as they
+were for training; other weights or another decoding rule than the run's are refused.
+Pictures stream through in bounded memory and nothing is stored.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
+from tlfeat.backbones.networks import Output
+from tlfeat.backbones.table import get_backbone
+from tlfeat.data.ahead import chunks_ahead
+from tlfeat.data.decode import DECODER, Resize, UndecodableImage, decode
+from tlfeat.data.layout import PICTURE_SUFFIXES
+from tlfeat.data.sources import find_source
+from tlfeat.data.sources.base import Picture, SourceOptions
+from tlfeat.errors import DataError, TlfeatError
+from tlfeat.features.pipeline import chunk_length
+from tlfeat.features.recipe import Recipe, find_weights
+from tlfeat.heads.persist import LoadedHead
+from tlfeat.places import cache_folder
+from tlfeat.runs.record import Run
+from tlfeat.watch import SILENT, Watch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one picture.
+
+    Attributes
+    ----------
+    id : str
+        The picture's path, or its number where it came as bytes or an array.
+    label : str or None
+        The most likely class; None where the picture cannot be used.
+    score : float or None
+        Its probability, or its score where the head gives no probabilities.
+    top : tuple of (str, float)
+        The most likely classes with their scores, best first.
+    reason : str
+        Why the picture cannot be used; empty where it can.
+    """
+
+    id: str
+    label: str | None
+    score: float | None
+    top: tuple[tuple[str, float], ...]
+    reason: str = ""
+
+
+class _Asked(NamedTuple):
+    """One picture that is to be predicted: where it is, or why it cannot be read."""
+
+    id: str
+    read: Any  # callable that gives the picture, or None
+    reason: str = ""
+
+
+class _Square(NamedTuple):
+    id: str
+    pixels: np.ndarray | None
+    reason: str
+
+
+def predict(
+    run: Run,
+    pictures: Iterable[str | Path | Picture] | str | Path,
+    *,
+    top: int = 1,
+    weights: str | Path | None = None,
+    engine: str = "auto",
+    cache: str | Path | None = None,
+    jobs: int | None = None,
+    watch: Watch = SILENT,
+) -> Iterator[Prediction]:
+    """Predict pictures one after the other, in bounded memory.
+
+    Parameters
+    ----------
+    run : Run
+        A finished run of a head.
+    pictures : path, or iterable of path, bytes or ndarray
+        Picture files, or whatever `open_dataset` opens; uint8 arrays of shape
+        (height, width, 3) and the bytes of picture files too. An iterable is taken as it
+        is needed.
+    top : int
+        How many classes to name.
+    weights : str or Path, optional
+        Where the run's weights are now; where they were in training if None.
+    engine : {"auto", "openvino", "tensorflow"}
+    cache : str or Path, optional
+        Where exported networks are kept; $TLFEAT_CACHE or ./cache if None.
+    jobs : int, optional
+        Threads that decode; one a core if None.
+    watch : Watch
+        Hears notes.
+
+    Yields
+    ------
+    prediction : Prediction
+        One for each picture, in order; a picture that cannot be used has the reason.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are not those of the run.
+    TlfeatError
+        If the run is of another kind or needs another version of tlfeat.
+    """
+    if run.record["kind"] != "head":
+        raise TlfeatError(
+            f"{run.path} is a {run.record['kind']} run, and only runs of heads can predict yet: "
+            "load its model.keras with Keras."
+        )
+    if top < 1:
+        raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
+    recipes = [Recipe.from_dict(fields) for fields in run.record["recipes"]]
+    first = recipes[0]
+    if first.decoder != DECODER:
+        raise TlfeatError(
+            f"{run.path} was trained on pictures decoded by rule {first.decoder} and this tlfeat "
+            f"has rule {DECODER}: train it again."
+        )
+    head = run.head()
+    found = find_weights(first, weights or run.record["weights"])
+    resize = Resize(**first.resize)
+    if isinstance(pictures, str | Path):
+        pictures = [pictures]
+    asked = chain.from_iterable(_asked(one, number) for number, one in enumerate(pictures))
+
+    def square(one: _Asked) -> _Square:
+        if one.read is None:
+            return _Square(one.id, None, one.reason)
+        try:
+            return _Square(one.id, decode(one.read(), first.size, resize), "")
+        except UndecodableImage as error:
+            return _Square(one.id, None, str(error))
+        except OSError as error:
+            return _Square(one.id, None, f"cannot be read: {error.strerror or error}")
+
+    with ExitStack() as stack:
+        running = open_engine(
+            NetworkRequest(
+                backbone=get_backbone(first.backbone),
+                size=first.size,
+                weights=found,
+                outputs=tuple(Output(recipe.layer, recipe.pool) for recipe in recipes),
+                precision=first.precision,
+            ),
+            engine,
+            cache=cache_folder(cache),
+            on_note=watch.note,
+        )
+        stack.callback(running.close)
+        chunks = stack.enter_context(
+            closing(chunks_ahead(square, asked, length=chunk_length(first.size), threads=jobs))
+        )
+        for chunk in chunks:
+            yield from _predict_chunk(chunk, running, recipes, head, top)
+
+
+def _predict_chunk(
+    chunk: list[_Square],
+    running: Engine,
+    recipes: list[Recipe],
+    head: LoadedHead,
+    top: int,
+) -> Iterator[Prediction]:
+    pixels = [one.pixels for one in chunk if one.pixels is not None]
+    batches = (
+        (start, np.stack(pixels[start : start + running.batch]))
+        for start in range(0, len(pixels), running.batch)
+    )
+    rows = [
+        np.hstack(
+            [
+                # as the store would have kept them, so that the head sees what it was trained on
+                output.astype(recipe.dtype).astype(np.float32).reshape(len(output), -1)
+                for recipe, output in zip(recipes, outputs, strict=True)
+            ]
+        )
+        for _, outputs in running.run(batches)
+    ]
+    scores: Iterator[np.ndarray] = iter(head.scores(np.concatenate(rows)) if rows else ())
+    for one in chunk:
+        if one.pixels is None:
+            yield Prediction(one.id, None, None, (), one.reason)
+            continue
+        mine = next(scores)
+        order = np.argsort(-mine, kind="stable")[:top]
+        best = tuple((head.classes[i], float(mine[i])) for i in order)
+        yield Prediction(one.id, best[0][0], best[0][1], best)
+
+
+def _asked(picture: str | Path | Picture, number: int) -> Iterator[_Asked]:
+    """Turn what the caller named into pictures; a folder or a table gives many."""
+    if isinstance(picture, bytes | np.ndarray):
+        yield _Asked(f"[{number}]", lambda: picture)
+        return
+    path = Path(picture)
+    try:
+        is_picture = path.is_file() and not _is_dataset(path)
+    except (OSError, ValueError) as error:
+        yield _Asked(str(picture), None, f"cannot be read: {error}")
+        return
+    if is_picture:
+        yield _Asked(str(picture), path.read_bytes)
+        return
+    if not path.exists() and not str(picture).startswith(("digits", "tfds:", "hf:")):
+        yield _Asked(str(picture), None, "there is no such file")
+        return
+    try:
+        source = find_source(str(picture), SourceOptions())
+        listing = source.listing()
+    except DataError as error:
+        yield _Asked(str(picture), None, str(error))
+        return
+    if not listing.rows and not listing.skipped:
+        yield _Asked(str(picture), None, "there is no picture in it")
+    for row in listing.rows:
+        yield _Asked(row.id, _reader(source.read, row.locator))
+    for skipped in listing.skipped:
+        yield _Asked(skipped.id, None, skipped.reason)
+
+
+def _reader(read: Any, locator: Hashable) -> Any:
+    return lambda: read(locator)
+
+
+def _is_dataset(path: Path) -> bool:
+    """Say whether a file holds a table or an archive of pictures, rather than one picture."""
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return False
+    try:
+        find_source(str(path), SourceOptions())
+    except DataError:
+        return False
+    return True
+
+
+def as_json(prediction: Prediction) -> Mapping[str, Any]:
+    """Give a prediction as plain JSON values."""
+    return {
+        "id": prediction.id,
+        "label": prediction.label,
+        "score": prediction.score,
+        "top": [{"label": label, "score": score} for label, score in prediction.top],
+        "reason": prediction.reason,
+    }

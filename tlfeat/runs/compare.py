@@ -1,0 +1,166 @@
+"""Compare heads on frozen features of one dataset: the main job, from pictures to table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlfeat.data.dataset import Dataset, open_dataset
+from tlfeat.data.digests import DigestIndex
+from tlfeat.errors import HeadError
+from tlfeat.features.recipe import request_features
+from tlfeat.features.store import FeatureStore
+from tlfeat.heads.table import check_settings, get_head
+from tlfeat.places import cache_folder, reports_folder
+from tlfeat.runs.record import Run
+from tlfeat.runs.results import RESULTS_CSV, rank, write_results
+from tlfeat.runs.study import comparable_runs, study_folder
+from tlfeat.runs.train import HeadPlan, train_heads
+from tlfeat.watch import SILENT, Watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_BACKBONE = "efficientnet-lite0"
+DEFAULT_HEADS = ("logistic", "lda", "svm-rbf", "mlp", "knn")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` gives.
+
+    Attributes
+    ----------
+    folder : Path
+        The study's folder, with results.csv and results.md.
+    runs : list of Run
+        All finished runs of the study on this dataset and split, best by validation first.
+    refused : dict of str to str
+        Name of a run that could not be trained, and why.
+    fresh : int
+        Runs that were not finished before.
+    """
+
+    folder: Path
+    runs: list[Run]
+    refused: dict[str, str]
+    fresh: int
+
+    @property
+    def best(self) -> Run:
+        """The best run by validation."""
+        return self.runs[0]
+
+    def table(self) -> "pd.DataFrame":
+        """Read results.csv: a row for each run, split, metric and class."""
+        import pandas as pd
+
+        return pd.read_csv(self.folder / RESULTS_CSV, keep_default_na=False, na_values=[""])
+
+
+def compare(
+    dataset: Dataset | str | Path,
+    backbones: Sequence[str] = (DEFAULT_BACKBONE,),
+    heads: Sequence[str] = DEFAULT_HEADS,
+    *,
+    features: Sequence[str] = ("last:avg",),
+    weights: str | Path = "imagenet",
+    size: int | None = None,
+    precision: str = "float32",
+    dtype: str = "float32",
+    params: Mapping[str, Any] | None = None,
+    search: bool = True,
+    class_weight: str | None = None,
+    refit: bool = False,
+    seed: int = 0,
+    engine: str = "auto",
+    cache: str | Path | None = None,
+    reports: str | Path | None = None,
+    name: str | None = None,
+    jobs: int | None = None,
+    retry_failed: bool = False,
+    watch: Watch = SILENT,
+) -> Comparison:
+    """Train every head on every backbone's features and compare them.
+
+    Finished runs are not run again, and no picture is embedded twice.
+
+    Parameters
+    ----------
+    dataset : Dataset, str or Path
+        What `open_dataset` gives, or takes.
+    backbones, heads, features : sequence of str
+        Every combination is a run.
+    retry_failed : bool
+        Try pictures again that could not be decoded before.
+    params : mapping, optional
+        Settings that are given, not searched; each goes to the heads that have it.
+    weights, size, precision, dtype, search, class_weight, refit, seed, engine, \
+cache, reports, name, jobs, watch
+        As in `train`.
+
+    Returns
+    -------
+    comparison : Comparison
+
+    Raises
+    ------
+    TlfeatError
+        If the dataset, a backbone, weights, features, a head or a setting cannot be
+        used, or if every head was refused.
+    """
+    plans = [
+        HeadPlan(head, given, search, class_weight, refit, seed).checked()
+        for head, given in _settings_by_head(heads, params or {}).items()
+    ]
+    store = FeatureStore(cache_folder(cache))
+    requests = [
+        request_features(
+            backbone,
+            spec,
+            weights=weights,
+            size=size,
+            precision=precision,
+            dtype=dtype,
+            seed=seed,
+            cache=store.root,
+        )
+        for backbone in dict.fromkeys(backbones)
+        for spec in dict.fromkeys(features)
+    ]
+    table = (
+        dataset
+        if isinstance(dataset, Dataset)
+        else open_dataset(dataset, digests=DigestIndex(store.root))
+    )
+    folder = study_folder(reports_folder(reports), table, name)
+    done = train_heads(
+        table,
+        requests,
+        plans,
+        store,
+        folder,
+        engine=engine,
+        jobs=jobs,
+        retry_failed=retry_failed,
+        watch=watch,
+    )
+    if not done.runs:
+        raise HeadError(" ".join(dict.fromkeys(done.refused.values())))
+    runs = rank(comparable_runs(folder, table))
+    write_results(folder, runs)
+    return Comparison(folder, runs, done.refused, done.fresh)
+
+
+def _settings_by_head(
+    heads: Sequence[str], params: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Give each head the settings that it has; one that none of them has is an error."""
+    names = {get_head(head).name: {s.name for s in get_head(head).settings} for head in heads}
+    for key, value in params.items():
+        if not any(key in known for known in names.values()):
+            check_settings(next(iter(names)), {key: value})
+    return {
+        name: {key: value for key, value in params.items() if key in known}
+        for name, known in names.items()
+    }

@@ -1,0 +1,223 @@
+"""What a run costs, what it gives for it, and which runs nothing beats at both.
+
+Fronts and choices go by validation; what is said of the difference is measured on test.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tlfeat.runs.paired import Pair
+from tlfeat.runs.record import HEAD, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BYTES_A_WEIGHT = 4  # float32
+
+
+class Cost(NamedTuple):
+    """One thing that a run costs."""
+
+    column: str  # of the table
+    label: str  # of an axis, with the unit
+    word: str  # in a sentence, for a title
+
+
+COSTS = (
+    Cost("train_seconds", "training from nothing, seconds", "training time"),
+    Cost("ms_per_image", "a new picture, milliseconds", "time a picture"),
+    Cost("megabytes", "network and head, megabytes", "size"),
+)
+
+
+def cost_table(ranked: Sequence[Run]) -> "pd.DataFrame":
+    """Give a row for each run: how good it is, what it costs, whether it is on a front.
+
+    Parameters
+    ----------
+    ranked : sequence of Run
+
+    Returns
+    -------
+    table : DataFrame
+        run, kind, validation and test (accuracy, nan where there is none), then for each of
+        `COSTS` its column (nan where it was not measured) and "front_" and that column.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "run": [run.name for run in ranked],
+            "kind": [run.record["kind"] for run in ranked],
+            "validation": [_accuracy(run, "validation") for run in ranked],
+            "test": [_accuracy(run, "test") for run in ranked],
+            "train_seconds": [train_seconds(run) or np.nan for run in ranked],
+            "ms_per_image": [run.record["ms_per_image"] or np.nan for run in ranked],
+            "megabytes": [model_bytes(run) / 1e6 for run in ranked],
+        }
+    )
+    for cost in COSTS:
+        table[f"front_{cost.column}"] = pareto_front(
+            table[cost.column].to_numpy(), table["validation"].to_numpy()
+        )
+    return table
+
+
+def pareto_front(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Mark what nothing else beats: none costs as little or less and is better.
+
+    Parameters
+    ----------
+    costs, values : ndarray of shape (n,)
+        nan where unknown, which is never on the front.
+
+    Returns
+    -------
+    front : ndarray of shape (n,), bool
+
+    Examples
+    --------
+    >>> pareto_front(np.array([1.0, 2.0, 3.0]), np.array([0.8, 0.7, 0.9])).tolist()
+    [True, False, True]
+    """
+    front = np.zeros(len(costs), dtype=bool)
+    best = -np.inf
+    known = ~(np.isnan(costs) | np.isnan(values))
+    for i in np.lexsort((-values, costs)):
+        if known[i] and values[i] > best:
+            front[i], best = True, values[i]
+    return front
+
+
+def train_seconds(run: Run) -> float | None:
+    """Give the seconds from nothing: embedding where it was measured, search and fit."""
+    seconds = run.record["seconds"]
+    parts = [seconds.get(part) for part in ("extract", "search", "fit")]
+    return None if all(part is None for part in parts) else sum(part or 0.0 for part in parts)
+
+
+def model_bytes(run: Run) -> float:
+    """Give the bytes of what predicts: a fine-tune's file, or the network and a head's file."""
+    if "file_bytes" in run.record:
+        return float(run.record["file_bytes"])
+    parameters = run.record["parameters"]
+    head = run.path / HEAD
+    if not head.exists():
+        return float(_BYTES_A_WEIGHT * parameters["total"])
+    frozen = parameters["total"] - parameters["trainable"]
+    return float(_BYTES_A_WEIGHT * frozen + head.stat().st_size)
+
+
+def break_even(ranked: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
+    """Say what more training buys, in right answers of a thousand.
+
+    Parameters
+    ----------
+    ranked : sequence of Run
+        Best by validation first.
+    pairs : sequence of Pair
+        Of test; the words follow them.
+
+    Returns
+    -------
+    sentences : list of str
+        The best fine-tune against the best head where both kinds are there; then each step
+        along the front of training seconds.
+    """
+    table = cost_table(ranked)
+    sentences = []
+    heads = [run for run in ranked if run.record["kind"] == "head"]
+    tuned = [run for run in ranked if run.record["kind"] == "finetune"]
+    if heads and tuned:
+        text = _step(heads[0], tuned[0], pairs)
+        sentences.append(f"Is fine-tuning worth it? {text}")
+    on_front = table[table["front_train_seconds"]].sort_values("train_seconds")["run"]
+    by_name = {run.name: run for run in ranked}
+    steps = [by_name[str(name)] for name in on_front]
+    sentences += [_step(one, other, pairs) for one, other in zip(steps, steps[1:], strict=False)]
+    return list(dict.fromkeys(sentences))
+
+
+def seed_spread(ranked: Sequence[Run]) -> dict[str, tuple[float, float, int]]:
+    """Give the spread of test accuracy between runs that differ in their seed alone.
+
+    Parameters
+    ----------
+    ranked : sequence of Run
+
+    Returns
+    -------
+    spread : dict
+        Name of a run that has siblings to lowest and highest test accuracy and the number
+        of seeds.
+    """
+    families: dict[str, list[Run]] = {}
+    for run in ranked:
+        families.setdefault(_without_seed(run), []).append(run)
+    spread = {}
+    for family in families.values():
+        values = [_accuracy(run, "test") for run in family]
+        if len({run.record["seed"] for run in family}) > 1 and not np.isnan(values).any():
+            for run in family:
+                spread[run.name] = (min(values), max(values), len(family))
+    return spread
+
+
+def _without_seed(run: Run) -> str:
+    """Give what decides a run but its seed, and what follows from that."""
+    record = run.record
+    # What follows from the seed is left out, the rest was asked for.
+    model = record.get("head") or {key: record.get(key) for key in ("phases", "top", "loss", "batch")}
+    settings = {
+        key: value
+        for key, value in model.items()
+        if key not in ("chosen", "tried", "converged")
+    }
+    facts = [record["kind"], record["backbone"], record["features"], settings]
+    # A random network's weights are drawn from the seed too.
+    facts.append(
+        [
+            {**recipe, "weights": str(recipe["weights"]).partition(":")[0]}
+            for recipe in record["recipes"]
+        ]
+    )
+    facts.append(record["parent"] is None)
+    facts.append(record["dataset"]["fingerprint"])
+    return json.dumps(facts, sort_keys=True, default=str)
+
+
+def _step(one: Run, other: Run, pairs: Sequence[Pair]) -> str:
+    """Say what `other` gives over `one`, and for how much."""
+    seconds = (train_seconds(other) or 0.0) - (train_seconds(one) or 0.0)
+    cost = f"{abs(seconds):,.1f} s {'more' if seconds >= 0 else 'less'} of training"
+    a, b = one.record["ms_per_image"], other.record["ms_per_image"]
+    if a is not None and b is not None:
+        cost += f" and {abs(b - a):.1f} ms {'more' if b >= a else 'less'} a picture"
+    pair = next((p for p in pairs if {p.one, p.other} == {one.name, other.name}), None)
+    if pair is None:
+        gain = 1000 * (_accuracy(other, "validation") - _accuracy(one, "validation"))
+        return (
+            f"From {one.name} to {other.name}: {_answers(gain)} of a thousand on validation, "
+            f"for {cost}."
+        )
+    sign = 1 if pair.one == other.name else -1
+    ends = sorted(1000 * sign * end for end in (pair.low, pair.high))
+    text = (
+        f"From {one.name} to {other.name}: {_answers(1000 * sign * pair.difference)} of a "
+        f"thousand on test (95% interval {ends[0]:+.0f} to {ends[1]:+.0f}, unadjusted), for {cost}"
+    )
+    return text + ("." if pair.shown else ": no difference shown.")
+
+
+def _answers(gain: float) -> str:
+    if abs(gain) < 0.5:
+        return "as many right answers"
+    return f"{abs(gain):.0f} {'more' if gain > 0 else 'fewer'} right answers"
+
+
+def _accuracy(run: Run, split: str) -> float:
+    metrics = run.metrics.get(split)
+    return float("nan") if metrics is None else float(metrics["accuracy"])

@@ -1,0 +1,144 @@
+"""What a run said of each picture of a split, as arrays that line up between runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tlfeat.errors import TlfeatError
+from tlfeat.runs.record import PREDICTIONS, Run
+
+_FACTS = ("id", "digest", "group", "true", "predicted")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The predictions of one run on one split.
+
+    Attributes
+    ----------
+    ids, digests : ndarray of shape (n_samples,), object
+    groups : ndarray of shape (n_samples,), object
+        The dataset's name of each sample's group, or None.
+    true, predicted : ndarray of shape (n_samples,), int
+    scores : ndarray of shape (n_samples, n_classes), float32, or None
+        None where they were not asked for.
+    """
+
+    ids: np.ndarray
+    digests: np.ndarray
+    groups: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
+    scores: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.true)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Which predictions are right; bool of shape (n_samples,)."""
+        return np.asarray(self.true == self.predicted)
+
+    @cached_property
+    def units(self) -> np.ndarray | None:
+        """Number of each sample's group; None where every sample stands for itself.
+
+        A sample without a group is a group of its own.
+        """
+        known = np.array([group is not None for group in self.groups], dtype=bool)
+        if not known.any():
+            return None
+        names, numbers = np.unique(self.groups[known].astype(str), return_inverse=True)
+        units = np.empty(len(self), dtype=np.int64)
+        units[known] = numbers
+        units[~known] = len(names) + np.arange(np.count_nonzero(~known))
+        return None if units.max() + 1 == len(self) else units
+
+
+def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
+    """Read a run's predictions on one split.
+
+    Parameters
+    ----------
+    run : Run
+    split : {"train", "validation", "test"}
+    scores : bool
+        Read the scores too.
+
+    Returns
+    -------
+    outcome : Outcome
+        Of no samples where the run has none of that split.
+
+    Raises
+    ------
+    TlfeatError
+        If the predictions are gone or cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run.path / PREDICTIONS
+    try:
+        names = pq.read_schema(path).names
+        columns = [f"score_{i}" for i in range(sum(n.startswith("score_") for n in names))]
+        wanted = [*_FACTS, *(columns if scores else ())]
+        table = pq.read_table(path, columns=wanted, filters=[("split", "=", split)])
+    except (OSError, pa.ArrowException) as error:
+        raise TlfeatError(
+            f"{path} cannot be read ({type(error).__name__}): remove the run's folder and run "
+            "the study again."
+        ) from None
+    facts = {name: table[name].to_numpy() for name in _FACTS}
+    matrix = np.empty((len(table), len(columns)), dtype=np.float32) if scores else None
+    if matrix is not None:
+        for i, column in enumerate(columns):
+            matrix[:, i] = table[column].to_numpy()
+    return Outcome(
+        facts["id"],
+        facts["digest"],
+        facts["group"],
+        facts["true"].astype(np.int64),
+        facts["predicted"].astype(np.int64),
+        matrix,
+    )
+
+
+def aligned(outcomes: Sequence[Outcome]) -> list[Outcome] | None:
+    """Bring outcomes into one order of samples.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        On one split.
+
+    Returns
+    -------
+    aligned : list of Outcome, or None
+        In the order of the first; None where they are not of the same samples.
+    """
+    if not outcomes:
+        return []
+    first = outcomes[0]
+    found = []
+    for outcome in outcomes:
+        if len(outcome) == len(first) and (outcome.ids == first.ids).all():
+            found.append(outcome)
+            continue
+        place = {identity: i for i, identity in enumerate(outcome.ids)}
+        if len(place) != len(first) or not all(identity in place for identity in first.ids):
+            return None
+        order = np.array([place[identity] for identity in first.ids])
+        found.append(
+            Outcome(
+                outcome.ids[order],
+                outcome.digests[order],
+                outcome.groups[order],
+                outcome.true[order],
+                outcome.predicted[order],
+                None if outcome.scores is None else outcome.scores[order],
+            )
+        )
+    return found

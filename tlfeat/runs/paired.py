@@ -1,0 +1,200 @@
+"""Is one run better than another? Paired tests on the same test pictures.
+
+Two runs are right and wrong on the same pictures, so only the pictures count on which they
+part. Every pair of a study is tested, so the p-values are corrected for their number, and
+words follow the corrected ones alone.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from tlfeat.runs.outcomes import Outcome
+from tlfeat.runs.statistics import LEVEL, RESAMPLES, resampling
+
+ALPHA = 1 - LEVEL
+MCNEMAR = "exact McNemar"
+SIGN_FLIP = "sign-flip by group"
+_FLIPS = 9_999  # random sign flips; all of them are tried where there are fewer
+
+
+class Pair(NamedTuple):
+    """Two runs on one test split."""
+
+    one: str
+    other: str
+    n: int
+    only_one: int  # pictures that only the first gets right
+    only_other: int
+    difference: float  # accuracy of the first minus that of the second
+    low: float  # 95% interval of the difference, not adjusted for the number of pairs
+    high: float
+    test: str
+    p: float
+    p_adjusted: float  # Holm, over all pairs of the table
+
+    @property
+    def shown(self) -> bool:
+        """Whether the adjusted test shows a difference."""
+        return self.p_adjusted < ALPHA
+
+    @property
+    def words(self) -> str:
+        """What may be said of the two."""
+        if not self.shown:
+            return "no difference shown"
+        better = self.one if self.difference > 0 else self.other
+        return f"{better} is better"
+
+
+def compare_pairs(names: Sequence[str], outcomes: Sequence[Outcome]) -> list[Pair]:
+    """Test every pair of runs on the same test pictures.
+
+    Parameters
+    ----------
+    names : sequence of str
+    outcomes : sequence of Outcome
+        In the same order of samples, see `tlfeat.runs.outcomes.aligned`.
+
+    Returns
+    -------
+    pairs : list of Pair
+        In the order of `names`.
+
+    References
+    ----------
+    statsmodels.stats.contingency_tables.mcnemar, exact; with groups
+    scipy.stats.permutation_test of the sum of each group's differences, whose signs are
+    flipped; statsmodels.stats.multitest.multipletests, Holm.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    found = []
+    for i, j in combinations(range(len(names)), 2):
+        one, other = outcomes[i].right, outcomes[j].right
+        units = outcomes[i].units
+        p = mcnemar_p(one, other) if units is None else sign_flip_p(one, other, units)
+        low, high = difference_interval(one, other, units)
+        found.append(
+            Pair(
+                names[i],
+                names[j],
+                len(one),
+                int(np.count_nonzero(one & ~other)),
+                int(np.count_nonzero(other & ~one)),
+                float(one.mean() - other.mean()),
+                low,
+                high,
+                MCNEMAR if units is None else SIGN_FLIP,
+                p,
+                p,
+            )
+        )
+    if not found:
+        return []
+    adjusted = multipletests([pair.p for pair in found], method="holm")[1]
+    return [
+        pair._replace(p_adjusted=float(value))
+        for pair, value in zip(found, adjusted, strict=True)
+    ]
+
+
+def mcnemar_p(one: np.ndarray, other: np.ndarray) -> float:
+    """Give the two-sided p-value of the exact McNemar test.
+
+    Parameters
+    ----------
+    one, other : ndarray of shape (n_samples,), bool
+        Which predictions are right.
+
+    Returns
+    -------
+    p : float
+    """
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    table = [
+        [np.count_nonzero(one & other), np.count_nonzero(one & ~other)],
+        [np.count_nonzero(~one & other), np.count_nonzero(~one & ~other)],
+    ]
+    return min(float(mcnemar(table, exact=True).pvalue), 1.0)
+
+
+def sign_flip_p(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> float:
+    """Give the two-sided p-value of flipping the sign of each group's difference.
+
+    Parameters
+    ----------
+    one, other : ndarray of shape (n_samples,), bool
+    units : ndarray of shape (n_samples,), int
+        Number of each sample's group.
+
+    Returns
+    -------
+    p : float
+    """
+    from scipy.stats import permutation_test
+
+    by_group = np.bincount(units, weights=one.astype(float) - other)
+    by_group = by_group[by_group != 0]  # a flip changes nothing there
+    if len(by_group) < 2:  # a single one is equally far from nothing either way
+        return 1.0
+    done = permutation_test(
+        (by_group,),
+        lambda values, axis: values.sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_FLIPS,
+        batch=max(1, 4_000_000 // len(by_group)),
+        rng=np.random.default_rng(0),
+    )
+    return float(done.pvalue)
+
+
+def difference_interval(
+    one: np.ndarray, other: np.ndarray, units: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Give the 95% interval of the difference of two accuracies on the same samples.
+
+    Parameters
+    ----------
+    one, other : ndarray of shape (n_samples,), bool
+    units : ndarray of shape (n_samples,), int, optional
+        Number of each sample's group; the groups are drawn again with replacement.
+
+    Returns
+    -------
+    low, high : float
+        Not adjusted for the number of pairs that are looked at.
+
+    References
+    ----------
+    Bonett and Price (2012), Adjusted Wald confidence interval for a difference of binomial
+    proportions based on paired data, J. Educational and Behavioral Statistics 37;
+    recommended by Fagerland, Lydersen and Laake (2014), Statistics in Medicine 33.
+    """
+    if units is not None:
+        return _group_interval(one, other, units)
+    n = len(one) + 2
+    gained = (np.count_nonzero(one & ~other) + 1) / n
+    lost = (np.count_nonzero(other & ~one) + 1) / n
+    middle = gained - lost
+    z = NormalDist().inv_cdf(1 - ALPHA / 2)
+    half = z * math.sqrt((gained + lost - middle**2) / n)
+    return max(-1.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def _group_interval(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> tuple[float, float]:
+    by_group = np.bincount(units, weights=one.astype(float) - other)
+    sizes = np.bincount(units)
+    weights = resampling(len(sizes))
+    drawn = np.empty(RESAMPLES)
+    for start in range(0, RESAMPLES, 100):
+        part = weights[:, start : start + 100].astype(np.float64)
+        drawn[start : start + 100] = (by_group @ part) / (sizes @ part)
+    low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)

@@ -1,0 +1,331 @@
+"""How sure a run's figures are: a 95% interval for every metric.
+
+Accuracy, and precision, recall and F1 of a class, are proportions: Wilson's interval,
+continuity corrected, because the plain one holds the truth in 92% only where 99 of 100
+predictions are right. The macro means have no such formula, and neither has anything where
+pictures come in groups: the samples, or whole groups, are drawn again a thousand times, and
+Wilson's interval is taken for the number of independent samples that would spread as much.
+So a run without a mistake never gets the interval from 100% to 100%.
+
+`benchmarks/bench_intervals.py` counts how often the intervals hold the truth.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from tlfeat.runs.outcomes import Outcome, read_outcome
+from tlfeat.runs.record import Run, write_text
+
+METHOD = 1  # raised when a number would come out differently
+LEVEL = 0.95
+RESAMPLES = 1000
+INTERVALS = "intervals.json"  # in the run's folder, so that they are computed once
+MEASURED = ("validation", "test")  # a model has seen train: an interval there means nothing
+_Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+_BLOCK = 250  # resamples at a time: 25 MB of weights for 25,000 samples
+
+Intervals = Mapping[str, Any]  # shaped like `Run.metrics`, with [low, high] for each value
+
+
+def wilson(share: np.ndarray | float, n: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Give Wilson's 95% interval of a proportion, continuity corrected.
+
+    Parameters
+    ----------
+    share : ndarray or float
+        Observed, 0 to 1.
+    n : ndarray or float
+        Samples behind it; need not be whole. Without any the interval is 0 to 1.
+
+    Returns
+    -------
+    low, high : ndarray
+
+    References
+    ----------
+    Newcombe (1998), Two-sided confidence intervals for the single proportion, Statistics in
+    Medicine 17, method 4; the same as scipy.stats.binomtest(...).proportion_ci("wilsoncc"),
+    for arrays and for a number of samples that is not whole.
+
+    Examples
+    --------
+    >>> [round(float(end), 4) for end in wilson(0.97, 100)]
+    [0.9085, 0.9922]
+    """
+    share, n = np.broadcast_arrays(np.asarray(share, float), np.asarray(n, float))
+    return _lower(share, n), 1 - _lower(1 - share, n)
+
+
+def _lower(share: np.ndarray, n: np.ndarray) -> np.ndarray:
+    some = np.maximum(n, 1e-9)
+    root = _Z**2 - 2 - 1 / some + 4 * share * (some * (1 - share) + 1)
+    low = (2 * some * share + _Z**2 - 1 - _Z * np.sqrt(np.maximum(root, 0))) / (
+        2 * (some + _Z**2)
+    )
+    return np.where((n <= 0) | (share <= 0), 0.0, np.clip(low, 0, share))
+
+
+def run_intervals(run: Run) -> Intervals:
+    """Give the intervals of a finished run; those computed before are read.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    intervals : mapping
+        Split to metric to [low, high], and "per_class" to class to metric to [low, high];
+        for validation and test, where the run has them.
+
+    Raises
+    ------
+    TlfeatError
+        If the run's predictions cannot be read.
+    """
+    path = run.path / INTERVALS
+    key = {"method": METHOD, "run": run.id, "created": run.record["created"]}
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            intervals: Intervals = kept["intervals"]
+            return intervals
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    classes = run.record["dataset"]["classes"]
+    found = {
+        split: outcome_intervals(read_outcome(run, split), run.metrics[split], classes)
+        for split in MEASURED
+        if split in run.metrics
+    }
+    text = json.dumps({"key": key, "level": LEVEL, "intervals": found}, ensure_ascii=False)
+    try:
+        write_text(path, text + "\n")
+    except OSError:  # a study that is only read: computed again next time
+        pass
+    return found
+
+
+def outcome_intervals(
+    outcome: Outcome, metrics: Mapping[str, Any], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Give the interval of every metric of one split.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        With scores.
+    metrics : mapping
+        What `tlfeat.runs.metrics.evaluate` gave for it.
+    classes : sequence of str
+        Those of the dataset; a network may have more outputs.
+
+    Returns
+    -------
+    intervals : dict
+        Metric to [low, high]; "per_class" to class to metric to [low, high].
+
+    References
+    ----------
+    Korn and Graubard (1998), Confidence intervals for proportions with small expected number
+    of positive counts estimated from survey data, Survey Methodology 24: the effective number
+    of samples. F1 of a class is 2 J / (1 + J) of the share J of hits among all samples that
+    are of the class or are called so.
+    DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44: the variance of ROC AUC.
+    """
+    n, k = len(outcome), len(classes)
+    if outcome.scores is not None:
+        k = max(k, outcome.scores.shape[1])
+    units = np.arange(n) if outcome.units is None else outcome.units
+    sums = _Resampled(outcome, units, k)
+    true, called, hits = sums.observed
+    occurs = true + called > 0
+
+    def effective(value: float, spread: float, most: float) -> float:
+        if spread <= 0:  # nothing to see a spread in: each group may be one sample
+            size: float = most if outcome.units is None else min(most, float(sums.n_units))
+        else:
+            size = min(most, value * (1 - value) / spread)
+        return size * sums.shrink
+
+    def proportion(value: float, drawn: np.ndarray, most: float) -> list[float]:
+        low, high = wilson(value, effective(value, float(np.nanvar(drawn)), most))
+        return [float(low), float(high)]
+
+    true_, called_, hits_ = sums.drawn
+    with np.errstate(divide="ignore", invalid="ignore"):
+        recall, precision = hits_ / true_, hits_ / called_
+        f1 = 2 * hits_ / (true_ + called_)
+        jaccard = hits_ / (true_ + called_ - hits_)
+    found: dict[str, Any] = {}
+    if outcome.units is None:
+        low, high = wilson(metrics["accuracy"], n)
+        found["accuracy"] = [float(low), float(high)]
+    else:
+        found["accuracy"] = proportion(
+            metrics["accuracy"], hits_.sum(axis=1) / true_.sum(axis=1), n
+        )
+    # Precision of a class that nothing was called is 0, as in `evaluate`.
+    filled = np.where(np.isnan(precision) & (true_ > 0), 0.0, precision)
+    recalled = np.where(np.isnan(recall) & (called_ > 0), 0.0, recall)
+    for name, drawn in (
+        ("balanced_accuracy", recall[:, true > 0]),
+        ("precision_macro", filled[:, occurs]),
+        ("recall_macro", recalled[:, occurs]),
+        ("f1_macro", f1[:, occurs]),
+    ):
+        found[name] = proportion(metrics[name], _row_means(drawn), n)
+    if metrics["log_loss"] is not None and outcome.scores is not None:
+        found["log_loss"] = _around_mean(_losses(outcome.true, outcome.scores), units)
+    if metrics["roc_auc"] is not None and outcome.scores is not None:
+        spread = _auc_variance(outcome.true, outcome.scores, units)
+        area = metrics["roc_auc"]
+        size = area * (1 - area) / spread if spread > 0 else n / k
+        low, high = wilson(area, size * sums.shrink)
+        found["roc_auc"] = [float(low), float(high)]
+
+    per_class: dict[str, dict[str, list[float]]] = {}
+    union = true + called - hits
+    for i, name in enumerate(classes):
+        parts = {}
+        for metric, drawn, share, size in (
+            ("precision", precision[:, i], _share(hits[i], called[i]), called[i]),
+            ("recall", recall[:, i], _share(hits[i], true[i]), true[i]),
+            ("f1", jaccard[:, i], _share(hits[i], union[i]), union[i]),
+        ):
+            if outcome.units is None or size == 0:
+                low, high = wilson(share, size)
+            else:
+                low, high = wilson(share, effective(share, float(np.nanvar(drawn)), size))
+            if metric == "f1":
+                low, high = 2 * low / (1 + low), 2 * high / (1 + high)
+            parts[metric] = [float(low), float(high)]
+        per_class[name] = parts
+    if "positive" in metrics:
+        found |= per_class[metrics["positive"]]
+    found["per_class"] = per_class
+    return found
+
+
+class _Resampled:
+    """Sums by class of samples, or whole groups, drawn again with replacement.
+
+    `observed` and `drawn` are the number of samples that are of each class, that are called
+    so, and both: arrays of shape (3, n_classes) and (3, RESAMPLES, n_classes).
+    """
+
+    def __init__(self, outcome: Outcome, units: np.ndarray, k: int) -> None:
+        from scipy.sparse import coo_array, vstack
+        from scipy.special import stdtrit
+
+        self.n_units = int(units.max()) + 1
+        right = outcome.right
+        parts = [
+            coo_array(
+                (np.ones(len(label)), (label, unit)), shape=(k, self.n_units), dtype=np.float32
+            )
+            for label, unit in (
+                (outcome.true, units),
+                (outcome.predicted, units),
+                (outcome.true[right], units[right]),
+            )
+        ]
+        table = vstack(parts).tocsr()  # (3 k, n_units)
+        self.observed = np.asarray(table.sum(axis=1)).reshape(3, k)
+        weights = resampling(self.n_units)
+        drawn = np.hstack(
+            [
+                table @ weights[:, start : start + _BLOCK].astype(np.float32)
+                for start in range(0, RESAMPLES, _BLOCK)
+            ]
+        )
+        self.drawn = drawn.T.reshape(RESAMPLES, 3, k).transpose(1, 0, 2)
+        # Few groups tell little of their own spread: Student's factor for the normal one.
+        factor = 1.0
+        if outcome.units is not None:
+            factor = float(stdtrit(max(self.n_units - 1, 1), (1 + LEVEL) / 2)) / _Z
+        self.shrink = 1 / factor**2
+
+
+@lru_cache(maxsize=4)
+def resampling(n_units: int) -> np.ndarray:
+    """Draw `n_units` of `n_units` with replacement, RESAMPLES times, always the same.
+
+    Parameters
+    ----------
+    n_units : int
+
+    Returns
+    -------
+    weights : ndarray of shape (n_units, RESAMPLES), uint8
+        How often each was drawn.
+    """
+    random = np.random.default_rng(n_units)
+    weights = np.empty((n_units, RESAMPLES), dtype=np.uint8)
+    for column in range(RESAMPLES):
+        drawn = random.integers(0, n_units, n_units)
+        weights[:, column] = np.bincount(drawn, minlength=n_units)
+    weights.setflags(write=False)
+    return weights
+
+
+def _row_means(values: np.ndarray) -> np.ndarray:
+    """Mean of each row over what is defined in it."""
+    there = ~np.isnan(values)
+    return np.asarray(np.where(there, values, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1))
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _losses(true: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Log loss of each sample, of scores that are made to sum to 1 as scikit-learn does."""
+    clipped = np.clip(scores.astype(np.float64), 1e-15, 1)
+    clipped /= clipped.sum(axis=1, keepdims=True)
+    return np.asarray(-np.log(clipped[np.arange(len(true)), true]))
+
+
+def _around_mean(values: np.ndarray, units: np.ndarray) -> list[float]:
+    """Interval of the mean of positive, skewed values: normal on a logarithmic scale."""
+    mean = float(values.mean())
+    if mean <= 0:
+        return [0.0, 0.0]
+    by_unit = np.bincount(units, weights=values - mean)
+    error = math.sqrt(float((by_unit**2).sum())) / len(values)
+    factor = math.exp(min(_Z * error / mean, 700))
+    return [mean / factor, mean * factor]
+
+
+def _auc_variance(true: np.ndarray, scores: np.ndarray, units: np.ndarray) -> float:
+    """Variance of the mean area of one class against the rest, from each sample's part in it.
+
+    A positive's part is the share of negatives that score below it, a negative's the share
+    of positives that score above it.
+    """
+    from scipy.stats import rankdata
+
+    columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
+    parts, used = np.zeros(len(true)), 0
+    for column in columns:
+        positive = true == column
+        n_positive = np.count_nonzero(positive)
+        n_negative = len(true) - n_positive
+        if not n_positive or not n_negative:
+            continue
+        used += 1
+        values = scores[:, column]
+        ranks = rankdata(values)
+        above = (ranks[positive] - rankdata(values[positive])) / n_negative
+        below = 1 - (ranks[~positive] - rankdata(values[~positive])) / n_positive
+        parts[positive] += (above - above.mean()) / n_positive
+        parts[~positive] += (below - below.mean()) / n_negative
+    if not used:
+        return 0.0
+    return float((np.bincount(units, weights=parts / used) ** 2).sum())

@@ -1,0 +1,428 @@
+"""Train heads on features: one run a head, and none that is finished already."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tlfeat.cores import usable_cores
+from tlfeat.data.dataset import Dataset, open_dataset
+from tlfeat.data.digests import DigestIndex
+from tlfeat.errors import HeadError
+from tlfeat.features.extract import embed, seconds_an_image
+from tlfeat.features.matrix import Features, load_features
+from tlfeat.features.recipe import FeatureRequest, request_features
+from tlfeat.features.store import FeatureStore
+from tlfeat.heads.table import check_settings, get_head
+from tlfeat.places import cache_folder, reports_folder
+from tlfeat.runs.metrics import evaluate
+from tlfeat.runs.record import (
+    HEAD,
+    PREDICTIONS,
+    RECORD,
+    Run,
+    as_text,
+    load_run,
+    machine,
+    run_folder,
+    run_id,
+    versions,
+    write_predictions,
+    write_record,
+)
+from tlfeat.runs.study import comparable_runs, study_folder, write_study
+from tlfeat.watch import SILENT, Watch
+
+if TYPE_CHECKING:
+    from tlfeat.heads.fit import FittedHead
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """A head that is asked for; every field can change its numbers."""
+
+    head: str
+    params: Mapping[str, Any] = field(default_factory=dict)  # explicit values, not searched
+    search: bool = True
+    class_weight: str | None = None  # None or "balanced"
+    refit: bool = False  # after the choice, train on train and validation
+    seed: int = 0
+
+    def checked(self) -> "HeadPlan":
+        """Give the plan with its values read, or say what is wrong with them."""
+        row = get_head(self.head)
+        params = check_settings(row.name, self.params)
+        return HeadPlan(row.name, params, self.search, self.class_weight, self.refit, self.seed)
+
+
+class Trained(NamedTuple):
+    """What `train_heads` gives."""
+
+    runs: list[Run]  # in the order asked for, those refused left out
+    refused: dict[str, str]  # name of a run to the reason
+    fresh: int  # runs that were not finished before
+
+
+def train(
+    dataset: Dataset | str | Path,
+    backbone: str = "efficientnet-lite0",
+    head: str = "logistic",
+    *,
+    features: str = "last:avg",
+    weights: str | Path = "imagenet",
+    size: int | None = None,
+    precision: str = "float32",
+    dtype: str = "float32",
+    params: Mapping[str, Any] | None = None,
+    search: bool = True,
+    class_weight: str | None = None,
+    refit: bool = False,
+    seed: int = 0,
+    engine: str = "auto",
+    cache: str | Path | None = None,
+    reports: str | Path | None = None,
+    name: str | None = None,
+    jobs: int | None = None,
+    watch: Watch = SILENT,
+) -> Run:
+    """Train one head on frozen features and keep the run.
+
+    Parameters
+    ----------
+    dataset : Dataset, str or Path
+        What `open_dataset` gives, or takes.
+    backbone, features, weights, size, precision, dtype, engine, cache
+        As in `extract`.
+    head : str
+        A name of `list_heads`.
+    params : mapping, optional
+        Settings of the head that are given, not searched.
+    search : bool
+        Choose the other settings on validation; the head's defaults if False.
+    class_weight : {None, "balanced"}
+        "balanced" gives every class the same total weight.
+    refit : bool
+        After the choice, train on train and validation together.
+    seed : int
+        Of folds, of heads that draw numbers, and of random weights.
+    reports : str or Path, optional
+        Folder of all studies; $TLFEAT_REPORTS or ./reports if None.
+    name : str, optional
+        Of the study; the dataset's if None.
+    jobs : int, optional
+        Threads; one a core if None.
+    watch : Watch
+        Hears of the progress.
+
+    Returns
+    -------
+    run : Run
+        The finished run; if the same one was finished before, that one.
+
+    Raises
+    ------
+    TlfeatError
+        If the dataset, backbone, weights, features, head or a setting cannot be used.
+    """
+    plan = HeadPlan(head, params or {}, search, class_weight, refit, seed).checked()
+    store = FeatureStore(cache_folder(cache))
+    request = request_features(
+        backbone,
+        features,
+        weights=weights,
+        size=size,
+        precision=precision,
+        dtype=dtype,
+        seed=seed,
+        cache=store.root,
+    )
+    table = (
+        dataset
+        if isinstance(dataset, Dataset)
+        else open_dataset(dataset, digests=DigestIndex(store.root))
+    )
+    folder = study_folder(reports_folder(reports), table, name)
+    done = train_heads(
+        table, [request], [plan], store, folder, engine=engine, jobs=jobs, watch=watch
+    )
+    for reason in done.refused.values():
+        raise HeadError(reason)
+    return done.runs[0]
+
+
+def train_heads(
+    dataset: Dataset,
+    requests: Sequence[FeatureRequest],
+    plans: Sequence[HeadPlan],
+    store: FeatureStore,
+    folder: Path,
+    *,
+    engine: str = "auto",
+    jobs: int | None = None,
+    retry_failed: bool = False,
+    watch: Watch = SILENT,
+) -> Trained:
+    """Train every head on every feature matrix, several at once; keep the runs in a study.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    requests : sequence of FeatureRequest
+    plans : sequence of HeadPlan
+        Checked.
+    store : FeatureStore
+    folder : Path
+        The study's folder, from `study_folder`.
+    engine : {"auto", "openvino", "tensorflow"}
+    jobs : int, optional
+        Heads at a time, and threads that decode; one a core if None.
+    retry_failed : bool
+        Try pictures again that could not be decoded before.
+    watch : Watch
+        Hears of the progress.
+
+    Returns
+    -------
+    trained : Trained
+        A head that its data do not allow is refused; the others are trained.
+    """
+    from joblib import Parallel, delayed
+
+    _check_classes(dataset)
+    orders = [_Order(dataset, request, plan, folder) for request in requests for plan in plans]
+    todo = [order for order in orders if not (order.folder / RECORD).exists()]
+    refused: dict[str, str] = {}
+    if todo:
+        needed = list({id(order.request): order.request for order in todo}.values())
+        done = embed(
+            dataset,
+            needed,
+            store,
+            engine=engine,
+            jobs=jobs,
+            retry_failed=retry_failed,
+            watch=watch,
+        )
+        matrices = {id(r): load_features(dataset, r, store, done.failures) for r in needed}
+        costs = {id(r): seconds_an_image(store, r) for r in needed}
+        threads = jobs or usable_cores()
+        watch.start("training", len(todo))
+        try:
+            parallel = Parallel(
+                n_jobs=min(threads, len(todo)), prefer="threads", return_as="generator_unordered"
+            )
+            tasks = (
+                delayed(_train_one)(
+                    order,
+                    matrices[id(order.request)],
+                    costs[id(order.request)],
+                    max(1, threads // len(todo)),
+                )
+                for order in todo
+            )
+            for name, reason in parallel(tasks):
+                if reason:
+                    refused[name] = reason
+                watch.step()
+        finally:
+            watch.finish()
+    runs = [load_run(order.folder) for order in orders if order.name not in refused]
+    if runs:
+        write_study(folder, dataset, comparable_runs(folder, dataset))
+    return Trained(runs, refused, len(todo) - len(refused))
+
+
+class _Order:
+    """One run that is asked for: its settings, name, id and folder."""
+
+    def __init__(
+        self, dataset: Dataset, request: FeatureRequest, plan: HeadPlan, study: Path
+    ) -> None:
+        self.dataset, self.request, self.plan, self.study = dataset, request, plan, study
+        self.settings = {
+            "kind": "head",
+            "dataset": dataset.fingerprint,
+            "split": dataset.split_fingerprint,
+            "recipes": [recipe.as_dict() for recipe in request.recipes],
+            "head": asdict(plan),
+            "parent": None,
+        }
+        self.id = run_id(self.settings)
+        parts = [request.backbone.name]
+        if request.size != request.backbone.size:
+            parts.append(str(request.size))
+        if request.weights.kind != "imagenet":
+            parts.append(request.weights.kind)
+        if request.spec != "last:avg":
+            parts.append(request.spec.replace(":", "-"))
+        parts.append(plan.head)
+        parts += [f"{key}={as_text(value)}" for key, value in sorted(plan.params.items())]
+        if not plan.search:
+            parts.append("no-search")
+        if plan.class_weight:
+            parts.append(plan.class_weight)
+        if plan.refit:
+            parts.append("refit")
+        if plan.seed:
+            parts.append(f"seed{plan.seed}")
+        self.name = "-".join(parts)
+        self.folder = run_folder(study, self.name, self.id)
+
+
+def _check_classes(dataset: Dataset) -> None:
+    labels = {sample.label for sample in dataset.samples}
+    if labels <= {None}:
+        raise HeadError(
+            f"{dataset.path} has no labels, so no head can be trained on it: put the pictures "
+            "of each class into a folder of its own."
+        )
+    if len(dataset.classes) < 2:
+        raise HeadError(
+            f"{dataset.path} has one class only, {dataset.classes[0]!r}: a head needs two or more."
+        )
+
+
+def _train_one(
+    order: _Order, features: Features, image_seconds: float | None, threads: int
+) -> tuple[str, str]:
+    """Train, measure and write one run; give its name and why it was refused, or ""."""
+    from tlfeat.heads.fit import fit_head
+    from tlfeat.heads.persist import save_head
+
+    plan = order.plan
+    train, test = features.rows("train"), features.rows("test")
+    validation = features.rows("validation")
+    X, y = features.X, features.y
+    try:
+        fitted = fit_head(
+            plan.head,
+            X[train],
+            y[train],
+            n_classes=len(features.classes),
+            groups=features.groups[train],
+            validation=(X[validation], y[validation]) if len(validation) else None,
+            refit_on_validation=plan.refit,
+            params=plan.params,
+            search=plan.search,
+            class_weight=plan.class_weight,
+            seed=plan.seed,
+            jobs=threads,
+        )
+    except HeadError as error:
+        return order.name, str(error)
+
+    scores = {"train": fitted.scores(X[train])}
+    began = time.perf_counter()
+    if len(test):
+        scores["test"] = fitted.scores(X[test])
+    predict_seconds = time.perf_counter() - began
+    rows = {"train": train, "test": test, "validation": validation}
+    folds: dict[str, Sequence[int | None]] = {}
+    if fitted.validation_scores is not None:
+        scores["validation"] = fitted.validation_scores
+    elif fitted.out_of_fold_scores is not None and fitted.fold is not None:
+        scores["validation"] = fitted.out_of_fold_scores
+        rows["validation"] = train
+        folds["validation"] = [int(fold) for fold in fitted.fold]
+    metrics: dict[str, Any] = {
+        split: evaluate(y[rows[split]], scores[split], features.classes, fitted.score_kind)
+        for split in ("train", "validation", "test")
+        if split in scores
+    }
+    order.folder.mkdir(parents=True, exist_ok=True)
+    save_head(fitted, order.folder / HEAD, classes=features.classes)
+    write_predictions(
+        order.folder / PREDICTIONS,
+        [
+            {
+                "id": [features.ids[row] for row in rows[split]],
+                "digest": [features.digests[row] for row in rows[split]],
+                "split": [split] * len(rows[split]),
+                "fold": folds.get(split, [None] * len(rows[split])),
+                "group": [features.group_names[row] for row in rows[split]],
+                "true": y[rows[split]],
+                "scores": scores[split],
+            }
+            for split in metrics
+        ],
+    )
+    record = _record(order, features, fitted, metrics, image_seconds, predict_seconds)
+    write_record(order.folder, record)
+    return order.name, ""
+
+
+def _record(
+    order: _Order,
+    features: Features,
+    fitted: "FittedHead",
+    metrics: Mapping[str, Any],
+    image_seconds: float | None,
+    predict_seconds: float,
+) -> dict[str, Any]:
+    dataset, request, plan = order.dataset, order.request, order.plan
+    n_test = metrics["test"]["n"] if "test" in metrics else 0
+    ms_per_image = None
+    if image_seconds is not None and n_test:
+        ms_per_image = 1000 * (image_seconds + predict_seconds / n_test)
+    pictures = len(set(features.digests))
+    extract_seconds = None if image_seconds is None else image_seconds * pictures
+    warnings = list(fitted.warnings)
+    if "test" not in metrics:
+        warnings.append("The dataset has no test pictures: nothing is reported on test.")
+    return {
+        "id": order.id,
+        "name": order.name,
+        "kind": "head",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "backbone": request.backbone.name,
+        "features": request.spec,
+        "weights": str(request.weights.path.resolve())
+        if request.weights.kind == "file" and request.weights.path is not None
+        else request.weights.kind,
+        "dataset": {
+            "source": dataset.path,
+            "kind": dataset.kind,
+            "fingerprint": dataset.fingerprint,
+            "classes": list(dataset.classes),
+            "counts": dataset.counts(),
+            "skipped": [{"id": s.id, "reason": s.reason} for s in features.skipped],
+        },
+        "split": {
+            "rule": dataset.split_rule,
+            "seed": dataset.split_seed,
+            "fingerprint": dataset.split_fingerprint,
+        },
+        "recipes": [recipe.as_dict() for recipe in request.recipes],
+        "head": {
+            "name": plan.head,
+            "params": dict(plan.params),
+            "search": plan.search,
+            "class_weight": plan.class_weight,
+            "refit": plan.refit,
+            "grid": fitted.grid,
+            "chosen": fitted.chosen,
+            "tried": fitted.search_table,
+            "converged": fitted.converged,
+            "score_kind": fitted.score_kind,
+        },
+        "parent": None,
+        "seed": plan.seed,
+        "n_train": fitted.n_train,
+        "parameters": {
+            "total": request.backbone.parameters + fitted.n_parameters,
+            "trainable": fitted.n_parameters,
+        },
+        "metrics": metrics,
+        "seconds": {
+            "extract": extract_seconds,
+            **fitted.seconds,
+            "predict": predict_seconds,
+        },
+        "ms_per_image": ms_per_image,
+        "stand_in": request.stand_in,
+        "versions": versions(),
+        "machine": machine(),
+        "warnings": warnings,
+    }
