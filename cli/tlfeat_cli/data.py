@@ -63,7 +63,8 @@ def data(
         )
         return
     say(f"{table.name}: {len(table):,} pictures, {len(table.classes)} classes ({table.kind})")
-    say(f"Split: {table.split_rule}." if counts else "No labels: for extract and predict only.")
+    rule = "as the source has it" if table.split_rule == "source" else table.split_rule
+    say(f"Split: {rule}." if counts else "No labels: for extract and predict only.")
     if counts:
         say()
         total = {split: sum(by_class.values()) for split, by_class in counts.items()}

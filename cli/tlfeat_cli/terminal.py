@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -77,16 +78,30 @@ class TerminalWatch(Watch):
 
 
 def print_table(columns: "Sequence[Column]", best: int | None = None) -> None:
-    """Print a table; the row `best` in bold."""
+    """Print a table, the row `best` in bold; a narrow terminal gets fewer columns."""
     from rich import box
 
+    shown = list(columns)
+    while _width(shown) > OUT.width and any(column.drop for column in shown):
+        shown.remove(max(shown, key=lambda column: column.drop))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.is_number else "left")
-    for row in range(len(columns[0].cells)):
-        cells = [Text(column.cells[row]) for column in columns]
+    for column in shown:
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            no_wrap=column.is_number,
+            overflow="fold",
+        )
+    for row in range(len(shown[0].cells)):
+        cells = [Text(column.cells[row]) for column in shown]
         table.add_row(*cells, style="bold" if row == best else None)
     OUT.print(table)
+
+
+def _width(columns: "Sequence[Column]") -> int:
+    cells = ([column.title, *column.cells] for column in columns)
+    # a space on either side of a cell, and one between columns
+    return sum(max(cell_len(text) for text in texts) + 3 for texts in cells) - 3
 
 
 def say(text: str = "", style: str = "") -> None:

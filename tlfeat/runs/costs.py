@@ -170,11 +170,11 @@ def _without_seed(run: Run) -> str:
     """Give what decides a run but its seed, and what follows from that."""
     record = run.record
     # What follows from the seed is left out, the rest was asked for.
-    model = record.get("head") or {key: record.get(key) for key in ("phases", "top", "loss", "batch")}
+    model = record.get("head") or {
+        key: record.get(key) for key in ("phases", "top", "loss", "batch")
+    }
     settings = {
-        key: value
-        for key, value in model.items()
-        if key not in ("chosen", "tried", "converged")
+        key: value for key, value in model.items() if key not in ("chosen", "tried", "converged")
     }
     facts = [record["kind"], record["backbone"], record["features"], settings]
     # A random network's weights are drawn from the seed too.

@@ -98,8 +98,7 @@ def compare_pairs(names: Sequence[str], outcomes: Sequence[Outcome]) -> list[Pai
         return []
     adjusted = multipletests([pair.p for pair in found], method="holm")[1]
     return [
-        pair._replace(p_adjusted=float(value))
-        for pair, value in zip(found, adjusted, strict=True)
+        pair._replace(p_adjusted=float(value)) for pair, value in zip(found, adjusted, strict=True)
     ]
 
 

@@ -31,6 +31,7 @@ class Column(NamedTuple):
     title: str
     cells: list[str]
     is_number: bool = True
+    drop: int = 0  # where there is no room for all, the highest go first; 0 stays
 
 
 def rank(runs: Sequence[Run]) -> list[Run]:
@@ -58,18 +59,17 @@ def leaderboard(ranked: Sequence[Run]) -> list[Column]:
     columns.append(Column("head", [_head(run) for run in ranked], is_number=False))
     columns.append(Column("val %", [_percent(run, "validation", "accuracy") for run in ranked]))
     columns.append(Column("test %", [_percent(run, "test", "accuracy") for run in ranked]))
-    columns.append(Column("95%", [_interval(run, "test", "accuracy") for run in ranked]))
-    columns.append(
-        Column("balanced %", [_percent(run, "test", "balanced_accuracy") for run in ranked])
-    )
+    columns.append(Column("95%", [_interval(run, "test", "accuracy") for run in ranked], drop=2))
+    balanced = [_percent(run, "test", "balanced_accuracy") for run in ranked]
+    columns.append(Column("balanced %", balanced, drop=5))
     positive = _positive(ranked)
     name, metric = (f"F1 {positive} %", "f1") if positive else ("F1 %", "f1_macro")
-    columns.append(Column(name, [_percent(run, "test", metric) for run in ranked]))
-    columns.append(
-        Column("log loss", [_number(_get(run, "test", "log_loss"), 3) for run in ranked])
-    )
+    columns.append(Column(name, [_percent(run, "test", metric) for run in ranked], drop=4))
+    losses = [_number(_get(run, "test", "log_loss"), 3) for run in ranked]
+    columns.append(Column("log loss", losses, drop=3))
     columns.append(Column("train s", [_number(_train_seconds(run), 1) for run in ranked]))
-    columns.append(Column("ms/image", [_number(run.record["ms_per_image"], 1) for run in ranked]))
+    costs = [_number(run.record["ms_per_image"], 1) for run in ranked]
+    columns.append(Column("ms/image", costs, drop=1))
     return columns
 
 
@@ -204,9 +204,7 @@ def _long_rows(study: str, run: Run) -> list[list[Any]]:
         for name, values in metrics["per_class"].items():
             for metric in ("precision", "recall", "f1"):
                 low, high = ends["per_class"][name][metric] if ends else ("", "")
-                rows.append(
-                    [*common, split, metric, name, values[metric], low, high, values["n"]]
-                )
+                rows.append([*common, split, metric, name, values[metric], low, high, values["n"]])
     for part, seconds in record["seconds"].items():
         if seconds is not None:
             rows.append([*common, "", f"seconds_{part}", "", seconds, "", "", ""])

@@ -65,9 +65,7 @@ def wilson(share: np.ndarray | float, n: np.ndarray | float) -> tuple[np.ndarray
 def _lower(share: np.ndarray, n: np.ndarray) -> np.ndarray:
     some = np.maximum(n, 1e-9)
     root = _Z**2 - 2 - 1 / some + 4 * share * (some * (1 - share) + 1)
-    low = (2 * some * share + _Z**2 - 1 - _Z * np.sqrt(np.maximum(root, 0))) / (
-        2 * (some + _Z**2)
-    )
+    low = (2 * some * share + _Z**2 - 1 - _Z * np.sqrt(np.maximum(root, 0))) / (2 * (some + _Z**2))
     return np.where((n <= 0) | (share <= 0), 0.0, np.clip(low, 0, share))
 
 
