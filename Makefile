@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench lock clean
+.PHONY: help demo test lint types check bench reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ check: lint types test ## all of the above
 bench: .venv/installed ## measure the speeds that the README states, on DATA=FOLDER
 	$(BIN)/python benchmarks/bench_extract.py $(DATA)
 	$(BIN)/python benchmarks/bench_notebook.py $(DATA)
+
+reference: .venv/installed ## write docs/cli.md from the help texts
+	$(BIN)/python docs/make_cli_reference.py
 
 lock: .venv/installed ## choose new versions for constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 \

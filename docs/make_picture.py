@@ -21,9 +21,7 @@ def main() -> None:
     target, *command = sys.argv[1:]
     environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    console = Console(
-        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True
-    )
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.assemble(("$ ", "green"), (" ".join(command), "bold")))
     console.print(Text.from_ansi(done.stdout))
     svg = console.export_svg(title="tlfeat")

@@ -13,6 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC, LinearSVC
 
 from tlfeat.heads.fit import fit_head
+from tlfeat.heads.learner import Problem
+from tlfeat.heads.neighbours import Neighbours
 from tlfeat.heads.search import Choice
 from tlfeat.heads.table import HEADS
 
@@ -72,8 +74,6 @@ def test_lda_equals_scikit_learn(n: int, d: int, k: int, weight: str | None) -> 
     for shrinkage in (1e-3, 0.3, 1.0):
         priors = [1 / k] * k if weight else None
         reference = LinearDiscriminantAnalysis("lsqr", shrinkage=shrinkage, priors=priors)
-        if weight:  # scikit-learn weighs the covariance of each class by its prior, as we do
-            reference.set_params(priors=priors)
         ours, theirs = both("lda", reference, n, d, k, weight, shrinkage=shrinkage)
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
@@ -115,10 +115,20 @@ def test_svm_nystroem_equals_scikit_learn() -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
-def test_knn_equals_scikit_learn(metric: str, weights: str) -> None:
-    reference = KNeighborsClassifier(7, weights=weights, metric=metric)
-    ours, theirs = both("knn", reference, 200, 60, 4, None, k=7, weights=weights, metric=metric)
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+def test_neighbours_in_a_search_vote_as_scikit_learn_counts_them(
+    metric: str, weights: str
+) -> None:
+    X, y = make_rows(200, 60, 4)
+    other = np.vstack([make_rows(100, 60, 4, seed=1)[0], X[:20]])  # some equal a training row
+    wide = {"k": (1, 7, 200), "weights": (weights,), "metric": (metric,)}
+    learner = Neighbours(Problem(X, y, np.arange(4), other, {}, wide, False, 0))
+    for k in wide["k"]:
+        reference = KNeighborsClassifier(k, weights=weights, metric=metric).fit(X, y)
+        ours = learner.scores({"k": k, "weights": weights, "metric": metric})
+        theirs = reference.predict_proba(other)
+        # float32 rounds distances of nearly 0, so equal rows may share their vote there
+        clear = slice(None) if weights == "uniform" or k == 1 else slice(0, 100)
+        np.testing.assert_allclose(ours[clear], theirs[clear], atol=1e-3)
 
 
 # What the search scores must be what the finished pipeline says of the same rows.
@@ -133,9 +143,7 @@ def test_a_search_scores_a_setting_as_its_pipeline_does(
     other = make_rows(80, 40, k, seed=1)
     seen: list[Choice] = []
     real: Callable[..., Choice] = fit.choose
-    monkeypatch.setattr(
-        fit, "choose", lambda *a, **kw: seen.append(real(*a, **kw)) or seen[-1]
-    )
+    monkeypatch.setattr(fit, "choose", lambda *a, **kw: seen.append(real(*a, **kw)) or seen[-1])
     fitted = fit_head(head, X, y, n_classes=k, validation=other)
     assert fitted.validation_scores is not None
     # solvers that start elsewhere end within their tolerance

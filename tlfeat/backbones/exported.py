@@ -32,6 +32,7 @@ from tlfeat.errors import NetworkError
 SCHEMA: Final = 1  # raised when an export of before must not be used any more
 TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
 _XML, _BIN, _JSON = "network.xml", "network.bin", "network.json"
+_LARGE: Final = 4096  # numbers in a weight
 _PACKAGES: Final = ("keras", "tensorflow", "openvino")
 
 
@@ -226,21 +227,28 @@ def _convert(model: Any) -> Any:
 
     `model.export(format="openvino")` ends in the same call, but traces the network three times,
     and OpenVINO looks every variable up among all of them, which takes minutes for the deep ones:
-    here it meets constants.
+    here it meets constants, the few large ones outside the graph, where they are not copied.
     """
     openvino = import_openvino()
     import tensorflow as tf
 
+    def fixed(variable: Any) -> Any:
+        value = np.asarray(variable.value)
+        return value if value.size < _LARGE else tf.convert_to_tensor(value)
+
     kinds = (model.trainable_variables, model.non_trainable_variables)
-    values = [[np.asarray(variable.value) for variable in variables] for variables in kinds]
+    values = [[fixed(variable) for variable in variables] for variables in kinds]
 
     def forward(pictures: Any) -> Any:
-        constants = [[tf.constant(value) for value in some] for some in values]
-        return model.stateless_call(*constants, pictures, training=False)[0]
+        inside = [
+            [tf.constant(value) if isinstance(value, np.ndarray) else value for value in some]
+            for some in values
+        ]
+        return model.stateless_call(*inside, pictures, training=False)[0]
 
     pictures = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     function = tf.function(forward, autograph=False).get_concrete_function(pictures)
-    network = openvino.convert_model(function)
+    network = openvino.convert_model(function, share_weights=False)
     # What TensorFlow gives a gradient of its own (silu) comes out as one more output each, and
     # would be computed and fetched with every picture: keep ours alone, in their order.
     wanted = [network.output(tensor.name).get_node() for tensor in function.outputs]

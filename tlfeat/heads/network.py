@@ -12,12 +12,16 @@ import numpy as np
 
 from tlfeat.heads.learner import Finished, Floats, Learner, Problem
 from tlfeat.heads.settings import Grid
+from tlfeat.heads.table import get_head
 
 # Passes at the end whose loss is compared with that of as many before, and the share by which
 # it still falls in a training that deserves more passes.
 _LAST_PASSES: Final = 3
 _STILL_FALLING: Final = 0.2
-_MOST_STEPS: Final = 5000  # of a training in a search
+# Steps of the longest training of a search.
+_FEWEST_STEPS: Final = 100
+_MOST_STEPS: Final = 5000
+_USUAL_EPOCHS: Final = next(s.grid for s in get_head("mlp").settings if s.name == "epochs")
 
 
 class Network(Learner):
@@ -34,12 +38,12 @@ class Network(Learner):
     def check(
         cls, fixed: Mapping[str, Any], grid: Grid, n_least: int, n_most: int, budget: int
     ) -> Grid:
-        """Search fewer passes where they are long."""
-        if "epochs" not in grid:
+        """Search more passes where they are short and fewer where they are long."""
+        if grid.get("epochs") != _USUAL_EPOCHS:  # a grid that was given stays as it is
             return grid
-        steps = max(grid["epochs"]) * -(-n_most // int(fixed["batch"]))
-        share = min(1.0, _MOST_STEPS / steps)
-        epochs = dict.fromkeys(max(1, round(share * value)) for value in grid["epochs"])
+        steps = max(_USUAL_EPOCHS) * -(-n_most // int(fixed["batch"]))
+        factor = max(1.0, _FEWEST_STEPS / steps) * min(1.0, _MOST_STEPS / steps)
+        epochs = dict.fromkeys(max(1, round(factor * value)) for value in _USUAL_EPOCHS)
         return {**grid, "epochs": tuple(epochs)}
 
     def train(self, alpha: float, epochs: int, stops: tuple[int, ...] = ()) -> Any:
@@ -74,11 +78,11 @@ class Network(Learner):
         return self.known[alpha, epochs]
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
-        """Give an `MLPClassifier`, without the optimiser that only training needs."""
+        """Give an `MLPClassifier`, without what only training needs."""
         epochs = setting["epochs"]
         network = self.train(setting["alpha"], epochs)
         network.n_iter_ = epochs
-        for name in ("_optimizer", "_best_coefs", "_best_intercepts"):
+        for name in ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts"):
             vars(network).pop(name, None)
         learned = (*network.coefs_, *network.intercepts_)
         trouble = ""

@@ -100,7 +100,7 @@ def _inspect(path: Path) -> tuple[Head, Mapping[str, Any]]:
         with ZipFile(path) as file:
             facts = json.loads(file.read(_FACTS))
             schema = json.loads(file.read("schema.json"))
-        head = get_head(facts["head"])
+        head = get_head(str(facts["head"]))
         if not isinstance(facts["settings"], dict) or not all(
             isinstance(name, str) for name in facts["classes"]
         ):

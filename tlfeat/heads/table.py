@@ -83,7 +83,7 @@ _MLP = Head(
         Setting("alpha", "number", 10.0, "weight of the squared norm", (10.0, 1.0), least=0),
         Setting("epochs", "whole", 30, "passes over the training rows", (8, 15, 30), least=1),
         Setting("hidden", "sizes", "256", "sizes of the hidden layers, as in 512-256"),
-        Setting("learning_rate", "number", 1e-3, "Adam's step size", above=0),
+        Setting("learning_rate", "number", 2e-3, "Adam's step size", above=0),
         Setting("batch", "whole", 200, "rows a step", least=1),
     ),
     "tlfeat.heads.network:Network",

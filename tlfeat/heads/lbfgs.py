@@ -1,0 +1,113 @@
+"""L-BFGS for smooth convex functions of many variables.
+
+scipy's is made for bounds, and with fifty thousand variables spends most of its time on them.
+
+References
+----------
+J. Nocedal and S. J. Wright (2006), Numerical Optimization, algorithms 7.4 and 7.5.
+W. Hager and H. Zhang (2005): how to accept a step once rounding hides the decrease.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tlfeat.heads.gram import Double
+
+_MEMORY: Final = 10  # pairs of steps and changes of the gradient
+_DECREASE: Final = 1e-4  # share of the promised decrease that a step must give
+_SLOPE: Final = 0.9  # share of the slope at most left after a step
+_ROUNDING: Final = 1e-8  # of a sum of float32 losses, relative
+_TRIALS: Final = 20  # step lengths
+
+Objective = Callable[[Double], tuple[float, Double]]
+
+
+class Minimum(NamedTuple):
+    """Where a minimisation ended."""
+
+    x: Double
+    iterations: int
+    converged: bool
+
+
+def minimise(objective: Objective, start: Double, *, tolerance: float, most: int) -> Minimum:
+    """Minimise a smooth convex function.
+
+    Parameters
+    ----------
+    objective : callable
+        Gives the value and the gradient (n,) at a point (n,). The better its second derivative
+        resembles the identity, the fewer iterations.
+    start : ndarray of shape (n,)
+    tolerance : float
+        Of the largest component of the gradient.
+    most : int
+        Iterations.
+
+    Returns
+    -------
+    minimum : Minimum
+        Converged, too, where rounding ends the descent within ten times the tolerance.
+    """
+    x = start
+    value, gradient = objective(x)
+    pairs: deque[tuple[Double, Double, float]] = deque(maxlen=_MEMORY)
+    for iteration in range(most):
+        if np.abs(gradient).max() <= tolerance:
+            return Minimum(x, iteration, True)
+        found = _step(objective, x, value, gradient, _direction(gradient, pairs))
+        if found is None and pairs:
+            pairs.clear()
+            found = _step(objective, x, value, gradient, -gradient)
+        if found is None:
+            return Minimum(x, iteration, bool(np.abs(gradient).max() <= 10 * tolerance))
+        new_x, value, new_gradient = found
+        step, change = new_x - x, new_gradient - gradient
+        curvature = float(step @ change)
+        if curvature > 0:
+            pairs.append((step, change, curvature))
+        x, gradient = new_x, new_gradient
+    return Minimum(x, most, bool(np.abs(gradient).max() <= tolerance))
+
+
+def _direction(gradient: Double, pairs: deque[tuple[Double, Double, float]]) -> Double:
+    """Multiply the gradient by minus the estimate of the inverse second derivative."""
+    direction = -gradient
+    weights = []
+    for step, change, curvature in reversed(pairs):
+        weight = float(step @ direction) / curvature
+        direction -= weight * change
+        weights.append(weight)
+    if pairs:
+        _, change, curvature = pairs[-1]
+        direction *= curvature / float(change @ change)
+    for (step, change, curvature), weight in zip(pairs, reversed(weights), strict=True):
+        direction += (weight - float(change @ direction) / curvature) * step
+    return direction
+
+
+def _step(
+    objective: Objective, x: Double, value: float, gradient: Double, direction: Double
+) -> tuple[Double, float, Double] | None:
+    """Find a step along a direction that decreases the value and flattens the slope."""
+    slope = float(gradient @ direction)
+    if not slope < 0:
+        return None
+    length, shortest, longest = 1.0, 0.0, np.inf
+    for _ in range(_TRIALS):
+        new_x = x + length * direction
+        new_value, new_gradient = objective(new_x)
+        new_slope = float(new_gradient @ direction)
+        lower = new_value <= value + _DECREASE * length * slope
+        level = new_value <= value + _ROUNDING * abs(value)
+        if not (lower or (level and new_slope <= -_SLOPE * slope)):
+            longest = length
+        elif new_slope < _SLOPE * slope:
+            shortest = length
+        else:
+            return new_x, new_value, new_gradient
+        length = (shortest + longest) / 2 if longest < np.inf else 2 * length
+    return None
