@@ -186,6 +186,7 @@ class _Job:
             self.fixed,
             self.grid,
             n_classes=self.n_classes,
+            probabilities=self.head.score_kind == "probability",
             patience=self.head.patience,
             jobs=jobs,
         )

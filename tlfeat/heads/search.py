@@ -1,17 +1,22 @@
-"""The search for a head's settings: fewest errors on held rows, then the most regularised.
+"""The search for a head's settings: fewest errors on held rows, then the least log loss.
+
+Errors are few and often equal, so the log loss decides between settings of a head that gives
+probabilities; what is equal even then goes to the more regularised one.
 
 A setting is one point of the grid. They are walked along the main regulariser from the most
 regularised value on, the way in which a solution is the start of the next one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from tlfeat.heads.learner import Floats, Ints, Learner
 from tlfeat.heads.settings import Grid
+
+_LEAST: Final = 1e-15  # probability, as scikit-learn's log_loss has it for double precision
 
 Values = tuple[Any, ...]  # one value for each key of the grid, in its order
 
@@ -39,6 +44,7 @@ def choose(
     grid: Grid,
     *,
     n_classes: int,
+    probabilities: bool,
     patience: int | None = None,
     jobs: int = 1,
 ) -> Choice:
@@ -52,8 +58,10 @@ def choose(
     fixed, grid
         From `plan_settings`.
     n_classes : int
+    probabilities : bool
+        Whether the head gives them, so that there is a log loss.
     patience : int, optional
-        End a walk after so many settings in a row without fewer errors. The first part decides
+        End a walk after so many settings in a row that are not better. The first part decides
         which settings are tried, since all parts must try the same.
     jobs : int
         Parts at a time.
@@ -62,32 +70,48 @@ def choose(
 
     parts = [part for draw in draws for part in draw]
     first, *others = parts
-    kept = [_walk(first, fixed, grid, _lines(grid), patience)]
+    kept = [_walk(first, fixed, grid, _lines(grid), probabilities, patience)]
     tried = list(kept[0])
     kept += Parallel(n_jobs=min(jobs, len(others) or 1), prefer="threads")(
-        delayed(_walk)(part, fixed, grid, [tried]) for part in others
+        delayed(_walk)(part, fixed, grid, [tried], probabilities) for part in others
     )
     n = sum(len(part.rows) for part in draws[0])
-    errors = {
-        values: sum(
-            _count_errors(part, scores[values]) for part, scores in zip(parts, kept, strict=True)
+    badness = {
+        values: _total(
+            _badness(part, scores[values], probabilities)
+            for part, scores in zip(parts, kept, strict=True)
         )
         for values in tried
     }
-    ranks = {values: _rank(grid, values) for values in errors}
-    best = min(errors, key=lambda values: (errors[values], ranks[values]))
+    best = min(tried, key=lambda values: (badness[values], _rank(grid, values)))
     together = np.empty((n, n_classes), dtype=np.float32)
     for part, scores in zip(draws[0], kept, strict=False):
         together[part.rows] = scores[best]
     table = [
         {"setting": dict(zip(grid, values, strict=True)), "score": 1 - wrong / (n * len(draws))}
-        for values, wrong in errors.items()
+        for values, (wrong, _) in badness.items()
     ]
     return Choice(dict(zip(grid, best, strict=True)), table, together)
 
 
-def _count_errors(part: Held, scores: Floats) -> int:
-    return int((scores.argmax(axis=1) != part.y).sum())
+class _Badness(NamedTuple):
+    """How bad a setting is on some rows; compared in this order."""
+
+    errors: int
+    loss: float  # sum of the rows' log losses; 0 where there are no probabilities
+
+
+def _badness(part: Held, scores: Floats, probabilities: bool) -> _Badness:
+    errors = int((scores.argmax(axis=1) != part.y).sum())
+    if not probabilities:
+        return _Badness(errors, 0.0)
+    of_truth = scores[np.arange(len(part.y)), part.y]
+    return _Badness(errors, -float(np.log(np.maximum(of_truth, _LEAST), dtype=np.float64).sum()))
+
+
+def _total(parts: Iterable[_Badness]) -> _Badness:
+    every = list(parts)
+    return _Badness(sum(one.errors for one in every), sum(one.loss for one in every))
 
 
 def _lines(grid: Grid) -> list[list[Values]]:
@@ -108,19 +132,20 @@ def _walk(
     fixed: Mapping[str, Any],
     grid: Grid,
     lines: Sequence[Sequence[Values]],
+    probabilities: bool,
     patience: int | None = None,
 ) -> dict[Values, Floats]:
     """Score a part's rows with each setting, lines cut short where patience ends."""
     learner = part.learner()
     scores: dict[Values, Floats] = {}
     for line in lines:
-        fewest, since = len(part.y) + 1, 0
+        least, since = _Badness(len(part.y) + 1, 0.0), 0
         for values in line:
             setting = {**fixed, **dict(zip(grid, values, strict=True))}
             scores[values] = part.spread(learner.scores(setting)).astype(np.float32)
-            errors = _count_errors(part, scores[values])
-            since = 0 if errors < fewest else since + 1
-            fewest = min(fewest, errors)
+            badness = _badness(part, scores[values], probabilities)
+            since = 0 if badness < least else since + 1
+            least = min(least, badness)
             if patience is not None and since >= patience:
                 break
     return scores
