@@ -1,6 +1,7 @@
 """`ImageFeatures` behaves as scikit-learn's transformers do, and embeds each picture once."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,8 +60,7 @@ def test_features_equal_those_of_extract(paths, pictures, cache):
 
 def test_arrays_bytes_and_repeated_pictures_have_a_row_each(paths, cache):
     pixels = np.asarray(Image.open(paths[0]))
-    with open(paths[0], "rb") as file:
-        data = file.read()
+    data = Path(paths[0]).read_bytes()
     rows = ImageFeatures(size=SIZE, cache=cache).transform([pixels, data, paths[0], pixels])
     assert rows.shape == (4, 1280)
     np.testing.assert_allclose(rows, rows[[0] * 4], atol=1e-5)

@@ -32,7 +32,7 @@ class Comparison:
     Attributes
     ----------
     folder : Path
-        The study's folder, with results.csv and results.md.
+        The study's folder, with index.html, results.md, results.csv and figures.
     runs : list of Run
         All finished runs of the study on this dataset and split, best by validation first.
     refused : dict of str to str
@@ -149,6 +149,9 @@ cache, reports, name, jobs, watch
         raise HeadError(" ".join(dict.fromkeys(done.refused.values())))
     runs = rank(comparable_runs(folder, table))
     write_results(folder, runs)
+    from tlfeat.report.page import write_report  # reports are made of runs, not runs of reports
+
+    write_report(folder, runs, dataset=table, cache=store.root, refused=done.refused, watch=watch)
     return Comparison(folder, runs, done.refused, done.fresh)
 
 

@@ -5,6 +5,7 @@ Fronts and choices go by validation; what is said of the difference is measured 
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -132,12 +133,11 @@ def break_even(ranked: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
     heads = [run for run in ranked if run.record["kind"] == "head"]
     tuned = [run for run in ranked if run.record["kind"] == "finetune"]
     if heads and tuned:
-        text = _step(heads[0], tuned[0], pairs)
-        sentences.append(f"Is fine-tuning worth it? {text}")
+        sentences.append(_step(heads[0], tuned[0], pairs))
     on_front = table[table["front_train_seconds"]].sort_values("train_seconds")["run"]
     by_name = {run.name: run for run in ranked}
     steps = [by_name[str(name)] for name in on_front]
-    sentences += [_step(one, other, pairs) for one, other in zip(steps, steps[1:], strict=False)]
+    sentences += [_step(one, other, pairs) for one, other in pairwise(steps)]
     return list(dict.fromkeys(sentences))
 
 

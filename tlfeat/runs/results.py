@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
 from tlfeat.runs.metrics import METRICS
 from tlfeat.runs.record import Run, as_text, write_text
-from tlfeat.runs.statistics import Intervals, run_intervals
+from tlfeat.runs.statistics import known_intervals
 
 RESULTS_CSV = "results.csv"
 RESULTS_MD = "results.md"
@@ -102,7 +103,7 @@ def remarks(ranked: Sequence[Run]) -> list[str]:
         if run.record["stand_in"]:
             said[f"{run.name} is a stand-in: {run.record['stand_in']}."] = None
         if skipped := run.record["dataset"]["skipped"]:
-            said[f"{len(skipped)} pictures were left out: `tlfeat data` names them."] = None
+            said[f"{counted(len(skipped), 'picture')} left out: `tlfeat data` says why."] = None
         for warning in run.record["warnings"]:
             said[f"{run.name}: {warning}"] = None
     return list(said)
@@ -194,7 +195,7 @@ def _long_rows(study: str, run: Run) -> list[list[Any]]:
     common = [study, run.name, record["kind"], record["backbone"], record["features"]]
     common += [_head(run), record["seed"]]
     rows: list[list[Any]] = []
-    intervals = _intervals(run)
+    intervals = known_intervals(run)
     for split, metrics in record["metrics"].items():
         n, ends = metrics["n"], intervals.get(split, {})
         for metric in METRICS:
@@ -258,16 +259,8 @@ def _percent(run: Run, split: str, metric: str) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _intervals(run: Run) -> Intervals:
-    """Give the intervals of a run; none where its predictions are gone."""
-    try:
-        return run_intervals(run)
-    except TlfeatError:
-        return {}
-
-
 def _interval(run: Run, split: str, metric: str) -> str:
-    ends = _intervals(run).get(split, {}).get(metric)
+    ends = known_intervals(run).get(split, {}).get(metric)
     return "-" if ends is None else f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
 
 

@@ -13,12 +13,14 @@ So a run without a mistake never gets the interval from 100% to 100%.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
+from tlfeat.errors import TlfeatError
 from tlfeat.runs.outcomes import Outcome, read_outcome
 from tlfeat.runs.record import Run, write_text
 
@@ -103,11 +105,17 @@ def run_intervals(run: Run) -> Intervals:
         if split in run.metrics
     }
     text = json.dumps({"key": key, "level": LEVEL, "intervals": found}, ensure_ascii=False)
-    try:
+    with suppress(OSError):  # a study that is only read: computed again next time
         write_text(path, text + "\n")
-    except OSError:  # a study that is only read: computed again next time
-        pass
     return found
+
+
+def known_intervals(run: Run) -> Intervals:
+    """Give the intervals of a finished run; none where its predictions are gone."""
+    try:
+        return run_intervals(run)
+    except TlfeatError:
+        return {}
 
 
 def outcome_intervals(
@@ -307,23 +315,25 @@ def _auc_variance(true: np.ndarray, scores: np.ndarray, units: np.ndarray) -> fl
     A positive's part is the share of negatives that score below it, a negative's the share
     of positives that score above it.
     """
-    from scipy.stats import rankdata
-
     columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
     parts, used = np.zeros(len(true)), 0
     for column in columns:
         positive = true == column
         n_positive = np.count_nonzero(positive)
-        n_negative = len(true) - n_positive
-        if not n_positive or not n_negative:
+        if not n_positive or n_positive == len(true):
             continue
         used += 1
-        values = scores[:, column]
-        ranks = rankdata(values)
-        above = (ranks[positive] - rankdata(values[positive])) / n_negative
-        below = 1 - (ranks[~positive] - rankdata(values[~positive])) / n_positive
-        parts[positive] += (above - above.mean()) / n_positive
-        parts[~positive] += (below - below.mean()) / n_negative
+        ours, theirs = scores[positive, column], scores[~positive, column]
+        above = _share_below(np.sort(theirs), ours)
+        below = 1 - _share_below(np.sort(ours), theirs)
+        parts[positive] += (above - above.mean()) / len(ours)
+        parts[~positive] += (below - below.mean()) / len(theirs)
     if not used:
         return 0.0
     return float((np.bincount(units, weights=parts / used) ** 2).sum())
+
+
+def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Share of `ordered` that is below each value; equal ones count half."""
+    low, high = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return np.asarray((low + high) / (2 * len(ordered)))

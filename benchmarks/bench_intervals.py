@@ -1,0 +1,161 @@
+"""Do 95% intervals hold the truth, and are a report's time, memory and size within bounds?
+
+Simulated test sets of a known accuracy, class by class; for each the intervals that a report
+would show. Then one report of 12 runs on 101 classes and 25,000 test pictures.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from made_study import made_rows, make_run
+from statsmodels.stats.contingency_tables import mcnemar
+
+from tlfeat.report.page import write_report
+from tlfeat.runs.calibration import calibration_error, reliability
+from tlfeat.runs.metrics import evaluate
+from tlfeat.runs.outcomes import Outcome
+from tlfeat.runs.paired import mcnemar_p
+from tlfeat.runs.record import find_runs
+from tlfeat.runs.statistics import outcome_intervals, wilson
+
+LEAST = 0.93
+SIZES, ACCURACIES = (100, 372, 5000), (0.7, 0.9, 0.99)
+BOUNDED = ("accuracy", "balanced_accuracy", "f1_macro")  # the rest is printed, not judged
+SHOWN = (*BOUNDED, "roc_auc", "log_loss")
+GROUP = 5  # pictures, where they come in groups
+_LARGE = 200_000  # samples that stand for the truth
+
+
+def simulate(random, n, accuracy, k, grouped):
+    """Draw true classes and probabilities; in a group all pictures share their difficulty."""
+    units = n // GROUP if grouped else n
+    repeats = GROUP if grouped else 1
+    weights = np.linspace(1, 2, k)
+    true = np.repeat(random.choice(k, units, p=weights / weights.sum()), repeats)
+    right = np.repeat(random.random(units) < accuracy, repeats)
+    if grouped:  # three in ten pictures go their own way
+        own = random.random(len(right)) < 0.3
+        right = np.where(own, random.random(len(right)) < accuracy, right)
+    called = np.where(right, true, (true + random.integers(1, k, len(true))) % k)
+    sure = np.clip(random.beta(6, 2, len(true)), 0.55, 0.98)
+    scores = np.repeat((1 - sure)[:, None] / (k - 1), k, axis=1)
+    scores[np.arange(len(true)), called] = sure
+    scores += 0.01 * random.random(scores.shape)
+    scores /= scores.sum(axis=1, keepdims=True)
+    groups = np.repeat(np.arange(units), repeats).astype(str).astype(object) if grouped else None
+    return true, scores.astype(np.float32), groups
+
+
+def coverage(n, accuracy, k, sets, grouped):
+    """Count how often the intervals of each metric hold the truth."""
+    random = np.random.default_rng([n, round(100 * accuracy), k, grouped])
+    classes = [str(i) for i in range(k)]
+    true, scores, _ = simulate(random, _LARGE, accuracy, k, grouped)
+    truth = evaluate(true, scores, classes, "probability")
+    truth["accuracy"] = accuracy
+    held = dict.fromkeys(SHOWN, 0)
+    ids = np.arange(n).astype(str).astype(object)
+    none = np.full(n, None, dtype=object)
+    for _ in range(sets):
+        true, scores, groups = simulate(random, n, accuracy, k, grouped)
+        metrics = evaluate(true, scores, classes, "probability")
+        outcome = Outcome(
+            ids[: len(true)], ids[: len(true)], none[: len(true)] if groups is None else groups,
+            true, scores.argmax(axis=1), scores,
+        )  # fmt: skip
+        found = outcome_intervals(outcome, metrics, classes)
+        for name in SHOWN:
+            low, high = found.get(name, (0.0, 1.0))
+            held[name] += low <= truth[name] <= high
+    return {name: count / sets for name, count in held.items()}
+
+
+def check_accuracy(sets):
+    """Wilson's interval alone, on many sets at once."""
+    worst = 1.0
+    for n in SIZES:
+        for accuracy in ACCURACIES:
+            random = np.random.default_rng([n, round(100 * accuracy)])
+            low, high = wilson(random.binomial(n, accuracy, sets) / n, n)
+            share = float(((low <= accuracy) & (accuracy <= high)).mean())
+            worst = min(worst, share)
+            print(f"accuracy, Wilson   n {n:5}  accuracy {accuracy:.2f}  held {share:.3f}")
+    return worst
+
+
+def check_others(sets, k, grouped):
+    worst = 1.0
+    for n in SIZES:
+        for accuracy in ACCURACIES:
+            found = coverage(n, accuracy, k, sets, grouped)
+            worst = min([worst, *(found[name] for name in BOUNDED)])
+            shares = "  ".join(f"{name} {share:.3f}" for name, share in found.items())
+            what = f"groups of {GROUP}" if grouped else "single"
+            print(
+                f"{k:2} classes, {what:11} n {n:5}  accuracy {accuracy:.2f}  {shares}", flush=True
+            )
+    return worst
+
+
+def check_references():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        one, other = random.random(150) < 0.9, random.random(150) < random.uniform(0.6, 0.95)
+        table = [[(one & other).sum(), (one & ~other).sum()],
+                 [(~one & other).sum(), (~one & ~other).sum()]]  # fmt: skip
+        assert np.isclose(mcnemar_p(one, other), min(1, mcnemar(table, exact=True).pvalue))
+    print("McNemar equals statsmodels' on 200 tables")
+    # Bins of a fifth: gaps 0.075 (2 samples), 0.2 (2) and 0.15 (4), so 1.15 / 8.
+    confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.7, 0.7, 0.55, 0.6])
+    right = np.array([1, 1, 1, 0, 1, 0, 1, 0])
+    scores = np.column_stack([confidence, 1 - confidence])
+    error = calibration_error(reliability(1 - right, scores, n_bins=5))
+    assert np.isclose(error, 0.14375)
+    print(f"calibration error of the hand-worked example: {error:.5f}, wanted 0.14375")
+
+
+def check_report():
+    """Build the page of 12 runs on 101 classes and 25,000 test pictures."""
+    classes = [f"dish number {i}" for i in range(101)]
+    rows = made_rows(classes, {"train": 2_000, "validation": 5_000, "test": 25_000})
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "large"
+        for i in range(12):
+            make_run(
+                study, f"efficientnet-lite0-run{i:02}", classes, rows, skill=2 + i / 4, seed=i
+            )
+        runs = find_runs(study)
+        began = time.perf_counter()
+        page = write_report(study, runs)
+        seconds = time.perf_counter() - began
+        megabytes = page.stat().st_size / 1e6
+    # What the process ever took: making the runs above takes less.
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"report of 12 x 25,000 x 101: {seconds:.1f} s, {gigabytes:.2f} GB, {megabytes:.2f} MB")
+    return seconds < 60 and gigabytes < 2 and megabytes < 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", type=int, default=2_000, help="simulated sets of each kind")
+    sets = parser.parse_args().sets
+    fits = check_report()
+    check_references()
+    worst = check_accuracy(sets)
+    for k, grouped in ((2, False), (10, False), (10, True)):
+        worst = min(worst, check_others(sets, k, grouped))
+    print(f"the least share that held: {worst:.3f}, wanted {LEAST}")
+    if worst < LEAST or not fits:
+        raise SystemExit("too little")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""`tlfeat report`: one page of one study, or of several."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlfeat_cli.options import CacheOpt, JsonOpt, QuietOpt
+from tlfeat_cli.terminal import TerminalWatch, print_json, say
+
+
+def report(
+    studies: Annotated[
+        list[Path],
+        typer.Argument(metavar="STUDY_DIR...", help="Folders that `tlfeat compare` printed."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the report.  [default: the study's, if it is one]"
+        ),
+    ] = None,
+    cache: CacheOpt = None,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write the report of finished runs: one page, its figures and tables."""
+    from tlfeat.report.merge import report as write
+
+    page = write(studies, out, cache=cache, watch=TerminalWatch(quiet))
+    if as_json:
+        print_json({"page": str(page), "folder": str(page.parent)})
+        return
+    say(f"Report: {page}")

@@ -1,0 +1,69 @@
+"""Calibration: a hand-worked error, scikit-learn's bins, a temperature that is found again."""
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+
+from tlfeat.runs.calibration import (
+    BINS,
+    calibrate,
+    calibration_error,
+    fit_temperature,
+    reliability,
+    temper,
+)
+
+RANDOM = np.random.default_rng(0)
+
+
+def sampled(n=4000, k=4):
+    """Probabilities that are exactly right: each class is drawn with its own."""
+    scores = RANDOM.dirichlet(np.full(k, 0.5), n)
+    true = (scores.cumsum(axis=1) > RANDOM.random((n, 1))).argmax(axis=1)
+    return true, scores
+
+
+def test_the_error_equals_a_hand_worked_example():
+    # Five bins. Confidences 0.9, 0.9, 0.9, 0.9 (three right): gap |0.75 - 0.9| = 0.15;
+    # 0.7, 0.7 (one right): |0.5 - 0.7| = 0.2; 0.55 (right), in the bin up to 0.6: 0.45;
+    # 0.6 (wrong), on that bin's upper edge: together with it |0.5 - 0.575| = 0.075.
+    confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.7, 0.7, 0.55, 0.6])
+    right = np.array([1, 1, 1, 0, 1, 0, 1, 0], dtype=bool)
+    scores = np.column_stack([confidence, 1 - confidence])
+    bins = reliability(np.where(right, 0, 1), scores, n_bins=5)
+    assert bins["n"].tolist() == [2, 2, 4]
+    assert bins["accuracy"].tolist() == [0.5, 0.5, 0.75]
+    wanted = (2 * 0.075 + 2 * 0.2 + 4 * 0.15) / 8
+    assert calibration_error(bins) == pytest.approx(wanted)
+    assert wanted == pytest.approx(0.14375)
+
+
+def test_bins_equal_scikit_learns():
+    true, scores = sampled(500)
+    bins = reliability(true, scores)
+    share, mean = calibration_curve(
+        scores.argmax(axis=1) == true, scores.max(axis=1), n_bins=BINS, strategy="uniform"
+    )
+    assert bins["accuracy"].to_numpy() == pytest.approx(share)
+    assert bins["confidence"].to_numpy() == pytest.approx(mean)
+
+
+def test_the_temperature_that_spoilt_probabilities_is_found_again():
+    true, scores = sampled()
+    assert fit_temperature(true, scores) == pytest.approx(1, abs=0.1)
+    assert fit_temperature(true, temper(scores, 0.5)) == pytest.approx(2, abs=0.2)
+
+
+def test_the_temperature_is_of_validation_and_never_of_test():
+    true, scores = sampled()
+    sure = temper(scores, 0.4)
+    found = calibrate(true[:2000], sure[:2000], (true[2000:], sure[2000:]))
+    assert found.temperature == fit_temperature(true[2000:], sure[2000:])
+    assert found.error_after is not None
+    assert found.error_after < found.error / 2
+    assert calibrate(true, sure).temperature is None
+
+
+def test_a_temperature_changes_no_prediction():
+    _, scores = sampled(100)
+    assert (temper(scores, 3.0).argmax(axis=1) == scores.argmax(axis=1)).all()

@@ -1,0 +1,184 @@
+"""The page in a browser: Debian's chromium, driven from outside; nothing is downloaded."""
+
+import shutil
+
+import pytest
+from made_study import ODD_NAMES, make_run, rows_of
+from pictures import noise, write
+from PIL import Image
+
+from tlfeat.data.dataset import open_dataset
+from tlfeat.report.page import write_report
+
+CHROMIUM = shutil.which("chromium")
+WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install --no-install-recommends chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Give the page of four classes with pictures, and its two runs."""
+    folder = tmp_path_factory.mktemp("study")
+    data = folder / "data"
+    for label, name in enumerate(ODD_NAMES):
+        for split, n in (("train", 6), ("validation", 6), ("test", 20)):
+            for i in range(n):
+                path = data / split / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                seed = 10_000 * label + 100 * len(split) + i
+                Image.fromarray(noise(seed, 24, 20)).save(path)
+    write(data / "test" / ODD_NAMES[0] / "broken.png", b"no picture")
+    dataset = open_dataset(data)
+    runs = [
+        make_run(
+            folder / "s", name, dataset.classes, rows_of(dataset), skill=skill, seed=i,
+            fingerprint=dataset.fingerprint, kind=kind,
+        )
+        for i, (name, skill, kind) in enumerate(
+            [("lda", 2.5, "head"), ("knn", 1.0, "head"), ("full", 1.5, "finetune")]
+        )
+    ]  # fmt: skip
+    return write_report(folder / "s", runs, dataset=dataset), runs, dataset.classes
+
+
+@pytest.fixture
+def visit(browser, made):
+    """Give a function that opens the page and later says what went wrong on it."""
+    troubles, contexts = [], []
+
+    def open_page(viewport=WIDE, scheme="light", script=True):
+        context = browser.new_context(
+            viewport=viewport, color_scheme=scheme, java_script_enabled=script
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+        address = made[0].as_uri()
+        page.on(
+            "request",
+            lambda request: (
+                troubles.append(request.url)
+                if request.url.split("#")[0] != address and not request.url.startswith("data:")
+                else None
+            ),
+        )
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def column(page, number):
+    cells = page.locator(f"#results-0 tbody tr td:nth-child({number})")
+    return [cell.strip() for cell in cells.all_inner_texts()]
+
+
+def test_the_table_sorts_by_a_click_and_by_the_keyboard(visit):
+    page = visit()
+    heads = page.locator("#results-0 thead th").all_inner_texts()
+    test = next(i for i, text in enumerate(heads, 1) if text.startswith("test %"))
+    button = page.locator("#results-0 thead th").nth(test - 1).get_by_role("button")
+    button.click()
+    falling = [float(cell) for cell in column(page, test)]
+    assert falling == sorted(falling, reverse=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    rising = [float(cell) for cell in column(page, test)]
+    assert rising == falling[::-1]
+    assert page.locator("#results-0 th[aria-sort=ascending]").count() == 1
+
+
+def test_a_cell_opens_its_pictures(visit, made):
+    page = visit()
+    table = made[1][0].predictions()
+    table = table[table["split"] == "test"]
+    right = table[(table["true"] == 0) & (table["predicted"] == 0)]
+    page.locator(".grid button").first.click()
+    dialog = page.locator("dialog.shown")
+    assert dialog.is_visible()
+    assert dialog.locator("li.card img").count() == len(right)
+    assert set(dialog.locator("li.card .id").all_inner_texts()) == set(right["id"])
+    loaded = dialog.locator("img").first.evaluate("image => image.naturalWidth")
+    assert loaded > 0
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+
+def test_arrow_keys_walk_the_matrix_and_enter_opens(visit):
+    page = visit()
+    page.locator(".grid button").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    name = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert " called " in name
+    page.keyboard.press("Enter")
+    assert page.locator("dialog.shown").is_visible()
+    assert page.locator(".grid button[tabindex='0']").count() == 1
+
+
+def test_the_choice_of_a_run_changes_confusion_and_mistakes(visit):
+    page = visit()
+
+    def shown():
+        cells = page.locator(".grid button").evaluate_all("all => all.map(b => b.ariaLabel)")
+        return cells, page.locator(".confident .id").all_inner_texts()
+
+    first = shown()
+    page.get_by_label("Run").select_option("knn")
+    second = shown()
+    assert first[0] != second[0]
+    assert first[1] != second[1]
+    assert page.locator("#mistakes-0 .run-name").first.inner_text() == "knn"
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_names_show_as_text(visit, made, script):
+    page = visit(script=script)
+    text = page.locator("#data-0").inner_text()
+    for name in made[2]:
+        assert name in text
+    assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_screen_and_text_stands_out(visit, viewport, scheme):
+    page = visit(viewport, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    colours = page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    ink, paper = (sum(map(int, c[4:-1].split(","))) for c in colours)
+    assert abs(ink - paper) > 500
+    assert (paper > ink) == (scheme == "light")
+
+
+def test_without_script_the_page_is_whole(visit):
+    page = visit(script=False)
+    assert page.locator("#mistakes-0 figure.without-script svg").is_visible()
+    assert not page.locator("#mistakes-0 select").is_visible()
+    assert page.locator(".confident img").first.is_visible()
+    assert page.locator("#results-0 tbody tr").count() == 3
+
+
+def test_on_paper_the_figure_stands_for_the_grid(visit):
+    page = visit()
+    page.emulate_media(media="print")
+    assert page.locator("#mistakes-0 figure.without-script svg").is_visible()
+    assert not page.locator(".matrix").is_visible()
+    assert not page.locator(".choice").is_visible()

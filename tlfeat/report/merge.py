@@ -1,0 +1,104 @@
+"""Make the report of one study again, or one report of several."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlfeat.errors import TlfeatError
+from tlfeat.places import cache_folder
+from tlfeat.report.page import write_report
+from tlfeat.runs.record import Run, find_runs
+from tlfeat.runs.study import STUDY_FILE
+from tlfeat.watch import SILENT, Watch
+
+if TYPE_CHECKING:
+    from tlfeat.data.dataset import Dataset
+
+
+def report(
+    studies: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    cache: str | Path | None = None,
+    watch: Watch = SILENT,
+) -> Path:
+    """Write the report of finished runs; nothing is trained or embedded.
+
+    Parameters
+    ----------
+    studies : sequence of str or Path
+        Study folders. Runs on the same dataset and split are compared with each other,
+        whichever study they are from.
+    out : str or Path, optional
+        Folder of the report; the study's own where there is one study.
+    cache : str or Path, optional
+        Folder of the feature store, for the projection; $TLFEAT_CACHE or ./cache if None.
+    watch : Watch
+        Hears of the progress.
+
+    Returns
+    -------
+    page : Path
+        index.html. Beside it are figures/, results.csv, results.md and results.tex; with
+        several datasets those three are in a folder for each.
+
+    Raises
+    ------
+    TlfeatError
+        If a folder is no study, or several studies are given without `out`.
+    """
+    from tlfeat.report.contents import split_by_data
+    from tlfeat.report.latex import latex_table
+    from tlfeat.report.page import RESULTS_TEX
+    from tlfeat.runs.record import write_text
+    from tlfeat.runs.results import write_results
+
+    homes = list(dict.fromkeys(Path(study) for study in studies))
+    for home in homes:
+        if not ((home / "runs").is_dir() or (home / STUDY_FILE).is_file()):
+            raise TlfeatError(
+                f"{home} is no study: wanted a folder with {STUDY_FILE} or runs/, such as "
+                "`tlfeat compare` prints."
+            )
+    if out is None and len(homes) != 1:
+        raise TlfeatError(
+            f"{len(homes)} studies are to become one report: say where to with --out DIR."
+        )
+    folder = homes[0] if out is None else Path(out)
+    runs = [run for home in homes for run in find_runs(home)]
+    store = cache_folder(cache)
+    datasets = [
+        dataset
+        for dataset in (_dataset(home, runs, store, watch) for home in homes)
+        if dataset is not None
+    ]
+    page = write_report(folder, runs, dataset=datasets, cache=store, studies=homes, watch=watch)
+    parts = split_by_data(runs)
+    for number, ranked in enumerate(parts, 1):
+        name = Path(ranked[0].record["dataset"]["source"]).name or "dataset"
+        place = folder if len(parts) == 1 else folder / f"{number}-{name}"
+        write_results(place, ranked)
+        write_text(place / RESULTS_TEX, latex_table(ranked))
+    return page
+
+
+def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dataset | None":
+    """Open the dataset of a study where it still is; nothing is ever downloaded for a report."""
+    from tlfeat.data.dataset import open_dataset
+    from tlfeat.data.digests import DigestIndex
+
+    places = [run.record["dataset"]["source"] for run in runs if run.path.parent.parent == home]
+    try:
+        study = tomllib.loads((home / STUDY_FILE).read_text(encoding="utf-8"))
+        places.insert(0, str(study["data"]["path"]))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        pass
+    for place in dict.fromkeys(places):
+        if place != "digits" and not Path(place).exists():
+            continue
+        try:
+            return open_dataset(place, digests=DigestIndex(cache))
+        except TlfeatError as error:
+            watch.note(f"{place} cannot be opened, so the page has no pictures of it: {error}")
+    return None

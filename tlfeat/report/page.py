@@ -1,0 +1,184 @@
+"""The page of a study: one HTML file with everything in it, and the figures beside it.
+
+Names of classes and files are data: the template escapes all of them, the numbers that the
+script reads stand in a block of JSON without "<", and the page's own policy lets no other
+script run and nothing be loaded from anywhere.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlfeat.features.recipe import Recipe
+from tlfeat.report.words import missing_runs
+from tlfeat.runs.record import Run, write_text
+from tlfeat.watch import SILENT, Watch
+
+if TYPE_CHECKING:
+    from tlfeat.data.dataset import Dataset
+
+INDEX = "index.html"
+RESULTS_TEX = "results.tex"
+FIGURES = "figures"
+_TEMPLATE = Path(__file__).with_name("template")
+_HEAD_BYTES = 600  # the key of a page stands at its beginning
+
+
+def write_report(
+    folder: Path,
+    runs: Sequence[Run],
+    *,
+    dataset: "Dataset | Sequence[Dataset] | None" = None,
+    cache: Path | None = None,
+    refused: Mapping[str, str] | None = None,
+    studies: Sequence[Path] | None = None,
+    watch: Watch = SILENT,
+) -> Path:
+    """Write index.html, figures/ and results.tex of a study, unless they are of these runs.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; the study's folder.
+    runs : sequence of Run
+        Those on one dataset and split are compared with each other; there may be several.
+    dataset : Dataset or sequence of Dataset, optional
+        Where the small pictures are read from; without it the page has none and says so.
+    cache : Path, optional
+        The feature store, for the projection.
+    refused : mapping of str to str, optional
+        Runs that could not be trained, and why.
+    studies : sequence of Path, optional
+        Folders that the runs are from, to find what is unfinished; `folder` if None.
+    watch : Watch
+        Hears of the progress.
+
+    Returns
+    -------
+    path : Path
+        Of index.html.
+    """
+    datasets = [] if dataset is None else dataset if isinstance(dataset, Sequence) else [dataset]
+    homes = [folder] if studies is None else list(studies)
+    missing = [
+        (f"{home.name}: " if len(homes) > 1 else "") + text
+        for home in homes
+        for text in missing_runs(home, [run for run in runs if run.path.parent.parent == home])
+    ]
+    missing += [f"{name} was refused: {reason}" for name, reason in (refused or {}).items()]
+    page = folder / INDEX
+    key = _key(folder, runs, missing, datasets, cache)
+    if _is_current(page, key):
+        return page
+    from tlfeat.report.contents import gather, split_by_data
+    from tlfeat.report.latex import latex_table
+    from tlfeat.report.pictures import MOST_BYTES, MOST_PICTURES, MOST_SAMPLES, thumbnails
+    from tlfeat.report.sections import section
+
+    parts = split_by_data(runs)
+    sections = []
+    for number, ranked in enumerate(parts):
+        part = gather(ranked, cache, MOST_SAMPLES // len(parts))
+        mine = ranked[0].record["dataset"]["fingerprint"]
+        source = next((d for d in datasets if d.fingerprint == mine), None)
+        if source is None:  # opened with other splits or a limit: the pictures are the same
+            source = next(iter(datasets), None) if len(parts) == 1 else None
+        small: dict[str, str] = {}
+        if source is not None and part.facts is not None:
+            small = thumbnails(
+                source,
+                list(part.facts.digests[part.chosen]),
+                most=MOST_PICTURES // len(parts),
+                most_bytes=MOST_BYTES // len(parts),
+                watch=watch,
+            )
+        prefix = "" if len(parts) == 1 else f"{number + 1}-"
+        sections.append(section(part, small, folder / FIGURES, number, prefix))
+    if len(parts) == 1:
+        write_text(folder / RESULTS_TEX, latex_table(parts[0]))
+    text = _render(
+        key=key, name=folder.name, sections=sections, missing=missing, one=len(parts) == 1
+    )
+    write_text(page, text)
+    return page
+
+
+def _render(**values: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    style = (_TEMPLATE / "page.css").read_text(encoding="utf-8")
+    script = (_TEMPLATE / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["as_json"] = as_json
+    return environment.get_template("page.html.jinja").render(
+        **values,
+        style=Markup(style),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704
+        script_digest=digest,
+    )
+
+
+def as_json(value: Any) -> Any:
+    """Write a value as JSON that can stand in an HTML page, whatever names are in it.
+
+    Parameters
+    ----------
+    value : Any
+        Of plain JSON types.
+
+    Returns
+    -------
+    text : markupsafe.Markup
+        Without "<", ">" and "&", so that no text in it can end the block it stands in.
+    """
+    from markupsafe import Markup
+
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)  # noqa: S704 - nothing in it is markup any more
+
+
+def _key(
+    folder: Path,
+    runs: Sequence[Run],
+    missing: Sequence[str],
+    datasets: Sequence["Dataset"],
+    cache: Path | None,
+) -> str:
+    """Digest all that a page is made of, without reading predictions or pictures."""
+    digest = hashlib.sha256()
+    for path in (*sorted(_TEMPLATE.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))):
+        digest.update(path.read_bytes())
+    entries = {
+        Recipe.from_dict(fields).entry_name for run in runs for fields in run.record["recipes"]
+    }
+    features = sorted(name for name in entries if cache and (cache / "features" / name).is_dir())
+    facts = [
+        folder.name,
+        sorted([run.id, run.name, run.record["created"]] for run in runs),
+        list(missing),
+        sorted(one.fingerprint for one in datasets),
+        features,
+    ]
+    digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()
+
+
+def _is_current(page: Path, key: str) -> bool:
+    try:
+        with page.open("rb") as file:
+            return key.encode() in file.read(_HEAD_BYTES)
+    except OSError:
+        return False

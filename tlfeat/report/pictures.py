@@ -1,0 +1,156 @@
+"""Which pictures a page shows, and how they get into it.
+
+A page is one file that people mail to each other, so both their number and their bytes are
+bounded; the page says how many it left out.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from tlfeat.cores import usable_cores
+from tlfeat.data.dataset import Dataset, Sample
+from tlfeat.data.decode import Resize, UndecodableImage, decode
+from tlfeat.watch import SILENT, Watch
+
+SIDE = 96  # pixels, of the longer side
+MOST_PICTURES = 1_200
+MOST_BYTES = 3_600_000  # as text, of all pictures of a page
+MOST_SAMPLES = 4_000  # whose predictions the page knows one by one
+MISTAKES = 24  # most confident ones that are shown of each run
+_GREY = 127  # what `decode` pads with
+_BLOCK = 64
+
+
+def choose_samples(
+    true: np.ndarray,
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    first: Sequence[int],
+    most: int = MOST_SAMPLES,
+) -> np.ndarray:
+    """Choose the samples that tell most, in the order in which they deserve a picture.
+
+    Parameters
+    ----------
+    true : ndarray of shape (n_samples,), int
+    predicted : ndarray of shape (n_runs, n_samples), int
+        The best run first.
+    confidence : ndarray of shape (n_runs, n_samples)
+    first : sequence of int
+        Samples that come right after the mistakes that are shown.
+    most : int
+
+    Returns
+    -------
+    chosen : ndarray of shape (n_chosen,), int
+        What every run gets wrong, each run's most confident mistakes, `first`, then mistakes
+        and right answers in turn from all cells of the confusion matrices.
+    """
+    wrong = predicted != true
+    order: list[Iterable[int]] = [np.flatnonzero(wrong.all(axis=0))[: 5 * MISTAKES]]
+    order += [
+        confident_mistakes(wrong[run], confidence[run], MISTAKES) for run in range(len(predicted))
+    ]
+    order.append(first)
+    for run in range(len(predicted)):
+        mistakes = np.flatnonzero(wrong[run])
+        order.append(_in_turn(mistakes, true[mistakes] * 10_000 + predicted[run][mistakes]))
+    rest = np.arange(len(true))
+    order.append(_in_turn(rest, true))
+    return np.array(
+        list(dict.fromkeys(int(i) for part in order for i in part))[:most], dtype=np.int64
+    )
+
+
+def confident_mistakes(wrong: np.ndarray, confidence: np.ndarray, most: int) -> np.ndarray:
+    """Give the mistakes of a run that it was surest of, the surest first."""
+    places = np.flatnonzero(wrong)
+    return places[np.argsort(-confidence[places], kind="stable")][:most]
+
+
+def _in_turn(places: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Order places so that every cell gives its first before any gives its second."""
+    order = np.argsort(cells, kind="stable")
+    starts = np.r_[True, np.diff(cells[order]) != 0]
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    turn = np.arange(len(order)) - first
+    return np.asarray(places[order][np.argsort(turn, kind="stable")])
+
+
+def thumbnails(
+    dataset: Dataset,
+    digests: Sequence[str],
+    *,
+    most: int = MOST_PICTURES,
+    most_bytes: int = MOST_BYTES,
+    watch: Watch = SILENT,
+) -> dict[str, str]:
+    """Make small pictures of a dataset's samples, as data URIs.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    digests : sequence of str
+        The most wanted first.
+    most, most_bytes : int
+        Where to stop.
+    watch : Watch
+        Hears of the progress.
+
+    Returns
+    -------
+    pictures : dict of str to str
+        Digest to data URI; a picture that cannot be read any more is left out.
+    """
+    by_digest = {sample.digest: sample for sample in dataset.samples}
+    wanted = [by_digest[d] for d in dict.fromkeys(digests) if d in by_digest][:most]
+
+    def small(sample: Sample) -> str | None:
+        try:
+            return data_uri(decode(dataset.read(sample), SIDE, Resize(rule="pad")))
+        except (UndecodableImage, OSError):
+            return None
+
+    found: dict[str, str] = {}
+    spent = 0
+    watch.start("small pictures", len(wanted))
+    try:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for start in range(0, len(wanted), _BLOCK):
+                block = wanted[start : start + _BLOCK]
+                for sample, uri in zip(block, pool.map(small, block), strict=True):
+                    watch.step()
+                    if uri is None or spent + len(uri) > most_bytes:
+                        continue
+                    found[sample.digest] = uri
+                    spent += len(uri)
+                if spent > 0.98 * most_bytes:
+                    break
+    finally:
+        watch.finish()
+    return found
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """Write a picture as a WebP data URI, without the grey bars of its padding.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (side, side, 3), uint8
+
+    Returns
+    -------
+    uri : str
+    """
+    bars = (pixels == _GREY).all(axis=2)
+    rows, columns = np.flatnonzero(~bars.all(axis=1)), np.flatnonzero(~bars.all(axis=0))
+    if len(rows):
+        pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "WEBP", quality=68, method=3)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,215 @@
+"""What a page says in words: the summary, what is missing, how to do it again."""
+
+import shlex
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlfeat.backbones.table import get_backbone
+from tlfeat.runs.costs import train_seconds
+from tlfeat.runs.paired import Pair
+from tlfeat.runs.record import RECORD, Run, as_text
+from tlfeat.runs.statistics import known_intervals
+from tlfeat.runs.study import STUDY_FILE
+
+_NAMED = 4  # runs that a sentence lists
+
+
+def summary(ranked: Sequence[Run], pairs: Sequence[Pair], labels: dict[str, str]) -> str:
+    """Say in two sentences which run to use and how sure that is.
+
+    Parameters
+    ----------
+    ranked : sequence of Run
+        Best by validation first.
+    pairs : sequence of Pair
+    labels : dict
+        Run name to what tables call it.
+
+    Returns
+    -------
+    text : str
+    """
+    best = ranked[0]
+    of = f"Best of {len(ranked)} runs by validation" if len(ranked) > 1 else "The only run"
+    name = labels[best.name]
+    text = f"{of}: {name} on {best.record['backbone']}, "
+    if "test" not in best.metrics:
+        accuracy = best.metrics["validation"]["accuracy"]
+        return text + (
+            f"with {100 * accuracy:.1f}% right on validation. There are no test pictures, so "
+            "nothing here says how it does on pictures that chose nothing."
+        )
+    test = best.metrics["test"]
+    text += f"with {100 * test['accuracy']:.1f}% of {test['n']:,} test pictures right"
+    ends = known_intervals(best).get("test", {}).get("accuracy")
+    if ends:
+        text += f" (95% interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
+    text += "."
+    alike, worse, better = _against(best, pairs)
+    if not (alike or worse or better):
+        return text
+    parts = []
+    if alike:
+        by_cost = {run.name: train_seconds(run) for run in ranked}
+        cheapest = min(alike, key=lambda one: by_cost[one] or 0.0)
+        part = f"no difference is shown between it and {_listed(alike, labels)}"
+        mine, theirs = by_cost[best.name], by_cost[cheapest]
+        if mine is not None and theirs is not None and theirs < 0.8 * mine:
+            which = f"of which {labels[cheapest]}" if len(alike) > 1 else "which"
+            part += f", {which} trains in {_seconds(theirs)} instead of {_seconds(mine)}"
+        parts.append(part)
+    if worse:
+        parts.append(f"{_listed(worse, labels)} {'is' if len(worse) == 1 else 'are'} worse")
+    if better:
+        parts.append(
+            f"{_listed(better, labels)} {'is' if len(better) == 1 else 'are'} better on test, "
+            "which chooses nothing"
+        )
+    said = "; ".join(parts)
+    return f"{text} On test, {said}."
+
+
+def _against(best: Run, pairs: Iterable[Pair]) -> tuple[list[str], list[str], list[str]]:
+    """Sort the other runs into those no different, worse and better than the best."""
+    alike: list[str] = []
+    worse: list[str] = []
+    better: list[str] = []
+    for pair in pairs:
+        if best.name not in (pair.one, pair.other):
+            continue
+        other = pair.other if pair.one == best.name else pair.one
+        ahead = pair.difference > 0 if pair.one == best.name else pair.difference < 0
+        (alike if not pair.shown else worse if ahead else better).append(other)
+    return alike, worse, better
+
+
+def _listed(names: Sequence[str], labels: dict[str, str]) -> str:
+    shown = [labels[name] for name in names[:_NAMED]]
+    if len(names) > _NAMED:
+        shown.append(f"{len(names) - _NAMED} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.1f}\u00a0s" if value < 100 else f"{value:,.0f}\u00a0s"
+
+
+def run_labels(runs: Sequence[Run]) -> dict[str, str]:
+    """Shorten run names: a network that all of them share says nothing.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+
+    Returns
+    -------
+    labels : dict of run name to label
+    """
+    networks = {run.record["backbone"] for run in runs}
+    if len(networks) != 1:
+        return {run.name: run.name for run in runs}
+    prefix = f"{networks.pop()}-"
+    short = {run.name: run.name.removeprefix(prefix) or run.name for run in runs}
+    return short if len(set(short.values())) == len(short) else {name: name for name in short}
+
+
+def missing_runs(study: Path, finished: Iterable[Run]) -> list[str]:
+    """Name the runs of a study that are asked for or begun, and not finished.
+
+    Parameters
+    ----------
+    study : Path
+        Its folder.
+    finished : iterable of Run
+
+    Returns
+    -------
+    sentences : list of str
+    """
+    done = list(finished)
+    names = {run.name for run in done}
+    said = []
+    try:
+        rows = tomllib.loads((study / STUDY_FILE).read_text(encoding="utf-8")).get("run", [])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        rows = []
+        if not (study / STUDY_FILE).exists():
+            said.append(f"{study.name} has no {STUDY_FILE}: it was stopped before it was written.")
+    wanted = [str(row.get("name", "?")) for row in rows if isinstance(row, dict)]
+    lacking = [name for name in wanted if name not in names]
+    said += [f"{name}: asked for in {STUDY_FILE}, not finished." for name in lacking]
+    for folder in sorted((study / "runs").glob("*")):
+        if folder.is_dir() and not (folder / RECORD).exists():
+            name = folder.name.rpartition("-")[0] or folder.name
+            said = [text for text in said if not text.startswith(f"{name}: ")]
+            said.append(f"{name}: begun, not finished; run the study again to go on.")
+    return said
+
+
+def commands(runs: Sequence[Run], source: str) -> list[str]:
+    """Give the command lines that make these runs again.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    source : str
+        Where the pictures are.
+
+    Returns
+    -------
+    lines : list of str
+        One a run; runs that differ only in their head or network are joined to one compare.
+    """
+    lines: dict[str, None] = {}
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.record["kind"] == "head":
+            alike.setdefault(_options(run), []).append(run)
+    for options, family in alike.items():
+        networks = list(dict.fromkeys(run.record["backbone"] for run in family))
+        heads = list(dict.fromkeys(run.record["head"]["name"] for run in family))
+        pairs = {(run.record["backbone"], run.record["head"]["name"]) for run in family}
+        if len(pairs) == len(networks) * len(heads):
+            lines[_line("compare", source, networks, heads, options)] = None
+            continue
+        for network in networks:
+            some = [head for head in heads if (network, head) in pairs]
+            lines[_line("compare", source, [network], some, options)] = None
+    return list(lines)
+
+
+def _line(
+    command: str, source: str, networks: Sequence[str], heads: Sequence[str], options: str
+) -> str:
+    parts = ["tlfeat", command, shlex.quote(source), "--backbone", ",".join(networks)]
+    parts += ["--head", ",".join(heads)]
+    return " ".join(parts) + options
+
+
+def _options(run: Run) -> str:
+    record, head = run.record, run.record["head"]
+    recipe: dict[str, Any] = record["recipes"][0]
+    given: list[str] = []
+    if record["features"] != "last:avg":
+        given += ["--features", record["features"]]
+    if recipe["size"] != get_backbone(record["backbone"]).size:
+        given += ["--size", str(recipe["size"])]
+    if str(recipe["weights"]).startswith("random:"):
+        given += ["--weights", "random"]
+    for name, usual in (("precision", "float32"), ("dtype", "float32")):
+        if recipe[name] != usual:
+            given += [f"--{name}", recipe[name]]
+    for key, value in sorted(head["params"].items()):
+        given += ["--set", f"head.{key}={as_text(value)}"]
+    if not head["search"]:
+        given.append("--no-search")
+    if head["class_weight"]:
+        given += ["--class-weight", head["class_weight"]]
+    if head["refit"]:
+        given.append("--refit")
+    given += ["--seed", str(record["seed"])]
+    if record["split"]["seed"]:
+        given += ["--split-seed", str(record["split"]["seed"])]
+    return "".join(f" {shlex.quote(part)}" for part in given)
