@@ -39,7 +39,9 @@ def flip_a_byte(cache):
 def test_ls_names_entries_rows_and_bytes(run, pictures, cache):
     assert "nothing" in run("cache", "ls") or "network" in run("cache", "ls")
     run("extract", pictures, *EXTRACT)
-    items = [item for item in json.loads(run("cache", "ls", "--json")) if item["kind"] == "features"]
+    items = [
+        item for item in json.loads(run("cache", "ls", "--json")) if item["kind"] == "features"
+    ]
     assert [item["rows"] for item in items] == [36]
     assert "efficientnet-lite0-32-last-avg" in run("cache", "ls")
     assert run("cache", "path").strip() == str(cache.absolute())

@@ -144,7 +144,8 @@ def test_a_search_scores_a_setting_as_its_pipeline_does(
     seen: list[Choice] = []
     real: Callable[..., Choice] = fit.choose
     monkeypatch.setattr(fit, "choose", lambda *a, **kw: seen.append(real(*a, **kw)) or seen[-1])
-    fitted = fit_head(head, X, y, n_classes=k, validation=other)
+    params = {"hidden": "16", "epochs": (2, 4)} if head.startswith("mlp") else {}
+    fitted = fit_head(head, X, y, n_classes=k, validation=other, params=params)
     assert fitted.validation_scores is not None
     # solvers that start elsewhere end within their tolerance
     np.testing.assert_allclose(seen[0].scores, fitted.validation_scores, atol=5e-3)

@@ -13,14 +13,15 @@ from threadpoolctl import threadpool_info
 from tlfeat.errors import HeadError
 from tlfeat.heads.fit import fit_head
 from tlfeat.heads.lbfgs import minimise
+from tlfeat.heads.neighbours import Neighbours
 from tlfeat.heads.standardise import fit_scaler
 from tlfeat.heads.table import HEADS, get_head
 
 NAMES = [head.name for head in HEADS]
 QUICK: dict[str, dict[str, Any]] = {
-    "mlp": {"hidden": "32", "epochs": 60, "alpha": 1},
-    "mlp-512-256-128-64": {"hidden": "32-16", "epochs": 60, "alpha": 1},
-    "svm-nystroem": {"components": 100},
+    "mlp": {"hidden": "32", "epochs": 25, "alpha": 1, "learning_rate": 0.02},
+    "mlp-512-256-128-64": {"hidden": "32-16", "epochs": 25, "alpha": 1, "learning_rate": 0.02},
+    "svm-nystroem": {"components": 100, "gamma": "0.3*scale"},
 }
 
 
@@ -124,10 +125,10 @@ def test_folds_keep_groups_together() -> None:
 
 def test_the_network_is_told_when_to_stop_by_rows_of_other_groups() -> None:
     X, y, groups = make_groups()
-    params = {"hidden": "32", "epochs": (1, 60), "alpha": 1e-4}
+    params = {"hidden": "16", "epochs": (1, 40), "alpha": 1e-4}
     fitted = fit_head("mlp", X, y, n_classes=2, groups=groups, params=params)
     held = {row["setting"]["epochs"]: row["score"] for row in fitted.search_table}
-    assert held[60] < 0.8  # an inner split of rows would have seen almost no error
+    assert held[40] < 0.8  # an inner split of rows would have seen almost no error
 
 
 def test_out_of_fold_rows_are_scored_by_a_head_that_has_not_seen_them(digits: Any) -> None:
@@ -295,10 +296,11 @@ def test_a_solver_that_stops_early_is_reported_and_warns_nobody(name: str, digit
 
 def test_a_network_that_still_learns_is_reported(digits: Any) -> None:
     X, y, _, _ = digits
-    few = fit_head("mlp", X, y, n_classes=10, params={"epochs": 3}, search=False)
+    params = QUICK["mlp"]
+    few = fit_head("mlp", X, y, n_classes=10, params={**params, "epochs": 3}, search=False)
     assert not few.converged
     assert "give more epochs" in few.warnings[0]
-    many = fit_head("mlp", X, y, n_classes=10, params={"epochs": 300}, search=False)
+    many = fit_head("mlp", X, y, n_classes=10, params={**params, "epochs": 120}, search=False)
     assert many.converged
     assert not many.warnings
 
@@ -366,12 +368,22 @@ def test_features_are_left_unchanged(digits: Any) -> None:
     np.testing.assert_array_equal(X, before)
 
 
-def test_heads_in_several_threads_share_one_limit_and_give_it_back(digits: Any) -> None:
+def test_heads_in_several_threads_share_one_limit_and_give_it_back(
+    digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     X, y, test_X, _ = digits
 
     def blas_threads() -> list[int]:
         return [part["num_threads"] for part in threadpool_info()]
 
+    seen: list[list[int]] = []
+    real = Neighbours.finish
+
+    def finish(learner: Neighbours, setting: Any) -> Any:
+        seen.append(blas_threads())
+        return real(learner, setting)
+
+    monkeypatch.setattr(Neighbours, "finish", finish)
     before = blas_threads()
     alone = [fit_head(name, X, y, n_classes=10).scores(test_X) for name in ("lda", "ridge")]
     together = Parallel(n_jobs=4, prefer="threads")(
@@ -379,6 +391,7 @@ def test_heads_in_several_threads_share_one_limit_and_give_it_back(digits: Any) 
         for name in ("lda", "ridge", "logistic", "knn", "lda", "ridge")
     )
     assert blas_threads() == before
+    assert seen == [[1] * len(before)]
     assert threading.active_count() < 20
     for fitted, scores in zip((together[0], together[1]), alone, strict=True):
         np.testing.assert_array_equal(fitted.scores(test_X), scores)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tlfeat.features.extract import extract
     from tlfeat.features.matrix import Features
     from tlfeat.features.transformer import ImageFeatures
+    from tlfeat.finetuning.train import finetune
     from tlfeat.heads.table import list_heads
     from tlfeat.runs.compare import compare
     from tlfeat.runs.record import Run, load_run
@@ -29,6 +30,7 @@ __all__ = [
     "TlfeatError",
     "compare",
     "extract",
+    "finetune",
     "list_backbones",
     "list_heads",
     "load_run",
@@ -44,6 +46,7 @@ _HOME = {
     "TlfeatError": "tlfeat.errors",
     "compare": "tlfeat.runs.compare",
     "extract": "tlfeat.features.extract",
+    "finetune": "tlfeat.finetuning.train",
     "list_backbones": "tlfeat.backbones.table",
     "list_heads": "tlfeat.heads.table",
     "load_run": "tlfeat.runs.record",

@@ -178,8 +178,8 @@ def build_network(
         if include_top:
             tensors = [base.output]
         else:
-            layers = _named_tensors(base)
-            tensors = [_find(backbone, layers, base, output.layer) for output in outputs]
+            layers = named_tensors(base)
+            tensors = [find_layer(backbone, layers, base, output.layer) for output in outputs]
         inner = keras.Model(base.input, tensors, name=_identifier(backbone))
         pixels = keras.Input((size, size, 3), dtype="uint8", name="pixels")
         activations = inner(scaling_layers(pixels, backbone.scaling), training=False)
@@ -200,7 +200,7 @@ def _identifier(backbone: Backbone) -> str:
     return backbone.name.replace("-", "_")
 
 
-def _named_tensors(model: Any) -> dict[str, Any]:
+def named_tensors(model: Any) -> dict[str, Any]:
     """Give what each layer puts out, by the name that it has in a fresh process.
 
     Keras numbers the layers that nobody named by counting in the process: the second network
@@ -228,7 +228,8 @@ def _named_tensors(model: Any) -> dict[str, Any]:
     }
 
 
-def _find(backbone: Backbone, layers: Mapping[str, Any], base: Any, layer: str) -> Any:
+def find_layer(backbone: Backbone, layers: Mapping[str, Any], base: Any, layer: str) -> Any:
+    """Give what a layer puts out: `layers` from `named_tensors(base)`, `layer` as in a SPEC."""
     if layer == "last":
         # before the last normalisation where pooling comes first, see `_finish`
         return base.layers[-1].input if backbone.norm_after_pool else base.output
@@ -337,7 +338,7 @@ def layer_shapes(
         except (OSError, ValueError, TypeError, AttributeError):
             pass  # not there or not whole: made again
     base = build_base(backbone, size, Weights("random", None, "shapes"))
-    layers = {name: tuple(x.shape[1:]) for name, x in _named_tensors(base).items()}
+    layers = {name: tuple(x.shape[1:]) for name, x in named_tensors(base).items()}
     shapes = {alias: layers[stage.layer] for alias, stage in backbone.layers.items()}
     shapes |= {"last": tuple(base.output.shape[1:])} | layers
     if shelf is not None:

@@ -113,7 +113,7 @@ def load_features(
         y=np.array([-1 if s.label is None else s.label for s in good], dtype=np.int64),
         ids=tuple(sample.id for sample in good),
         split=np.array([sample.split or "" for sample in good], dtype=np.str_),
-        groups=_inseparable(good),
+        groups=inseparable(good),
         group_names=tuple(sample.group for sample in good),
         digests=tuple(sample.digest for sample in good),
         classes=dataset.classes,
@@ -135,7 +135,7 @@ def _matrix(entries: Sequence[Entry], digests: Sequence[str]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
-def _inseparable(samples: Sequence[Sample]) -> np.ndarray:
+def inseparable(samples: Sequence[Sample]) -> np.ndarray:
     """Number the sets of samples that share a group or a picture, directly or in a chain."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -74,6 +74,8 @@ class Run:
         """Load the trained head; its `predict` and `scores` take features."""
         from tlfeat.heads.persist import load_head
 
+        if self.record["kind"] != "head":
+            raise TlfeatError(f"{self.path} has no head: load its model.keras with Keras.")
         return load_head(self.path / HEAD)
 
     def predict(

@@ -1,0 +1,70 @@
+"""`tlfeat finetune` as a user types it."""
+
+import json
+
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from tlfeat.errors import TlfeatError
+from tlfeat_cli.finetune import finetune
+
+app = typer.Typer()
+app.command()(finetune)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLFEAT_CACHE", str(tmp_path / "store"))
+    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def invoke(*arguments):
+        done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return invoke
+
+
+PLAIN = ["--backbone", "plain-cnn", "--size", "16", "--batch", "8", "--quiet"]
+
+
+def test_a_run_is_trained_and_stands_in_a_table(run, pictures):
+    text = run(pictures, *PLAIN, "--mode", "scratch", "--epochs", "1", "--schedule", "constant")
+    assert "scratch" in text
+    assert "parameters trained" in text
+    assert "Run: " in text
+
+
+def test_phases_take_over_what_they_do_not_say(run, pictures):
+    arguments = ["--phase", "mode=scratch,epochs=1", "--phase", "mode=full,epochs=1"]
+    text = run(pictures, *PLAIN, *arguments, "--learning-rate", "1e-4", "--json")
+    facts = json.loads(text)
+    assert [phase["mode"] for phase in facts["phases"]] == ["scratch", "full"]
+    assert {phase["learning_rate"] for phase in facts["phases"]} == {1e-4}
+
+
+def test_what_the_model_will_see_is_drawn_and_nothing_trained(run, pictures, tmp_path):
+    file = tmp_path / "seen.png"
+    run(pictures, "--augment", "flip,rotation:factor=0.1", "--show-augmented", file, *PLAIN)
+    with Image.open(file) as sheet:
+        assert sheet.size == (8 * 20 - 4, 5 * 20 - 4)
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mode", "frosen"], "Did you mean 'frozen'"),
+        (["--schedule", "cosin"], "Did you mean 'cosine'"),
+        (["--phase", "full"], "wanted KEY=VALUE"),
+        (["--hidden", "512,256"], "wanted sizes"),
+        (["--mode", "full", "--backbone", "plain-cnn"], "no pretrained weights"),
+        (["--from", "nowhere"], "Nothing to start from"),
+    ],
+)
+def test_a_mistake_is_said_in_a_sentence(run, pictures, arguments, message):
+    with pytest.raises(TlfeatError, match=message):
+        run(pictures, "--quiet", *arguments)

@@ -1,0 +1,191 @@
+"""The tables of schedules, optimisers and augmentations, and the phases made of them."""
+
+import math
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+
+from tlfeat.errors import TlfeatError, UnknownName
+from tlfeat.finetuning.augment import AUGMENTATIONS, build_augmentation
+from tlfeat.finetuning.choices import read_choice
+from tlfeat.finetuning.optimisers import OPTIMISERS, build_optimiser
+from tlfeat.finetuning.plan import (
+    MODES,
+    Phase,
+    Top,
+    check_phases,
+    read_augmentations,
+    read_phase,
+)
+from tlfeat.finetuning.schedules import SCHEDULES, Plateau, build_schedule, level_of
+
+
+def schedule(text, rate=1e-3, steps=1000, warmup=0):
+    return build_schedule(read_choice(text, SCHEDULES, "schedule"), rate, steps, warmup)
+
+
+def test_cosine_with_restarts_is_its_formula():
+    """Loshchilov and Hutter, SGDR, ICLR 2017, with S3's settings."""
+    rate, first, t_mul, m_mul = 1e-3, 5000, 2.0, 0.75
+    given = schedule(f"cosine-restarts:first_decay_steps={first}:t_mul={t_mul}:m_mul={m_mul}")
+
+    def formula(step):
+        cycle, length, height = 0, first, rate
+        while step >= length:
+            step, length, height, cycle = step - length, length * t_mul, height * m_mul, cycle + 1
+        return height * (1 + math.cos(math.pi * step / length)) / 2
+
+    steps = np.linspace(0, 60_000, 200).round()
+    assert [float(given(step)) for step in steps] == pytest.approx(
+        [formula(step) for step in steps], abs=1e-8
+    )
+
+
+def test_the_other_schedules_are_what_their_names_say():
+    assert float(schedule("constant")(999)) == pytest.approx(1e-3)
+    assert float(schedule("cosine")(500)) == pytest.approx(5e-4)
+    assert float(schedule("cosine:alpha=0.1")(1000)) == pytest.approx(1e-4)
+    assert float(schedule("step:every=100:factor=0.5")(99)) == pytest.approx(1e-3)
+    assert float(schedule("step:every=100:factor=0.5")(200)) == pytest.approx(2.5e-4)
+    assert float(schedule("exponential:decay_steps=10:factor=0.25")(5)) == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_can_be_warmed_up_into_and_then_follows_its_own_way(name):
+    warm, plain = schedule(name, steps=1000, warmup=100), schedule(name, steps=900)
+    rising = [float(warm(step)) for step in range(100)]
+    assert all(a < b for a, b in pairwise(rising))
+    assert 0 < rising[0] <= 1.1e-5
+    for step in (0, 1, 450, 899):
+        assert float(warm(100 + step)) == pytest.approx(float(plain(step)), rel=1e-5)
+
+
+def test_a_plateau_lowers_the_rate_and_remembers_when_it_is_put_away():
+    choice = read_choice("plateau:patience=2:factor=0.5", SCHEDULES, "schedule")
+    way = build_schedule(choice, 1e-3, 100, 10)
+    plateau = Plateau(choice, level_of(way))
+    for epoch, loss in enumerate((1.0, 1.0)):
+        plateau.on_epoch_end(epoch, {"val_loss": loss})
+    other_way = build_schedule(choice, 1e-3, 100, 10)
+    other = Plateau(choice, level_of(other_way))
+    other.restore(plateau.state())
+    for epoch in (2, 3, 4):
+        other.on_epoch_end(epoch, {"val_loss": 1.0})
+    assert float(other_way(50)) == pytest.approx(2.5e-4)
+    assert float(way(50)) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_takes_a_schedule_and_clips(name):
+    optimiser = build_optimiser(
+        read_choice(name, OPTIMISERS, "optimiser"), schedule("constant", rate=0.1), clip_norm=1e-6
+    )
+    weight = keras.Variable(np.ones(3, np.float32))
+    optimiser.apply([keras.ops.ones(3) * 1e3], [weight])
+    moved = np.abs(np.asarray(weight) - 1)
+    assert (moved > 0).all()
+    if name == "sgd":
+        assert np.linalg.norm(moved) == pytest.approx(1e-7, rel=0.2)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+LABELS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_augmentation_changes_pictures_by_the_batch_s_seed_alone(name):
+    augment = build_augmentation(read_augmentations([name]), 24)
+    one, labels = augment(PIXELS, LABELS, np.array([1, 2], np.int32))
+    augment(PIXELS, LABELS, np.array([5, 5], np.int32))
+    same, same_labels = augment(PIXELS, LABELS, np.array([1, 2], np.int32))
+    fresh, _ = build_augmentation(read_augmentations([name]), 24)(
+        PIXELS, LABELS, np.array([1, 2], np.int32)
+    )
+    np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(labels, same_labels)
+    np.testing.assert_array_equal(one, fresh)
+    assert one.shape == PIXELS.shape
+    assert 0 <= np.min(one) <= np.max(one) <= 255
+    np.testing.assert_allclose(np.sum(labels, axis=1), 1, atol=1e-5)
+    seen = [
+        np.asarray(augment(PIXELS, LABELS, np.array([1, batch], np.int32))[0])
+        for batch in range(6)
+    ]
+    assert any(np.abs(other - PIXELS).max() > 1 for other in seen)
+    assert any(np.abs(other - seen[0]).max() > 1 for other in seen[1:])
+
+
+def test_mixing_mixes_labels_as_it_mixes_pictures():
+    plain = np.zeros((2, 8, 8, 3), np.uint8)
+    plain[1] = 200
+    augment = build_augmentation(read_augmentations(["mixup:alpha=1"]), 8)
+    for batch in range(8):
+        mixed, labels = augment(plain, np.eye(2, dtype=np.float32), np.array([0, batch], np.int32))
+        share = np.mean(mixed, axis=(1, 2, 3)) / 200
+        np.testing.assert_allclose(share, np.asarray(labels)[:, 1], atol=1e-2)
+
+
+def test_a_crop_smaller_than_the_picture_is_refused():
+    with pytest.raises(TlfeatError, match="at least 24"):
+        build_augmentation(read_augmentations(["crop:height=20:width=30"]), 24)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cosin", "Did you mean 'cosine'"),
+        ("cosine:alfa=1", "Did you mean 'alpha'"),
+        ("cosine:alpha=2", "at most 1"),
+        ("cosine:decay_steps=1.5", "whole number"),
+        ("cosine:alpha", "NAME:KEY=VALUE"),
+    ],
+)
+def test_a_choice_that_cannot_be_read_says_what_is_wanted(text, message):
+    with pytest.raises(TlfeatError, match=message):
+        read_choice(text, SCHEDULES, "schedule")
+
+
+def test_a_choice_reads_alike_as_text_and_as_a_mapping():
+    table = {"name": "rotation", "factor": 0.04, "fill_mode": "nearest"}
+    assert read_augmentations([table]) == read_augmentations(
+        ["rotation:factor=0.04:fill_mode=nearest"]
+    )
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_has_a_rate_of_its_own(name):
+    phase = read_phase({"mode": name, "epochs": 3})
+    assert phase.as_dict()["learning_rate"] == MODES[name].learning_rate
+    assert phase.as_dict()["cut"] == ("stage4" if name == "partial" else None)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mode": "fully"}, "Did you mean 'full'"),
+        ({"mode": "full", "cut": "stage4"}, "belongs to mode partial"),
+        ({"epoch": 3}, "Did you mean 'epochs'"),
+        ({"epochs": -1}, "from 0"),
+        ({"epochs": 1.5}, "whole number"),
+        ({"class_weight": "even"}, "balanced"),
+    ],
+)
+def test_a_phase_that_makes_no_sense_is_refused(values, message):
+    with pytest.raises(TlfeatError, match=message):
+        read_phase(values)
+
+
+def test_what_a_run_starts_from_is_said_by_its_first_phase_only():
+    with pytest.raises(TlfeatError, match="comes first"):
+        check_phases([Phase("frozen"), Phase("lp-ft")], Top(), from_parent=False)
+    with pytest.raises(TlfeatError, match="comes first"):
+        check_phases([Phase("scratch")], Top(), from_parent=True)
+    with pytest.raises(TlfeatError, match="logistic regression"):
+        check_phases([Phase("lp-ft")], Top(hidden=(8,)), from_parent=False)
+
+
+def test_an_unknown_top_is_refused():
+    with pytest.raises(UnknownName, match="Did you mean 'own'"):
+        Top("owm").checked()

@@ -1,0 +1,271 @@
+"""The whole network of a fine-tune: pixels, scaling, backbone, pooling, top, probabilities.
+
+It takes plain pixels (RGB, 0 to 255) and has nothing of ours in it, so that Keras alone can load
+what is saved of it, and nobody can scale pixels wrongly afterwards.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
+from tlfeat.backbones.networks import build_base, freeze
+from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.weights import Weights
+from tlfeat.errors import NetworkError, TlfeatError, WeightsError
+from tlfeat.finetuning.plain_cnn import build_plain_cnn
+from tlfeat.finetuning.plan import Top
+
+BACKBONE: Final = "backbone"  # name of the network inside
+LOGITS: Final = "top_logits"
+_TOP: Final = "top_"
+_IMAGENET: Final = 1000
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole network and its parts.
+
+    Attributes
+    ----------
+    model : keras.Model
+        From pixels (n, size, size, 3), 0 to 255, to probabilities (n, k).
+    base : keras.Model
+        The backbone inside, from scaled pixels.
+    bridge : list of keras.Layer
+        From the backbone's last activation to one row a picture: the pooling, and a
+        normalisation where the network has it after its pooling. Part of the backbone.
+    top : list of keras.Layer
+        What is new, in order.
+    """
+
+    model: Any
+    base: Any
+    bridge: list[Any]
+    top: list[Any]
+
+    @property
+    def backbone_layers(self) -> list[Any]:
+        """All layers that came with weights of their own."""
+        return [*self.base._flatten_layers(include_self=False, recursive=True), *self.bridge]
+
+
+def assemble(
+    backbone: Backbone | None,
+    size: int,
+    weights: Weights,
+    n_classes: int,
+    top: Top,
+    *,
+    precision: str = "float32",
+    seed: int = 0,
+) -> Network:
+    """Build the network that a fine-tune starts from.
+
+    Parameters
+    ----------
+    backbone : Backbone or None
+        None for the plain CNN.
+    size : int
+        Side of the pictures in pixels.
+    weights : Weights
+    n_classes : int
+    top : Top
+    precision : {"float32", "mixed"}
+        "mixed" computes in float16 and keeps weights and probabilities in float32.
+    seed : int
+        Of the new layers' weights.
+
+    Returns
+    -------
+    network : Network
+        Everything frozen but the top.
+    """
+    keras = import_keras()
+    from tlfeat.backbones.scaling import scaling_layers
+
+    scaling = "tf" if backbone is None else backbone.scaling
+    with dtype_policy(keras, precision):
+        if backbone is not None and top.kind != "new":
+            base, bridge, head = _with_own_top(keras, backbone, size, weights, n_classes, top)
+        else:
+            if backbone is None:
+                base, bridge = build_plain_cnn(size, weights.seed), []
+            else:
+                base, bridge = _trunk(keras, backbone, size, weights)
+            with seeded_initialisers(seed):
+                head = _new_top(keras, n_classes, top)
+        pixels = keras.Input((size, size, 3), dtype="float32", name="pixels")
+        x = base(scaling_layers(pixels, scaling))
+        for layer in (*bridge, *head):
+            x = layer(x)
+        name = "plain_cnn" if backbone is None else backbone.name.replace("-", "_")
+        model = keras.Model(pixels, x, name=f"{name}_finetune")
+    network = Network(model, base, bridge, head)
+    freeze_backbone(network)
+    return network
+
+
+def freeze_backbone(network: Network) -> None:
+    """Freeze all but the top, batch normalisations one by one."""
+    freeze(network.base)
+    for layer in network.bridge:
+        layer.trainable = False
+
+
+def _trunk(keras: Any, backbone: Backbone, size: int, weights: Weights) -> tuple[Any, list[Any]]:
+    base = build_base(backbone, size, weights)
+    pool = keras.layers.GlobalAveragePooling2D(name="pool")
+    if backbone.norm_after_pool:  # as its own classifier has it, and as `last:avg` features do
+        norm = base.layers[-1]
+        return keras.Model(base.input, norm.input, name=BACKBONE), [pool, norm]
+    base.name = BACKBONE
+    return base, [pool]
+
+
+def _new_top(keras: Any, n_outputs: int, top: Top) -> list[Any]:
+    layers: list[Any] = [
+        keras.layers.Dense(units, activation="relu", name=f"{_TOP}dense{number}")
+        for number, units in enumerate(top.hidden, 1)
+    ]
+    if top.dropout:
+        layers.append(keras.layers.Dropout(top.dropout, name=f"{_TOP}dropout"))
+    return [
+        *layers,
+        keras.layers.Dense(n_outputs, name=LOGITS, dtype="float32"),
+        keras.layers.Activation("softmax", dtype="float32", name=f"{_TOP}probabilities"),
+    ]
+
+
+def _with_own_top(
+    keras: Any, backbone: Backbone, size: int, weights: Weights, n_classes: int, top: Top
+) -> tuple[Any, list[Any], list[Any]]:
+    """Build a network with the classifier that its builder gives it; cut it off as the top."""
+    lite = backbone.weights.kind == "pypi"
+    if top.kind == "own" and lite:  # its own classifier is a pooling and a dense layer
+        base, bridge = _trunk(keras, backbone, size, weights)
+        with seeded_initialisers(weights.seed):
+            return base, bridge, _new_top(keras, n_classes, Top())
+    if lite:
+        from tlfeat.backbones.efficientnet_lite import build_lite, set_torch_weights
+        from tlfeat.backbones.torch_legacy import read_state_dict
+        from tlfeat.backbones.weight_files import load_weight_file
+
+        scaled = keras.Input((size, size, 3), name="scaled_pixels")
+        with seeded_initialisers(weights.seed):
+            whole = build_lite(backbone.name, scaled, include_top=True)
+        if weights.kind == "imagenet" and weights.path is not None:
+            set_torch_weights(whole, read_state_dict(weights.path))
+        elif weights.path is not None:
+            load_weight_file(whole, backbone, weights.path)
+        softmax = keras.layers.Activation("softmax", dtype="float32", name="probabilities")
+        base, head = _before_classifier(keras, whole)
+        return base, [], [*head, softmax]
+    outputs = _IMAGENET if top.kind == "imagenet" else n_classes
+    if top.kind == "imagenet" and weights.kind == "imagenet":
+        raise WeightsError(
+            f"The ImageNet weights that tlfeat has of {backbone.name} are without its classifier: "
+            "give the file with it (Keras' own, without `notop` in its name) by --weights FILE."
+        )
+    build = getattr(keras.applications, backbone.builder)
+    with seeded_initialisers(weights.seed):
+        whole = build(weights=None, include_top=True, input_shape=(size, size, 3), classes=outputs)
+    if weights.path is not None:
+        from tlfeat.backbones.weight_files import load_weight_file
+
+        if top.kind == "imagenet":
+            load_weight_file(whole, backbone, weights.path)
+        else:
+            pretrained = build_base(backbone, size, weights)
+            weighted = (layer for layer in whole.layers if layer.weights)
+            for layer in pretrained.layers:
+                if layer.weights:  # the same layers in the same order, the classifier after them
+                    next(weighted).set_weights(layer.get_weights())
+    base, head = _before_classifier(keras, whole)
+    return base, [], head
+
+
+def _before_classifier(keras: Any, whole: Any) -> tuple[Any, list[Any]]:
+    """Part a network at the input of its last layer with weights, which ends in a chain."""
+    layers = whole.layers
+    place = max(number for number, layer in enumerate(layers) if layer.weights)
+    return keras.Model(whole.input, layers[place].input, name=BACKBONE), list(layers[place:])
+
+
+def load_network(path: Path, size: int, n_classes: int, top: Top, *, seed: int = 0) -> Network:
+    """Read a network from a Keras file, ours or any that takes pixels of 0 to 255.
+
+    Parameters
+    ----------
+    path : Path
+        A `.keras` or `.h5` file with the architecture.
+    size : int
+        Side of the pictures that will be given.
+    n_classes : int
+    top : Top
+        What is put in the place of a last layer that has another number of outputs.
+    seed : int
+        Of new layers' weights.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    NetworkError
+        If it is not made for such pictures.
+    """
+    keras = import_keras()
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
+            "network of Keras, .keras or .h5, without code of its own."
+        ) from error
+    shape = tuple(getattr(model, "input_shape", ()) or ())
+    if len(shape) != 4 or shape[3] != 3 or any(side not in (None, size) for side in shape[1:3]):
+        raise NetworkError(
+            f"The network of {path} takes {shape or 'several inputs'}, but the pictures are "
+            f"(n, {size}, {size}, 3): give the size that it was made for."
+        )
+    names = [layer.name for layer in model.layers]
+    if BACKBONE in names:
+        after = model.layers[names.index(BACKBONE) + 1 :]
+        base = model.get_layer(BACKBONE)
+        bridge = [layer for layer in after if not layer.name.startswith(_TOP)]
+        head = [layer for layer in after if layer.name.startswith(_TOP)]
+        if not head:  # the network's own classifier
+            bridge, head = [], bridge
+    else:
+        base, head = _before_classifier(keras, model)
+        bridge = []
+    if model.output_shape[-1] == n_classes:
+        network = Network(model, base, bridge, head)
+    elif top.kind != "new":
+        raise TlfeatError(
+            f"The network of {path} has {model.output_shape[-1]} outputs and the data "
+            f"{n_classes} classes: a run that starts from it needs a new top."
+        )
+    else:
+        with seeded_initialisers(seed):
+            head = _new_top(keras, n_classes, top)
+        x = _input_of_top(keras, model, base, bridge, names)
+        for layer in head:
+            x = layer(x)
+        network = Network(keras.Model(model.input, x, name=model.name), base, bridge, head)
+    freeze_backbone(network)
+    return network
+
+
+def _input_of_top(keras: Any, model: Any, base: Any, bridge: list[Any], names: list[str]) -> Any:
+    """Give what the old top was fed, as one row a picture."""
+    if BACKBONE in names:
+        x = (
+            bridge[-1].output
+            if bridge
+            else model.get_layer(BACKBONE)._inbound_nodes[-1].outputs[0]
+        )
+    else:
+        x = base.output
+    return keras.layers.GlobalAveragePooling2D(name="pool")(x) if len(x.shape) == 4 else x

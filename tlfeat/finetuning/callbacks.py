@@ -1,0 +1,183 @@
+"""What looks on while a network is trained: stopping, saving, estimating, going back.
+
+Keras' own callbacks do the work where it has them. They are asked epoch by epoch, and what they
+remember is kept in the checkpoint, which they themselves would not do.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+
+from tlfeat.finetuning.checkpoint import State, assign
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.schedules import Plateau, level_of
+from tlfeat.watch import Watch
+
+_LONG: Final = 60.0  # seconds of training from which the time is estimated aloud
+_MEASURED_STEPS: Final = 5  # after the first one, which builds the graph
+
+
+class Helpers:
+    """Keras' callbacks that look at whole epochs, and whose state outlives a broken-off run."""
+
+    def __init__(self, phase: Phase, schedule: Any, model: Any) -> None:
+        import keras
+
+        self._plateau: Plateau | None = None
+        self._stopper: Any = None
+        self._model = model
+        choice = phase.schedule_choice
+        if choice.name == "plateau":
+            self._plateau = Plateau(choice, level_of(schedule))
+        if phase.patience is not None:
+            self._stopper = keras.callbacks.EarlyStopping(
+                "val_loss", patience=phase.patience, restore_best_weights=True, mode="min"
+            )
+            self._stopper.set_model(model)
+            self._stopper.on_train_begin()
+
+    def hear(self, epoch: int, row: Mapping[str, Any]) -> bool:
+        """Hear of an epoch; say whether the phase should stop."""
+        if self._plateau is not None:
+            self._plateau.on_epoch_end(epoch, row)
+        if self._stopper is None:
+            return False
+        self._model.stop_training = False
+        self._stopper.on_epoch_end(epoch, row)
+        return bool(self._model.stop_training)
+
+    def finish(self) -> None:
+        """Go back to the best epoch, where that was asked for."""
+        if self._stopper is not None:
+            self._stopper.on_train_end()
+
+    @property
+    def best_epoch(self) -> int:
+        """The phase's epoch of the least validation loss."""
+        return int(self._stopper.best_epoch)
+
+    def best_weights(self) -> list[np.ndarray]:
+        """Give the weights of that epoch, if they are to be gone back to."""
+        return list(self._stopper.best_weights or []) if self._stopper is not None else []
+
+    def state(self) -> dict[str, Any]:
+        """Give what must be remembered beside the weights."""
+        state: dict[str, Any] = {}
+        if self._plateau is not None:
+            state["plateau"] = self._plateau.state()
+        if self._stopper is not None:
+            best = self._stopper.best
+            state["stopper"] = {
+                "wait": self._stopper.wait,
+                "best": None if best is None else float(best),
+                "best_epoch": self._stopper.best_epoch,
+            }
+        return state
+
+    def restore(self, state: Mapping[str, Any], best: list[np.ndarray] | None) -> None:
+        """Go on from what `state` and `best_weights` gave."""
+        if self._plateau is not None and "plateau" in state:
+            self._plateau.restore(state["plateau"])
+        if self._stopper is not None and "stopper" in state:
+            for name, value in state["stopper"].items():
+                setattr(self._stopper, name, value)
+            self._stopper.best_weights = best or None
+
+
+class Asked:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.stop = False
+
+    def answer(self) -> None:
+        """Stop, if that was asked for."""
+        if self.stop:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptible() -> Iterator[Asked]:
+    """Let the first Ctrl-C wait for the end of a step, and the second act at once."""
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def hear(number: int, frame: Any) -> None:
+        asked.stop = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@cache
+def watcher_class() -> Any:
+    """Give the callback that looks at each step; a class of Keras, so made when it is needed."""
+    import keras
+
+    class Watcher(keras.callbacks.Callback):  # type: ignore[misc]
+        """Tells of the steps, estimates the time once, and saves when Ctrl-C was pressed."""
+
+        remaining = 0  # steps of the phase
+        counted: tuple[Any, ...] = ()  # variables that sum up an epoch: loss, confusion
+
+        def __init__(
+            self, watch: Watch, asked: Asked, save: Callable[[int], None], state: State
+        ) -> None:
+            super().__init__()
+            self._watch, self._asked, self._save, self._state = watch, asked, save, state
+            self._first: float | None = None
+            self._steps = 0
+
+        def begin(self, done: int, steps: int, metrics: list[np.ndarray] | None) -> None:
+            """Hear that an epoch of so many steps begins, `done` of which are done."""
+            self._done, self._all, self._metrics = done, steps, metrics
+            self._began, self._before = time.perf_counter(), self._state.step_seconds
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if self._metrics:  # Keras has just set them to nothing
+                assign(self.counted, self._metrics)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self._watch.step()
+            self._done += 1
+            self._steps += 1
+            self.remaining -= 1
+            if self._steps == 1:
+                self._first = time.perf_counter()
+            elif self._steps == 1 + _MEASURED_STEPS and self._first is not None:
+                a_step = (time.perf_counter() - self._first) / _MEASURED_STEPS
+                if a_step * self.remaining > _LONG:
+                    self._watch.note(
+                        f"This phase will take about {spoken(a_step * self.remaining)} more "
+                        f"({a_step:.2f} s a step, {self.remaining} steps)."
+                    )
+            if self._asked.stop and self._done < self._all:  # else when the epoch is over
+                self._state.step_seconds = self._before + time.perf_counter() - self._began
+                self._save(self._done)
+                self._asked.answer()
+
+    return Watcher
+
+
+def spoken(seconds: float) -> str:
+    """Say a duration.
+
+    >>> spoken(75), spoken(4000), spoken(90000)
+    ('75 s', '67 min', '25.0 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.1f} h"

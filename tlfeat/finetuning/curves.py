@@ -1,0 +1,102 @@
+"""The curves of a run's epochs, with a mark where a new phase begins.
+
+Each function takes the rows of a history and gives the Axes that it drew on; nothing is computed.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CURVES: Final = "curves.png"
+_TRAIN, _VALIDATION = "#0072B2", "#D55E00"  # told apart by colour-blind readers
+_PANELS: Final = (
+    ("accuracy", ("accuracy",)),
+    ("loss", ("loss",)),
+    ("precision and recall", ("precision", "recall")),
+    ("F1", ("f1",)),
+)
+
+
+def draw_metric(
+    history: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    *,
+    title: str = "",
+    start: dict[str, float] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw metrics of train and validation over the epochs.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Rows of history.csv.
+    names : sequence of str
+        Columns such as "loss", without "val_".
+    title : str
+    start : dict, optional
+        The validation metrics before the first step; a ring at epoch 0.
+    ax : matplotlib.axes.Axes, optional
+        A new figure's if None.
+
+    Returns
+    -------
+    ax : matplotlib.axes.Axes
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    if ax is None:
+        ax = Figure(figsize=(5, 3.5), layout="constrained").add_subplot()
+    epochs = [row["epoch"] for row in history]
+    for name, line in zip(names, ("-", "--"), strict=False):
+        word = f" {name}" if len(names) > 1 else ""
+        for prefix, split, colour in (("", "train", _TRAIN), ("val_", "validation", _VALIDATION)):
+            values = [row[prefix + name] for row in history]
+            ax.plot(
+                epochs, values, line, color=colour, marker="o", markersize=3, label=split + word
+            )
+        if start and name in start:
+            ax.plot([0], [start[name]], "o", color=_VALIDATION, markerfacecolor="none")
+    _mark_phases(ax, history)
+    ax.set_title(title or ", ".join(names), fontsize=10, loc="left")
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=8, frameon=False)
+    return ax
+
+
+def _mark_phases(ax: "Axes", history: Sequence[dict[str, Any]]) -> None:
+    for before, row in pairwise(history):
+        if row["phase"] != before["phase"]:
+            ax.axvline(row["epoch"] - 0.5, color="0.6", linewidth=1, linestyle=":")
+            ax.annotate(
+                row["mode"],
+                (row["epoch"] - 0.5, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(2, -2),
+                textcoords="offset points",
+                fontsize=8,
+                color="0.4",
+                va="top",
+            )
+
+
+def write_curves(
+    path: Path, history: Sequence[dict[str, Any]], start: dict[str, float] | None, title: str
+) -> None:
+    """Draw all curves of a run into one picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    for (name, metrics), ax in zip(_PANELS, figure.subplots(2, 2).flat, strict=True):
+        draw_metric(history, metrics, title=name, start=start, ax=ax)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=110)

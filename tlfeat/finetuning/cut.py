@@ -1,0 +1,176 @@
+"""The cached cut: what lies below a frozen layer is computed once and kept in the store.
+
+A frozen or a partial phase never changes what lies below its cut. So those activations are
+embedded like any features, and a tail, which shares its layers with the whole network, is
+trained on them. Nothing needs to be copied back: the layers are the same objects.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tlfeat.backbones.table import Backbone
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.decode import Resize
+from tlfeat.errors import TlfeatError
+from tlfeat.features.extract import embed
+from tlfeat.features.matrix import open_entry
+from tlfeat.features.recipe import FeatureRequest, request_features
+from tlfeat.features.store import FeatureStore
+from tlfeat.finetuning.assemble import Network
+from tlfeat.finetuning.modes import find_cut
+from tlfeat.finetuning.pictures import Ints
+from tlfeat.finetuning.plan import Phase
+from tlfeat.watch import Watch
+
+_CHUNK: Final = 256  # rows read from the store at a time
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a network is cut, and the part above."""
+
+    layer: str  # as the store knows it
+    pool: str
+    dtype: str
+    tail: Any  # keras.Model from the cut's activation to probabilities
+
+
+def cut_network(
+    network: Network, backbone: Backbone | None, phase: Phase, dtype: str = "float16"
+) -> Cut | None:
+    """Cut a network where a phase begins to train.
+
+    Parameters
+    ----------
+    network : Network
+    backbone : Backbone or None
+    phase : Phase
+    dtype : {"float16", "float32"}
+        Of activations in the store; pooled features are float32 in any case, as heads have them.
+
+    Returns
+    -------
+    cut : Cut or None
+        None where the phase trains everything, or where the network cannot be parted at one
+        activation (NASNet's cells look back two).
+    """
+    import keras
+
+    if backbone is None:
+        return None
+    if phase.mode == "frozen":
+        if not network.bridge:  # the network's own classifier, which need not be fed pooled rows
+            return None
+        pixels = keras.Input((backbone.dim,), name="pooled")
+        return Cut("last", "avg", "float32", _follow(keras, pixels, network.top))
+    if phase.cut_name is None:
+        return None
+    layer, tensor = find_cut(backbone, network.base, phase.cut_name)
+    try:
+        above = keras.Model(tensor, network.base.output, name="above_the_cut")
+    except ValueError:  # something reaches over the cut
+        return None
+    activation = keras.Input(tensor.shape[1:], name="activation")
+    tail = _follow(keras, activation, [above, *network.bridge, *network.top])
+    return Cut(layer, "none", dtype, tail)
+
+
+def _follow(keras: Any, start: Any, layers: Sequence[Any]) -> Any:
+    x = start
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(start, x, name="tail")
+
+
+class Activations:
+    """What lies at a cut, for some samples of a dataset, from the store.
+
+    Parameters
+    ----------
+    digests : sequence of str
+        Of all samples, in the order of the row numbers.
+    needed : ndarray of shape (n,)
+        The row numbers that will be asked for.
+    request : FeatureRequest
+    store : FeatureStore
+    memory : int
+        Bytes to keep at the most; with more they are read again each time.
+    """
+
+    def __init__(
+        self,
+        digests: Sequence[str],
+        needed: Ints,
+        request: FeatureRequest,
+        store: FeatureStore,
+        memory: int,
+    ) -> None:
+        self._entry = open_entry(store, request.recipes[0])
+        self._digests = list(digests)
+        self.failure: TlfeatError | None = None
+        self.shape, self.dtype = self._entry.shape, np.dtype(np.float32)
+        self._place = np.full(len(digests), -1)
+        self._place[needed] = np.arange(len(needed))
+        self._kept = None
+        if len(needed) * self._entry.row_bytes <= memory:
+            self._kept = np.empty((len(needed), *self.shape), self._entry.dtype)
+            for start in range(0, len(needed), _CHUNK):
+                part = needed[start : start + _CHUNK]
+                self._kept[start : start + len(part)] = self._read(part)
+
+    def _read(self, rows: Ints) -> np.ndarray:
+        return self._entry.read([self._digests[row] for row in rows])
+
+    def take(self, batches: Sequence[Ints]) -> Iterator[np.ndarray]:
+        """Give the activations of each batch as float32."""
+        for batch in batches:
+            if self._kept is not None:
+                yield self._kept[self._place[batch]].astype(np.float32, copy=False)
+            else:
+                yield self._read(batch)
+
+
+def embed_cut(
+    dataset: Dataset,
+    backbone: Backbone,
+    weights: str | Path,
+    size: int,
+    resize: Resize,
+    spec: tuple[str, str, str],
+    store: FeatureStore,
+    *,
+    seed: int,
+    engine: str,
+    jobs: int | None,
+    watch: Watch,
+) -> tuple[FeatureRequest, float]:
+    """Bring the activations at a cut into the store.
+
+    Parameters
+    ----------
+    spec : tuple of str
+        Layer, pooling, dtype.
+
+    Returns
+    -------
+    request : FeatureRequest
+    seconds : float
+        What it took; nearly nothing where they were there.
+    """
+    layer, pool, dtype = spec
+    request = request_features(
+        backbone.name,
+        f"{layer}:{pool}",
+        weights=weights,
+        size=size,
+        resize=resize,
+        dtype=dtype,
+        seed=seed,
+        cache=store.root,
+    )
+    done = embed(dataset, [request], store, engine=engine, jobs=jobs, watch=watch)
+    return request, done.seconds

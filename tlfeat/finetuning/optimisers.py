@@ -1,0 +1,62 @@
+"""What turns gradients into steps, as a table over Keras' own optimisers."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from tlfeat.finetuning.choices import Choice, Row, Setting
+
+
+def _adam(keras: Any, rate: Any, **settings: Any) -> Any:
+    return keras.optimizers.Adam(rate, **settings)
+
+
+def _adamw(keras: Any, rate: Any, **settings: Any) -> Any:
+    optimiser = keras.optimizers.AdamW(rate, **settings)
+    optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimiser
+
+
+def _sgd(keras: Any, rate: Any, **settings: Any) -> Any:
+    return keras.optimizers.SGD(rate, **settings)
+
+
+_BETAS: Final = {"beta_1": Setting(0.9, 0, 1), "beta_2": Setting(0.999, 0, 1)}
+
+_ROWS: Final = (
+    Row("adam", "steps scaled by the gradients' recent size", dict(_BETAS), _adam),
+    Row(
+        "adamw",
+        "Adam that also shrinks the weights, biases and normalisations left out",
+        {"weight_decay": Setting(0.01, 0), **_BETAS},
+        _adamw,
+    ),
+    Row(
+        "sgd",
+        "gradient descent with momentum",
+        {"momentum": Setting(0.9, 0, 1), "nesterov": Setting(False)},
+        _sgd,
+    ),
+)
+OPTIMISERS: Final[Mapping[str, Row]] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def build_optimiser(choice: Choice, schedule: Any, clip_norm: float | None = None) -> Any:
+    """Build a new optimiser.
+
+    Parameters
+    ----------
+    choice : Choice
+        From `OPTIMISERS`.
+    schedule : keras LearningRateSchedule
+    clip_norm : float, optional
+        Scale all gradients together so that their norm is at most this.
+
+    Returns
+    -------
+    optimiser : keras.optimizers.Optimizer
+    """
+    import keras
+
+    settings = {**choice.settings, "global_clipnorm": clip_norm}
+    return OPTIMISERS[choice.name].build(keras, schedule, **settings)

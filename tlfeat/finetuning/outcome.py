@@ -1,0 +1,232 @@
+"""What a fine-tune leaves: the model, its predictions, its pictures and its record."""
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from tlfeat.finetuning.assemble import Network
+from tlfeat.finetuning.checkpoint import State
+from tlfeat.finetuning.curves import CURVES, write_curves
+from tlfeat.finetuning.loop import Data
+from tlfeat.finetuning.modes import count_parameters
+from tlfeat.finetuning.predict import Predictor
+from tlfeat.runs.metrics import evaluate
+from tlfeat.runs.record import PREDICTIONS, machine, versions, write_predictions, write_text
+from tlfeat.watch import Watch
+
+MODEL: Final = "model.keras"
+MODEL_H5: Final = "model.h5"
+SUMMARY: Final = "summary.txt"
+GRAPH: Final = "model.png"
+_LARGE_GRAPH: Final = 1200  # layers from which a picture of the graph helps nobody
+
+
+def save_model(network: Network, folder: Path, *, h5: bool) -> int:
+    """Save the whole network without its optimiser, so that Keras alone can load it.
+
+    Returns
+    -------
+    size : int
+        Bytes of the `.keras` file.
+    """
+    import keras
+
+    model = keras.Model(network.model.input, network.model.output, name=network.model.name)
+    for name in (MODEL, *([MODEL_H5] if h5 else [])):
+        fresh = folder / f".{os.getpid()}-{name}"
+        model.save(fresh)
+        fresh.replace(folder / name)
+    return (folder / MODEL).stat().st_size
+
+
+def write_pictures(
+    network: Network, folder: Path, state: State, name: str, watch: Watch
+) -> list[str]:
+    """Write summary.txt, the curves, and the graph where graphviz is there.
+
+    Returns
+    -------
+    warnings : list of str
+        What could not be drawn, and what to do about it.
+    """
+    import keras
+
+    lines: list[str] = []
+    network.model.summary(
+        line_length=80, expand_nested=True, print_fn=lambda line, **_: lines.append(line)
+    )
+    write_text(folder / SUMMARY, "\n".join(lines) + "\n")
+    if state.history:
+        write_curves(folder / CURVES, state.history, state.start.get("validation"), name)
+    layers = len(network.backbone_layers) + len(network.top)
+    if layers > _LARGE_GRAPH:
+        return [f"No picture of the graph: it has {layers} layers."]
+    try:
+        keras.utils.plot_model(
+            network.model,
+            folder / GRAPH,
+            show_shapes=True,
+            show_layer_names=True,
+            expand_nested=True,
+            dpi=60,
+        )
+    except (ImportError, OSError, AssertionError):
+        watch.note(
+            "No picture of the graph: it needs graphviz's `dot` (apt install graphviz) and pydot "
+            "(pip install 'tlfeat[graph]')."
+        )
+    return []
+
+
+def measure(
+    predictor: Predictor, data: Data, batch: int, folder: Path, watch: Watch
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Evaluate the whole network on every whole split, and write the predictions.
+
+    Returns
+    -------
+    metrics : dict
+        Split to what `evaluate` gives.
+    seconds : dict
+        Split to the seconds of inference, decoding included where pictures are not kept.
+    """
+    metrics: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    parts = []
+    k = len(data.dataset.classes)
+    first = next(iter(data.parts.values())).rows[:1]
+    predictor(data.pictures, first, batch)  # builds the graph
+    watch.start("evaluating", len(data.parts))
+    try:
+        for split, part in data.parts.items():
+            began = time.perf_counter()
+            scores = predictor(data.pictures, part.rows, batch)
+            seconds[split] = time.perf_counter() - began
+            true = data.y[part.rows]
+            metrics[split] = evaluate(true, scores, data.outputs, "probability")
+            named = metrics[split]["per_class"]
+            metrics[split]["per_class"] = {name: named[name] for name in data.outputs[:k]}
+            samples = [data.pictures.samples[i] for i in part.rows]
+            parts.append(
+                {
+                    "id": [sample.id for sample in samples],
+                    "digest": [sample.digest for sample in samples],
+                    "split": [split] * len(samples),
+                    "fold": [part.fold] * len(samples),
+                    "group": [sample.group for sample in samples],
+                    "true": true,
+                    "scores": scores,
+                }
+            )
+            watch.step()
+    finally:
+        watch.finish()
+    write_predictions(folder / PREDICTIONS, parts)
+    return metrics, seconds
+
+
+def make_record(
+    settings: Mapping[str, Any],
+    data: Data,
+    network: Network,
+    state: State,
+    metrics: Mapping[str, Any],
+    inference: Mapping[str, float],
+    *,
+    identity: str,
+    name: str,
+    backbone: str,
+    stand_in: str | None,
+    file_bytes: int,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Give what run.json holds of a fine-tune."""
+    dataset, pictures = data.dataset, data.pictures
+    phases = [
+        {**phase, "trainable": trainable, "trained_epochs": len(rows)}
+        for number, (phase, trainable) in enumerate(
+            zip(settings["phases"], state.trainable, strict=True), 1
+        )
+        for rows in [[row for row in state.history if row["phase"] == number]]
+    ]
+    measured = "test" if "test" in metrics else "validation"
+    if "test" not in metrics:
+        warnings.append("The dataset has no test pictures: nothing is reported on test.")
+    best: dict[str, int] = {}
+    if state.history:
+        best = {
+            "accuracy": max(state.history, key=lambda row: row["val_accuracy"])["epoch"],
+            "loss": min(state.history, key=lambda row: row["val_loss"])["epoch"],
+        }
+    seconds_in_all = {f"predict_{split}": value for split, value in inference.items()}
+    return {
+        "id": identity,
+        "name": name,
+        "kind": "finetune",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "backbone": backbone,
+        "features": "pixels",
+        "dataset": {
+            "source": dataset.path,
+            "kind": dataset.kind,
+            "fingerprint": dataset.fingerprint,
+            "classes": list(dataset.classes),
+            "counts": dataset.counts(),
+            "skipped": [{"id": s.id, "reason": s.reason} for s in pictures.skipped],
+        },
+        "split": {
+            "rule": dataset.split_rule,
+            "seed": dataset.split_seed,
+            "fingerprint": dataset.split_fingerprint,
+            "validation": _held_out(data),
+        },
+        "recipes": settings["recipes"],
+        "phases": phases,
+        "top": settings["top"],
+        "loss": settings["loss"],
+        "batch": settings["batch"],
+        "start": state.start or None,
+        "history": _finite(state.history),
+        "best_epoch": best,
+        "parent": settings["parent"],
+        "seed": settings["seed"],
+        "n_train": len(data.parts["train"].rows),
+        "parameters": {
+            **count_parameters(network),
+            "trainable": state.trainable[-1],
+        },
+        "metrics": metrics,
+        "seconds": {
+            "extract": round(state.extract_seconds, 3),
+            "search": None,
+            "fit": round(state.seconds, 3),
+            "predict": inference[measured],
+            **seconds_in_all,
+        },
+        "ms_per_image": 1000 * inference[measured] / metrics[measured]["n"],
+        "file_bytes": file_bytes,
+        "stand_in": stand_in,
+        "versions": versions(),
+        "machine": machine(),
+        "warnings": [*warnings, *state.notes],
+    }
+
+
+def _held_out(data: Data) -> str:
+    fold = data.parts["validation"].fold
+    return "the dataset's" if fold is None else f"fold {fold} of train"
+
+
+def _finite(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the rows as JSON can have them."""
+    return [
+        {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]

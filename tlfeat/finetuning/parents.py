@@ -1,0 +1,107 @@
+"""What a fine-tune starts from when it is not a backbone: another run, or a model file."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlfeat.errors import TlfeatError, WeightsError
+from tlfeat.finetuning.checkpoint import epoch_file
+from tlfeat.finetuning.outcome import MODEL
+from tlfeat.runs.record import RECORD, load_run
+
+_FILES = (".keras", ".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A model to start from.
+
+    Attributes
+    ----------
+    model : Path
+        The file with the architecture, and with the weights where `weights` is None.
+    weights : Path or None
+        The weights after an epoch.
+    record : dict
+        What a run's record says of its parent.
+    backbone : str or None
+        The network's name, where the model is ours.
+    size : int or None
+        Side of the pictures that it was trained on, where it is ours.
+    """
+
+    model: Path
+    weights: Path | None
+    record: dict[str, Any]
+    backbone: str | None
+    size: int | None
+
+
+def find_parent(given: str | Path) -> Parent:
+    """Find what a run shall start from.
+
+    Parameters
+    ----------
+    given : str or Path
+        A run's folder; RUN@EPOCH for its weights after an epoch; or a `.keras` or `.h5` file.
+
+    Raises
+    ------
+    TlfeatError
+        If there is no such run, epoch or file.
+    """
+    text = str(given)
+    epoch: int | None = None
+    match = re.fullmatch(r"(.+)@(\d+)", text)
+    if match and not Path(text).exists():
+        text, epoch = match[1], int(match[2])
+    path = Path(text).expanduser()
+    if path.is_dir() and (path / RECORD).exists():
+        return _of_run(path, epoch)
+    if epoch is not None:
+        raise TlfeatError(f"There is no finished run at {path}: an epoch is of a run's folder.")
+    if path.is_file() and path.suffix in _FILES:
+        return Parent(path, None, {"file": path.name, "sha256": _sha256(path)}, None, None)
+    raise TlfeatError(
+        f"Nothing to start from at {path}: wanted the folder of a finished run, RUN@EPOCH, or a "
+        ".keras or .h5 file with a whole network."
+    )
+
+
+def _of_run(folder: Path, epoch: int | None) -> Parent:
+    run = load_run(folder)
+    if run.record["kind"] != "finetune":
+        raise TlfeatError(
+            f"{folder} is a {run.record['kind']} on features: a fine-tune starts from a "
+            "fine-tune; mode lp-ft starts from the logistic head."
+        )
+    model = folder / MODEL
+    if not model.is_file():
+        raise TlfeatError(f"{model} is not there any more: run it again.")
+    weights = None
+    if epoch is not None:
+        weights = epoch_file(folder, epoch)
+        if not weights.is_file():
+            there = [int(p.name[6:10]) for p in sorted(weights.parent.glob("epoch-*.weights.h5"))]
+            kept = f"it has {there[0]} to {there[-1]}" if there else "it kept none"
+            raise TlfeatError(f"{folder.name} has no checkpoint of epoch {epoch}: {kept}.")
+    record = {"run": run.id, "name": run.name, "epoch": epoch, "sha256": _sha256(weights or model)}
+    return Parent(model, weights, record, run.record["backbone"], run.record["recipes"][0]["size"])
+
+
+def load_epoch(model: Any, path: Path) -> None:
+    """Give a run's network the weights that it had after an epoch."""
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise whatever a damaged file makes them
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The checkpoint {path} cannot be read: {reason.rstrip('.')}."
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,42 @@
+"""Prediction of whole splits, in a graph of its own.
+
+Keras' `predict` builds a new graph after each `compile`, and another for the last, smaller batch;
+that costs more than a small split takes.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlfeat.finetuning.pictures import Ints, Rows, make_batches, readable
+
+
+class Predictor:
+    """Predicts with a model as its weights are at the moment.
+
+    Parameters
+    ----------
+    model : keras.Model
+    shape : tuple of int
+        Of one input row.
+    """
+
+    def __init__(self, model: Any, shape: tuple[int, ...]) -> None:
+        import tensorflow as tf
+
+        self._model = model  # kept, so that nothing else gets its id
+        self._forward = tf.function(
+            lambda inputs: model(inputs, training=False),
+            input_signature=[tf.TensorSpec((None, *shape), tf.float32)],
+        )
+
+    def __call__(self, rows: Rows, order: Ints, batch: int) -> npt.NDArray[np.float32]:
+        """Give the probabilities of some rows, (n, k), in their order."""
+        import tensorflow as tf
+
+        no_labels = np.zeros((int(order.max()) + 1, 1), np.float32)
+        batches = make_batches(rows, order, no_labels, batch)
+        with readable(rows):
+            scores = [self._forward(tf.cast(inputs, tf.float32)).numpy() for inputs, _ in batches]
+        return np.concatenate(scores).astype(np.float32, copy=False)

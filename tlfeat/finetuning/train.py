@@ -1,0 +1,449 @@
+"""Train a network end to end, and keep the run beside those of the heads."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.table import Backbone, get_backbone
+from tlfeat.backbones.weights import Weights, resolve_weights
+from tlfeat.data.dataset import Dataset, open_dataset
+from tlfeat.data.decode import DECODER, Resize
+from tlfeat.data.digests import DigestIndex
+from tlfeat.errors import DataError, NetworkError, TlfeatError
+from tlfeat.features.store import FeatureStore
+from tlfeat.finetuning import plain_cnn
+from tlfeat.finetuning.assemble import Network, assemble, load_network
+from tlfeat.finetuning.checkpoint import load_state, resume_file
+from tlfeat.finetuning.choices import Choice
+from tlfeat.finetuning.devices import open_devices
+from tlfeat.finetuning.loop import Data, How, Training
+from tlfeat.finetuning.outcome import make_record, measure, save_model, write_pictures
+from tlfeat.finetuning.parents import Parent, find_parent, load_epoch
+from tlfeat.finetuning.pictures import MEMORY, Pictures, part_rows
+from tlfeat.finetuning.plan import (
+    LOSSES,
+    PRECISIONS,
+    Phase,
+    Top,
+    check_phases,
+    read_augmentations,
+    read_phase,
+)
+from tlfeat.places import cache_folder, reports_folder
+from tlfeat.runs.record import RECORD, Run, load_run, run_folder, run_id, write_record
+from tlfeat.runs.study import comparable_runs, study_folder, write_study
+from tlfeat.watch import SILENT, Watch
+
+DEFAULT_BACKBONE = "efficientnet-lite0"
+
+
+def finetune(
+    dataset: Dataset | str | Path,
+    backbone: str = DEFAULT_BACKBONE,
+    phases: str | Phase | Mapping[str, Any] | Sequence[Phase | Mapping[str, Any]] = "full",
+    *,
+    weights: str | Path = "imagenet",
+    start: str | Path | None = None,
+    size: int | None = None,
+    resize: Resize | None = None,
+    top: Top | None = None,
+    augment: Sequence[str | Mapping[str, Any] | Choice] = (),
+    loss: str = "cross-entropy",
+    batch: int = 32,
+    precision: str = "float32",
+    seed: int = 0,
+    cut_dtype: str | None = "float16",
+    resume: bool = False,
+    keep: str = "all",
+    h5: bool = False,
+    devices: int = 1,
+    memory: int = MEMORY,
+    engine: str = "auto",
+    cache: str | Path | None = None,
+    reports: str | Path | None = None,
+    name: str | None = None,
+    run_name: str | None = None,
+    jobs: int | None = None,
+    watch: Watch = SILENT,
+) -> Run:
+    """Train a network end to end on the pictures of a dataset and keep the run.
+
+    Parameters
+    ----------
+    dataset : Dataset, str or Path
+        What `open_dataset` gives, or takes.
+    backbone : str
+        A name of `list_backbones`, or "plain-cnn", ten ReLU layers trained from nothing.
+    phases : str, Phase, mapping, or sequence of these
+        What is trained, one after the other, on one continuous curve; each phase with a new
+        optimiser. A text is a mode.
+    weights : str or Path
+        "imagenet", "random", or a weight file. A scratch phase takes random ones.
+    start : str or Path, optional
+        A finished run's folder, RUN@EPOCH, or a `.keras` or `.h5` file, to start from instead
+        of a backbone. The file of somebody else must take pixels of 0 to 255.
+    size : int, optional
+        Side in pixels of the square that the network sees; its own size if None.
+    resize : Resize, optional
+        How a picture becomes that square.
+    top : Top, optional
+        What stands on the backbone; one new dense layer if None.
+    augment : sequence of str, mapping or Choice
+        Random changes to the training pictures, see `AUGMENTATIONS`.
+    loss : {"cross-entropy", "mse"}
+    batch : int
+        Pictures a step.
+    precision : {"float32", "mixed"}
+    seed : int
+        Of new weights, of the order of pictures, their changes, dropout, and folds.
+    cut_dtype : {"float16", "float32", None}
+        How activations below a partial phase's cut are kept in the store; None trains through
+        the whole network each time, as any augmentation does.
+    resume : bool
+        Go on with this very run where it was broken off.
+    keep : {"all", "last"}
+        Weights of every epoch, or only what `resume` needs.
+    h5 : bool
+        Save the model as `.h5` too.
+    devices : int
+        GPUs to train on (MirroredStrategy); 0 takes all.
+    memory : int
+        Bytes of decoded pictures, or of activations, that may be kept.
+    engine, cache, reports, name, jobs, watch
+        As in `train`.
+    run_name : str, optional
+        What tables call the run; made from its settings if None.
+
+    Returns
+    -------
+    run : Run
+        The finished run; if the same one was finished before, that one.
+
+    Raises
+    ------
+    TlfeatError
+        If anything asked for cannot be had, or an unfinished run is there and `resume` is False.
+    KeyboardInterrupt
+        After Ctrl-C; `resume` goes on.
+    """
+    parent = None if start is None else find_parent(start)
+    ask = _Request.settle(
+        backbone, phases, weights, parent, size, resize, top, augment, loss, batch, precision, seed
+    )
+    if cut_dtype not in ("float16", "float32", None) or keep not in ("all", "last"):
+        raise TlfeatError(
+            "cut_dtype must be float16, float32 or None, and keep all or last. Got "
+            f"{cut_dtype!r} and {keep!r} instead."
+        )
+    store = FeatureStore(cache_folder(cache))
+    table = (
+        dataset
+        if isinstance(dataset, Dataset)
+        else open_dataset(dataset, digests=DigestIndex(store.root))
+    )
+    _check_classes(table)
+    study = study_folder(reports_folder(reports), table, name)
+    settings = {
+        "kind": "finetune",
+        "dataset": table.fingerprint,
+        "split": table.split_fingerprint,
+        **ask.settings(),
+        "cut_dtype": cut_dtype if ask.can_cut else None,
+    }
+    identity = run_id(settings)
+    called = run_name or ask.name()
+    folder = run_folder(study, called, identity)
+    if (folder / RECORD).exists():
+        return load_run(folder)
+    resumed = load_state(folder) if resume else None
+    if resume and resumed is None and resume_file(folder).exists():
+        watch.note(f"{resume_file(folder)} is damaged, so the run begins anew.")
+    if not resume and resume_file(folder).exists():
+        raise TlfeatError(
+            f"{folder} holds this very run, broken off: --resume goes on with it; remove the "
+            "folder to begin anew."
+        )
+
+    keras = import_keras()
+    warnings = []
+    with _seeded(keras, seed), open_devices(devices, watch) as (n_devices, scope):
+        pictures = Pictures(table, ask.size, ask.resize, memory=memory, jobs=jobs, watch=watch)
+        with scope():
+            network = ask.network(len(table.classes))
+        data = _data(table, pictures, network, seed)
+        how = How(
+            ask.phases,
+            ask.augment,
+            loss,
+            batch,
+            seed,
+            weights="random" if ask.weights.kind == "random" else weights,
+            size=ask.size,
+            resize=ask.resize,
+            cut_dtype=cut_dtype if ask.can_cut else None,
+            untouched=parent is None,
+            devices=n_devices,
+            keep=keep,
+            memory=memory,
+            engine=engine,
+            jobs=jobs,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        training = Training(network, ask.row, data, how, store, folder, scope, watch)
+        state = training.run(resumed)
+        file_bytes = save_model(network, folder, h5=h5)
+        warnings += write_pictures(network, folder, state, called, watch)
+        predictor = training.predictor(network.model, pictures)
+        metrics, inference = measure(predictor, data, batch, folder, watch)
+    record = make_record(
+        settings,
+        data,
+        network,
+        state,
+        metrics,
+        inference,
+        identity=identity,
+        name=called,
+        backbone=ask.backbone,
+        stand_in=ask.stand_in,
+        file_bytes=file_bytes,
+        warnings=warnings,
+    )
+    run = write_record(folder, record)
+    resume_file(folder).unlink(missing_ok=True)
+    write_study(study, table, comparable_runs(study, table))
+    return run
+
+
+def native_size(backbone: str) -> int:
+    """Give the side of the pictures that a network was made for."""
+    return plain_cnn.SIZE if backbone == plain_cnn.NAME else get_backbone(backbone).size
+
+
+@dataclass(frozen=True)
+class _Request:
+    """All that decides a fine-tune, beside the data, read and checked."""
+
+    backbone: str
+    row: Backbone | None
+    weights: Weights
+    parent: Parent | None
+    size: int
+    resize: Resize
+    phases: tuple[Phase, ...]
+    top: Top
+    augment: tuple[Choice, ...]
+    loss: str
+    batch: int
+    precision: str
+    seed: int
+
+    @classmethod
+    def settle(
+        cls,
+        backbone: str,
+        phases: Any,
+        weights: str | Path,
+        parent: Parent | None,
+        size: int | None,
+        resize: Resize | None,
+        top: Top | None,
+        augment: Sequence[Any],
+        loss: str,
+        batch: int,
+        precision: str,
+        seed: int,
+    ) -> "_Request":
+        given_top = (top or Top()).checked()
+        checked = check_phases(_phases(phases), given_top, from_parent=parent is not None)
+        for what, value, allowed in (
+            ("loss", loss, LOSSES),
+            ("precision", precision, PRECISIONS),
+        ):
+            if value not in allowed:
+                raise TlfeatError(
+                    f"Unknown {what} {value!r}: must be one of {', '.join(allowed)}."
+                )
+        if loss == "mse" and any(phase.label_smoothing for phase in checked):
+            raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
+        if batch < 1:
+            raise TlfeatError(f"A batch has 1 picture or more. Got {batch}.")
+        called = backbone if parent is None else (parent.backbone or parent.model.stem)
+        row: Backbone | None
+        if called == plain_cnn.NAME or (parent is not None and parent.backbone is None):
+            row, own, least = None, plain_cnn.SIZE, plain_cnn.MIN_SIZE
+        else:
+            row = get_backbone(called)
+            called, own, least = row.name, row.size, row.min_size
+        if parent is not None:
+            own = parent.size or own
+        side = own if size is None else size
+        if side < least:
+            raise NetworkError(f"{called} needs pictures of at least {least} pixels, got {side}.")
+        if row is None and parent is None:
+            found = cls._plain(checked, given_top, seed)
+        elif parent is not None:
+            found = Weights("file", parent.weights or parent.model, parent.record["sha256"])
+        else:
+            assert row is not None
+            scratch = checked[0].mode == "scratch"
+            if scratch and weights not in ("imagenet", "random"):
+                raise TlfeatError("Mode scratch takes random weights: leave the weight file out.")
+            found = resolve_weights(row, "random" if scratch else weights, seed=seed)
+        return cls(
+            called,
+            row,
+            found,
+            parent,
+            side,
+            resize or Resize(),
+            checked,
+            given_top,
+            read_augmentations(augment),
+            loss,
+            batch,
+            precision,
+            seed,
+        )
+
+    @staticmethod
+    def _plain(phases: tuple[Phase, ...], top: Top, seed: int) -> Weights:
+        from importlib.metadata import version
+
+        if phases[0].mode != "scratch" or top.kind != "new":
+            raise TlfeatError(
+                f"{plain_cnn.NAME} has no pretrained weights and no classifier of its own: train "
+                "it in mode scratch with a new top."
+            )
+        return Weights("random", None, f"random:{seed}:{version('keras')}", seed)
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether activations may be kept: a phase has a cut and nothing changes what is below."""
+        return (
+            any(phase.mode in ("frozen", "partial") for phase in self.phases)
+            and self.parent is None
+            and self.row is not None
+            and not self.augment
+            and self.precision == "float32"
+        )
+
+    @property
+    def stand_in(self) -> str | None:
+        """Say so where pretrained weights were wanted and random ones are there."""
+        wanted = self.phases[0].mode != "scratch"
+        return "random weights" if self.weights.kind == "random" and wanted else None
+
+    def settings(self) -> dict[str, Any]:
+        """Give what decides the run, as plain values."""
+        recipe = {
+            "backbone": self.backbone,
+            "weights": self.weights.digest,
+            "size": self.size,
+            "resize": self.resize.as_dict(),
+            "scaling": self.row.scaling if self.row else "inside",
+            "decoder": DECODER,
+            "precision": self.precision,
+            "view": [choice.as_dict() for choice in self.augment] or "plain",
+        }
+        return {
+            "recipes": [recipe],
+            "phases": [phase.as_dict() for phase in self.phases],
+            "top": {**asdict(self.top), "hidden": list(self.top.hidden)},
+            "loss": self.loss,
+            "batch": self.batch,
+            "seed": self.seed,
+            "parent": self.parent.record if self.parent else None,
+        }
+
+    def name(self) -> str:
+        """Make a name of what is out of the ordinary."""
+        parts = [self.backbone]
+        if self.row is None or self.size != self.row.size:
+            parts.append(str(self.size))
+        modes = [phase.mode for phase in self.phases]
+        if self.weights.kind == "random" and modes[0] != "scratch":
+            parts.append("random")
+        for phase in self.phases:
+            cut = f"-{phase.cut_name}" if phase.cut_name else ""
+            parts.append(f"{phase.mode}{cut}-{phase.epochs}")
+        if self.top.kind != "new":
+            parts.append(f"{self.top.kind}-top")
+        parts += [str(units) for units in self.top.hidden]
+        parts += [choice.name for choice in self.augment]
+        if self.loss != "cross-entropy":
+            parts.append(self.loss)
+        if self.parent is not None:
+            epoch = self.parent.record.get("epoch")
+            parts.append("from-epoch" + str(epoch) if epoch else "from-run")
+        if self.seed:
+            parts.append(f"seed{self.seed}")
+        return "-".join(parts)
+
+    def network(self, n_classes: int) -> Network:
+        """Build the network that training starts from."""
+        if self.parent is None:
+            return assemble(
+                self.row,
+                self.size,
+                self.weights,
+                n_classes,
+                self.top,
+                precision=self.precision,
+                seed=self.seed,
+            )
+        if self.precision != "float32":
+            raise TlfeatError("A run that starts from a saved model keeps the model's precision.")
+        network = load_network(self.parent.model, self.size, n_classes, self.top, seed=self.seed)
+        if self.parent.weights is not None:
+            load_epoch(network.model, self.parent.weights)
+        return network
+
+
+def _phases(given: Any) -> list[Phase]:
+    if isinstance(given, str):
+        return [Phase(given)]
+    if isinstance(given, Phase | Mapping):
+        given = [given]
+    return [one if isinstance(one, Phase) else read_phase(one) for one in given]
+
+
+def _check_classes(dataset: Dataset) -> None:
+    if len(dataset.classes) < 2:
+        raise DataError(
+            f"{dataset.path} has {len(dataset.classes)} classes with labels: a network that "
+            "tells classes apart needs two or more, a folder for each."
+        )
+
+
+def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> Data:
+    y = np.array([sample.label for sample in pictures.samples], np.int64)
+    outputs = network.model.output_shape[-1]
+    if outputs < len(dataset.classes):
+        raise NetworkError(
+            f"The network has {outputs} outputs and the data {len(dataset.classes)} classes: it "
+            "needs a new top."
+        )
+    one_hot = np.eye(outputs, dtype=np.float32)[y]
+    return Data(dataset, pictures, part_rows(pictures.samples, seed), y, one_hot)
+
+
+@contextmanager
+def _seeded(keras: Any, seed: int) -> Iterator[None]:
+    """Make everything inside a function of the seed; the caller's own luck is untouched."""
+    import tensorflow as tf
+
+    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(numpy_before)  # noqa: NPY002
