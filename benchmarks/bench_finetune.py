@@ -29,12 +29,12 @@ from tlfeat.backbones.weights import resolve_weights
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.decode import Resize
 from tlfeat.features.store import FeatureStore
-from tlfeat.finetune.assemble import assemble
-from tlfeat.finetune.cut import Activations, cut_network, embed_cut
-from tlfeat.finetune.history import confusion_class
-from tlfeat.finetune.modes import set_trainable
-from tlfeat.finetune.pictures import Pictures, Rows, make_batches
-from tlfeat.finetune.plan import Phase, Top
+from tlfeat.finetuning.assemble import assemble
+from tlfeat.finetuning.cut import Activations, cut_network, embed_cut
+from tlfeat.finetuning.history import confusion_class
+from tlfeat.finetuning.modes import set_trainable
+from tlfeat.finetuning.pictures import Pictures, Rows, make_batches
+from tlfeat.finetuning.plan import Phase, Top
 from tlfeat.watch import SILENT
 
 CLASSES, BATCH = 4, 16

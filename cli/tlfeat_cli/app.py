@@ -11,7 +11,19 @@ import typer
 
 from tlfeat import __version__
 from tlfeat.errors import TlfeatError
-from tlfeat_cli import backbones, cache, compare, data, extract, heads, predict, runs, train
+from tlfeat_cli import (
+    backbones,
+    cache,
+    compare,
+    data,
+    extract,
+    finetune,
+    heads,
+    predict,
+    report,
+    runs,
+    train,
+)
 from tlfeat_cli.terminal import ERRORS
 
 app = typer.Typer(
@@ -25,7 +37,9 @@ app = typer.Typer(
 app.command("data")(data.data)
 app.command("extract")(extract.extract)
 app.command("train")(train.train)
+app.command("finetune")(finetune.finetune)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("runs")(runs.runs)
 app.command("backbones")(backbones.backbones)

@@ -237,9 +237,9 @@ def finetune(
     quiet: QuietOpt = False,
 ) -> None:
     """Train a network end to end and keep the run beside those of the heads."""
-    from tlfeat.finetune.plan import Phase, Top, read_phase
-    from tlfeat.finetune.train import finetune as train_run
-    from tlfeat.finetune.train import native_size
+    from tlfeat.finetuning.plan import Phase, Top, read_phase
+    from tlfeat.finetuning.train import finetune as train_run
+    from tlfeat.finetuning.train import native_size
 
     watch = TerminalWatch(quiet)
     common = Phase(
@@ -260,7 +260,7 @@ def finetune(
     changes = comma_list(augment) if augment else []
     table = open_data(dataset, cache, watch, splits, columns, split_seed, limit, rehash)
     if show_augmented is not None:
-        from tlfeat.finetune.preview import draw_augmented
+        from tlfeat.finetuning.preview import draw_augmented
 
         side = size or native_size(backbone)
         say(f"Drawn: {draw_augmented(table, changes, side, show_augmented, seed=seed)}")
@@ -319,7 +319,7 @@ def _print(run: Any, as_json: bool) -> None:
 
 
 def _phase_values(text: str) -> dict[str, Any]:
-    from tlfeat.finetune.choices import read_value
+    from tlfeat.finetuning.choices import read_value
 
     values: dict[str, Any] = {}
     for part in text.split(","):
