@@ -20,7 +20,7 @@ demo: .venv/installed ## compare five heads on scikit-learn's digits
 	$(BIN)/tlfeat compare digits
 
 test: .venv/installed ## run all tests
-	$(BIN)/pytest --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
 
 lint: .venv/installed ## check style
 	$(BIN)/ruff format --check .

@@ -297,7 +297,7 @@ def test_a_solver_that_stops_early_is_reported_and_warns_nobody(name: str, digit
 def test_a_network_that_still_learns_is_reported(digits: Any) -> None:
     X, y, _, _ = digits
     params = QUICK["mlp"]
-    few = fit_head("mlp", X, y, n_classes=10, params={**params, "epochs": 3}, search=False)
+    few = fit_head("mlp", X, y, n_classes=10, params={**params, "epochs": 8}, search=False)
     assert not few.converged
     assert "give more epochs" in few.warnings[0]
     many = fit_head("mlp", X, y, n_classes=10, params={**params, "epochs": 120}, search=False)

@@ -76,7 +76,9 @@ def rewrite(path: Path, member: str, change: Any) -> None:
 
 def test_a_type_that_skops_trusts_but_the_head_has_not_is_refused(tmp_path: Path) -> None:
     X, y = load_digits(return_X_y=True)
-    other = make_pipeline(StandardScaler(), FunctionTransformer(np.exp), SGDClassifier())
+    other = make_pipeline(
+        StandardScaler(), FunctionTransformer(np.exp), SGDClassifier(max_iter=2, tol=None)
+    )
     trained = TrainedHead("logistic", other.fit(X, y), {}, "probability", 10)
     path = save_head(trained, tmp_path / "head.skops", classes=CLASSES)
     with pytest.raises(HeadError, match=r"refused: a logistic has no object of type"):
