@@ -65,11 +65,10 @@ class Regularised:
         return (B - self.rows.T @ inner) / penalty
 
     def _solve_gram(self, right: Double, penalty: float) -> Double:
-        from scipy.linalg import solve
+        from scipy.linalg import cho_factor, cho_solve
 
         matrix = self.gram.copy()
         matrix.flat[:: len(matrix) + 1] += penalty
-        solution: Double = solve(
-            matrix, right, assume_a="pos", overwrite_a=True, check_finite=False
-        )
+        factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)  # in place
+        solution: Double = cho_solve(factor, right, check_finite=False)
         return solution

@@ -16,6 +16,7 @@ from tlfeat.features.matrix import Features, load_features
 from tlfeat.features.recipe import FeatureRequest, request_features
 from tlfeat.features.store import FeatureStore
 from tlfeat.heads.table import check_settings, get_head
+from tlfeat.heads.threads import numeric_threads
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.record import (
@@ -208,24 +209,24 @@ def train_heads(
         matrices = {id(r): load_features(dataset, r, store, done.failures) for r in needed}
         costs = {id(r): seconds_an_image(store, r) for r in needed}
         threads = jobs or usable_cores()
+        at_once = min(threads, len(todo))
         watch.start("training", len(todo))
         try:
-            parallel = Parallel(
-                n_jobs=min(threads, len(todo)), prefer="threads", return_as="generator_unordered"
-            )
+            parallel = Parallel(n_jobs=at_once, prefer="threads", return_as="generator_unordered")
             tasks = (
                 delayed(_train_one)(
                     order,
                     matrices[id(order.request)],
                     costs[id(order.request)],
-                    max(1, threads // len(todo)),
+                    threads // at_once,
                 )
                 for order in todo
             )
-            for name, reason in parallel(tasks):
-                if reason:
-                    refused[name] = reason
-                watch.step()
+            with numeric_threads(threads // at_once):
+                for name, reason in parallel(tasks):
+                    if reason:
+                        refused[name] = reason
+                    watch.step()
         finally:
             watch.finish()
     runs = [load_run(order.folder) for order in orders if order.name not in refused]
