@@ -22,6 +22,7 @@ from tlfeat_cli import (
     predict,
     report,
     runs,
+    studies,
     train,
 )
 from tlfeat_cli.terminal import ERRORS
@@ -42,6 +43,7 @@ app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("runs")(runs.runs)
+app.command("studies")(studies.studies)
 app.command("backbones")(backbones.backbones)
 app.command("heads")(heads.heads)
 app.add_typer(cache.app, name="cache")

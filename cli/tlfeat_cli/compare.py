@@ -1,4 +1,4 @@
-"""`tlfeat compare`: every head on every network's features, in one table."""
+"""`tlfeat compare`: every head on every network's features, or a whole study, in one table."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,6 @@ from tlfeat_cli.options import (
     RetryOpt,
     SearchOpt,
     SeedOpt,
-    SetOpt,
     SizeOpt,
     SplitSeedOpt,
     SplitsOpt,
@@ -35,14 +34,34 @@ from tlfeat_cli.options import (
     comma_list,
     head_settings,
 )
+from tlfeat_cli.studies import refuse_options, run_study_file
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+
+_STUDY = "A study"
 
 
 def compare(
+    context: typer.Context,
     target: Annotated[
         str,
-        typer.Argument(metavar="[DATA]", help="A folder of pictures, or digits."),
+        typer.Argument(
+            metavar="[TARGET]",
+            help="A study file (.toml), a folder of pictures or anything else that holds them, "
+            "or a study of `tlfeat studies`.",
+        ),
     ] = "digits",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="The pictures, or a stand-in for them.",
+            rich_help_panel=_STUDY,
+        ),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Use the file's section [quick].", rich_help_panel=_STUDY),
+    ] = False,
     backbone: BackboneOpt = ["efficientnet-lite0"],  # noqa: B006 - Typer wants a list
     head: HeadOpt = ["logistic,lda,svm-rbf,mlp,knn"],  # noqa: B006
     features: FeaturesOpt = ["last:avg"],  # noqa: B006
@@ -51,7 +70,16 @@ def compare(
     precision: PrecisionOpt = "float32",
     dtype: DtypeOpt = "float32",
     engine: EngineOpt = "auto",
-    settings: SetOpt = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Give a head's setting instead of searching it, head.C=1; or change a study by "
+            "dotted key: data.KEY, defaults.KEY, run.NAME.KEY. May be repeated.",
+            rich_help_panel="Heads",
+        ),
+    ] = None,
     search: SearchOpt = True,
     class_weight: ClassWeightOpt = None,
     refit: RefitOpt = False,
@@ -76,9 +104,33 @@ def compare(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Train every head on every network's features and compare them in one table."""
+    """Train every head on every network's features, or run a study, and compare in one table."""
+    from tlfeat.studies.builtin import find_study
+
+    study = find_study(target)
+    if study is not None:
+        run_study_file(
+            study,
+            context,
+            data=data,
+            quick=quick,
+            settings=settings or [],
+            cache=cache,
+            reports=reports,
+            name=name,
+            jobs=jobs,
+            engine=engine,
+            rehash=rehash,
+            retry_failed=retry_failed,
+            into=into,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
+    refuse_options(context, ("data", "quick"), f"belongs to a study, and {target} is none.")
+    from tlfeat.report.page import INDEX
     from tlfeat.runs.compare import compare as compare_heads
-    from tlfeat.runs.results import RESULTS_MD, caption, leaderboard, remarks, write_into
+    from tlfeat.runs.results import caption, leaderboard, remarks, write_into
 
     watch = TerminalWatch(quiet)
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
@@ -122,7 +174,7 @@ def compare(
         say(caption(done.runs))
         for remark in remarks(done.runs):
             say(f"- {remark}")
-        say(f"Results: {done.folder / RESULTS_MD}")
+        say(f"Report: {done.folder / INDEX}")
     for run, reason in done.refused.items():
         watch.note(f"{run} was not trained: {reason}")
     if done.refused:

@@ -162,7 +162,10 @@ def _key(
     for path in (*sorted(_TEMPLATE.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))):
         digest.update(path.read_bytes())
     entries = {
-        Recipe.from_dict(fields).entry_name for run in runs for fields in run.record["recipes"]
+        Recipe.from_dict(fields).entry_name
+        for run in runs
+        if run.record["kind"] == "head"  # a fine-tune's recipe is of pictures, not of features
+        for fields in run.record["recipes"]
     }
     features = sorted(name for name in entries if cache and (cache / "features" / name).is_dir())
     facts = [

@@ -62,9 +62,9 @@ def read_features(
     store = FeatureStore(cache)
     there = cache / "features"
     for run in runs:
-        recipes = [Recipe.from_dict(fields) for fields in run.record["recipes"]]
-        if run.record["kind"] != "head" or not recipes:
+        if run.record["kind"] != "head" or not run.record["recipes"]:
             continue
+        recipes = [Recipe.from_dict(fields) for fields in run.record["recipes"]]
         if not all((there / recipe.entry_name).is_dir() for recipe in recipes):
             continue
         try:

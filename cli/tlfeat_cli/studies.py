@@ -1,0 +1,166 @@
+"""`tlfeat studies`: the studies that come with tlfeat; and running one for `tlfeat compare`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlfeat.errors import TlfeatError
+from tlfeat_cli.options import JsonOpt
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from tlfeat.data.dataset import Dataset
+    from tlfeat.studies.plan import Study
+    from tlfeat.studies.run import StudyResult
+
+# What `compare` takes beside a study; everything else is said in its file.
+_OF_STUDIES = (
+    *("target", "data", "quick", "settings", "seed", "limit", "split_seed", "cache", "reports"),
+    *("name", "jobs", "engine", "rehash", "retry_failed", "into", "as_json", "quiet"),
+)
+_KEYS = {"seed": "defaults.seed", "limit": "data.limit", "split_seed": "data.split_seed"}
+
+
+def studies(
+    name: Annotated[str | None, typer.Argument(help="Print this study's file.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """List the studies that come with tlfeat, or print the file of one."""
+    from tlfeat.runs.results import Column
+    from tlfeat.studies.builtin import get_study, list_studies
+
+    if name is not None:
+        found = get_study(name)
+        text = found.path.read_text(encoding="utf-8")
+        if as_json:
+            print_json({"name": found.name, "summary": found.summary, "file": text})
+        else:
+            print(text, end="")
+        return
+    rows = list_studies()
+    if as_json:
+        print_json([{"name": row.name, "summary": row.summary, "data": row.data} for row in rows])
+        return
+    print_table(
+        [
+            Column("name", [row.name for row in rows], is_number=False),
+            Column("pictures", [row.data for row in rows], is_number=False),
+            Column("what it asks", [row.summary for row in rows], is_number=False),
+        ]
+    )
+    say("`tlfeat compare NAME --data PATH` runs one; add --quick for a small one.", style="dim")
+
+
+def refuse_options(context: typer.Context, names: Sequence[str], why: str) -> None:
+    """Refuse options that were given and mean nothing here."""
+    for parameter in context.command.params:
+        if parameter.name in names and _was_given(context, str(parameter.name)):
+            raise TlfeatError(f"{parameter.opts[0]} {why}")
+
+
+def run_study_file(
+    path: Path,
+    context: typer.Context,
+    *,
+    data: str | None,
+    quick: bool,
+    settings: Sequence[str],
+    cache: Path | None,
+    reports: Path | None,
+    name: str | None,
+    jobs: int | None,
+    engine: str,
+    rehash: bool,
+    retry_failed: bool,
+    into: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run a study, print its table and where the rest is."""
+    others = [str(p.name) for p in context.command.params if p.name not in _OF_STUDIES]
+    refuse_options(
+        context,
+        others,
+        "is said in the study's file: --set defaults.KEY=VALUE or run.NAME.KEY=VALUE changes it.",
+    )
+    from tlfeat.runs.results import write_into
+    from tlfeat.studies.plan import read_study
+    from tlfeat.studies.run import as_json as plain
+    from tlfeat.studies.run import check_weights, run_study
+
+    watch = TerminalWatch(quiet)
+    given = [
+        f"{key}={context.params[option]}"
+        for option, key in _KEYS.items()
+        if _was_given(context, option)
+    ]
+    study = read_study(path, quick=quick, settings=[*given, *settings], data=data)
+    for change in study.changes:
+        watch.note(f"Changed: {change}")
+    for run, reason in study.left_out.items():
+        watch.note(f"Left out: {run}, as {reason}.")
+    check_weights(study)
+    result = run_study(
+        study,
+        _open(study, cache, rehash, jobs, watch),
+        cache=cache,
+        reports=reports,
+        name=name,
+        jobs=jobs,
+        engine=engine,
+        retry_failed=retry_failed,
+        watch=watch,
+    )
+    if into is not None:
+        write_into(into, result.runs)
+    if as_json:
+        print_json(plain(result))
+    else:
+        _print(result)
+    failed = {run: why for run, why in result.refused.items() if run not in study.left_out}
+    for run, reason in failed.items():
+        watch.note(f"{run} was not trained: {reason}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print(result: "StudyResult") -> None:
+    from tlfeat.runs.results import Column, leaderboard, rank
+
+    ranked = rank(result.runs)
+    names = Column("run", [run.name for run in ranked], is_number=False)
+    said = {"head", "backbone", "features"}
+    columns = [column for column in leaderboard(ranked) if column.title not in said]
+    print_table([names, *columns], best=0 if len(ranked) > 1 else None)
+    say()
+    say(result.paragraph)
+    for line in result.stand_ins:
+        say(f"- {line}")
+    say(f"Results: {result.page}")
+
+
+def _open(
+    study: "Study", cache: Path | None, rehash: bool, jobs: int | None, watch: TerminalWatch
+) -> "Dataset":
+    from tlfeat.studies.run import open_data
+
+    told = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if told == 0:
+            watch.start("reading", total)
+        watch.step(done - told)
+        told = done
+
+    try:
+        return open_data(study, cache=cache, rehash=rehash, jobs=jobs, progress=progress)
+    finally:
+        watch.finish()
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")

@@ -1,0 +1,1 @@
+"""Studies: a dataset and the runs to compare on it, in one TOML file."""

@@ -1,0 +1,86 @@
+"""What a model is made of, as a table: from pixels to answers, what was trained of it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
+from tlfeat.runs.record import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def model_parts(run: Run) -> "pd.DataFrame":
+    """Give the parts of a run's model in order.
+
+    Parameters
+    ----------
+    run : Run
+        Of a head or a fine-tune.
+
+    Returns
+    -------
+    parts : DataFrame
+        part, detail (texts), trained (bool); the attribute "caption" of `attrs` says where it
+        starts and what was trained.
+    """
+    import pandas as pd
+
+    record = run.record
+    size = record["recipes"][0]["size"]
+    rows: list[tuple[str, str, bool]] = [("pixels", f"{size} x {size} x 3", False)]
+    classes = len(record["dataset"]["classes"])
+    rows += _head(record, classes) if record["kind"] == "head" else _finetune(record, classes)
+    parts = pd.DataFrame(rows, columns=["part", "detail", "trained"])
+    parts.attrs["caption"] = f"{_caption(record)}\norange: trained, grey: as it was"
+    return parts
+
+
+def _caption(record: Mapping[str, Any]) -> str:
+    if record["kind"] == "head":
+        return f"trained: {record['parameters']['trainable']:,} parameters"
+    phases = [phase for phase in record["phases"] if phase["epochs"] > 0]
+    trained = [f"{phase['trainable']:,} ({phase['mode']})" for phase in phases]
+    text = f"trained: {', then '.join(trained) or 'nothing, only evaluated'}"
+    if record["parent"]:
+        epoch = record["parent"].get("epoch")
+        after = f" after epoch {epoch}" if epoch else ""
+        text = f"starts from {record['parent'].get('name', 'a file')}{after}\n{text}"
+    return text
+
+
+def _head(record: Mapping[str, Any], classes: int) -> list[tuple[str, str, bool]]:
+    total, trained = record["parameters"]["total"], record["parameters"]["trainable"]
+    return [
+        (record["backbone"], f"{(total - trained) / 1e6:.2f} M parameters", False),
+        ("features", record["features"], False),
+        ("standardised", "", True),
+        (record["head"]["name"], f"{trained:,} parameters", True),
+        ("answer", f"{classes} classes", False),
+    ]
+
+
+def _finetune(record: Mapping[str, Any], classes: int) -> list[tuple[str, str, bool]]:
+    phases = [phase for phase in record["phases"] if phase["epochs"] > 0]
+    modes = {phase["mode"] for phase in phases}
+    network, total = record["backbone"], record["parameters"]["total"]
+    whole = f"{total / 1e6:.2f} M parameters in all"
+    rows: list[tuple[str, str, bool]] = []
+    cuts = {phase["cut"] for phase in phases if phase["mode"] == "partial"}
+    if modes <= {"frozen", "partial"} and cuts:
+        cut = sorted(cuts)[0]
+        rows += [(f"{network} to {cut}", whole, False), (f"{network} after {cut}", "", True)]
+    else:
+        rows.append((network, whole, not modes <= {"frozen"}))
+    top = record["top"]
+    if top["kind"] == "new":
+        if network != PLAIN_CNN:
+            rows.append(("average pooling", "", False))
+        rows += [(f"dense, {units}", "ReLU", bool(phases)) for units in top["hidden"]]
+        if top["dropout"]:
+            rows.append(("dropout", f"{top['dropout']:g}", False))
+    outputs = (
+        "1000 outputs, the first taken" if top["kind"] == "imagenet" else f"{classes} classes"
+    )
+    rows.append((f"dense, softmax ({top['kind']} top)", outputs, bool(phases)))
+    return rows

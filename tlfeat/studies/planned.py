@@ -1,0 +1,301 @@
+"""One run of a study, every setting read and checked against the tables of tlfeat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from tlfeat.backbones.table import get_backbone
+from tlfeat.data.decode import Resize
+from tlfeat.errors import TlfeatError
+from tlfeat.features.recipe import DTYPES, PRECISIONS, parse_spec
+from tlfeat.finetuning.choices import Choice
+from tlfeat.finetuning.plain_cnn import MIN_SIZE
+from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
+from tlfeat.finetuning.plan import (
+    LOSSES,
+    Phase,
+    Top,
+    check_phases,
+    read_augmentations,
+    read_phase,
+)
+from tlfeat.heads.table import check_class_weight, get_head
+from tlfeat.runs.train import HeadPlan
+from tlfeat.studies.schema import PHASE_KEYS, RUN_KEYS, StudyError, unknown_key
+
+DEFAULT_BACKBONE: Final = "efficientnet-lite0"
+_CUT_DTYPES: Final = ("float16", "float32", "none")
+_OF_THE_PARENT: Final = ("backbone", "weights", "size", "resize", "precision")
+_KEEPS: Final = ("all", "last")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """All that decides a run of a study, beside the data.
+
+    Attributes
+    ----------
+    name : str
+    backbone : str
+        Of a run that starts from another: that one's.
+    weights : str
+        "imagenet", "random" or a file.
+    size : int or None
+        None for the network's own.
+    resize : str or None
+        A rule of `Resize`; None for the usual one.
+    stand_in : str or None
+        What it stands in for, where not what the file names is used.
+    head, features, dtype
+        Of a run that trains a head; `head` is None else.
+    phases, top, augment, loss, batch, cut_dtype, keep
+        Of a fine-tune.
+    start : str or None
+        `from` as written; `parent` and `epoch` are read from it.
+    backbone_key : str
+        The dotted key that says which network it uses.
+    """
+
+    name: str
+    backbone: str = DEFAULT_BACKBONE
+    weights: str = "imagenet"
+    size: int | None = None
+    resize: str | None = None
+    precision: str = "float32"
+    seed: int = 0
+    stand_in: str | None = None
+    head: HeadPlan | None = None
+    features: str = "last:avg"
+    dtype: str = "float32"
+    phases: tuple[Phase, ...] = ()
+    top: Top = field(default_factory=Top)
+    augment: tuple[Choice, ...] = ()
+    loss: str = "cross-entropy"
+    batch: int = 32
+    cut_dtype: str = "float16"
+    keep: str = "last"
+    start: str | None = None
+    parent: str | None = None
+    epoch: int | None = None
+    backbone_key: str = "defaults.backbone"
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether random weights are used where pretrained ones are meant."""
+        scratch = bool(self.phases) and self.phases[0].mode == "scratch"
+        return self.weights == "random" and not scratch and self.start is None
+
+
+def plan_run(
+    place: str, run: Mapping[str, Any], defaults: Mapping[str, Any], named: Mapping[str, Any]
+) -> PlannedRun:
+    """Read one run, its grids unfolded.
+
+    Parameters
+    ----------
+    place : str
+        For messages.
+    run : mapping
+        With its keys checked.
+    defaults : mapping
+        Of the study.
+    named : mapping
+        The same table with its defaults as the file has them, before anything was changed.
+
+    Raises
+    ------
+    StudyError
+        If a network, head, schedule and so on does not exist or a value cannot be.
+    """
+    is_head = "head" in run
+    usual = {
+        name: value
+        for name, value in defaults.items()
+        if RUN_KEYS[name].of in ("both", *(("head",) if is_head else ("finetune", "phase")))
+    }
+    if "from" in run:  # these are the ones of the run that it starts from
+        usual = {name: usual[name] for name in usual if name not in _OF_THE_PARENT}
+    if is_head and not _can_be_balanced(run):
+        usual.pop("class_weight", None)
+    values = {**usual, **run}
+    try:
+        planned = _plan_head(values) if is_head else _plan_finetune(place, values, run, usual)
+        backbone = _check_network(planned)
+    except StudyError:
+        raise
+    except TlfeatError as error:
+        raise StudyError(f"{place}: {error}") from None
+    except (TypeError, ValueError) as error:  # a value of the right type that cannot be
+        raise StudyError(f"{place}: {error}") from None
+    key = f"run.{planned.name}.backbone" if "backbone" in run else "defaults.backbone"
+    planned = replace(planned, backbone=backbone, backbone_key=key)
+    return replace(planned, stand_in=run.get("stand_in") or _stands_in(planned, named))
+
+
+def _can_be_balanced(run: Mapping[str, Any]) -> bool:
+    """Say whether the head of a run can weigh classes; an unknown head is found out later."""
+    try:
+        return get_head(str(run["head"])).balanced
+    except TlfeatError:
+        return True
+
+
+def _common(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("name", "backbone", "weights", "size", "resize", "precision", "seed")
+    return {name: values[name] for name in names if name in values}
+
+
+def _plan_head(values: Mapping[str, Any]) -> PlannedRun:
+    plan = HeadPlan(
+        values["head"],
+        _head_params(values.get("set", {})),
+        values.get("search", True),
+        values.get("class_weight"),
+        values.get("refit", False),
+        values.get("seed", 0),
+    ).checked()
+    check_class_weight(get_head(plan.head), plan.class_weight)
+    features = values.get("features", "last:avg")
+    parse_spec(features)
+    dtype = _one_of("dtype", values.get("dtype", "float32"), DTYPES)
+    return PlannedRun(**_common(values), head=plan, features=features, dtype=dtype)
+
+
+def _head_params(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read `set = {"head.C" = 1}`, or the same as a table in a table."""
+    params: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == "head" and isinstance(value, Mapping):
+            params |= value
+        elif name.startswith("head."):
+            params[name.removeprefix("head.")] = value
+        else:
+            raise TlfeatError(f"set: unknown key {name!r}: wanted head.KEY, such as head.C.")
+    return params
+
+
+def _plan_finetune(
+    place: str, values: Mapping[str, Any], run: Mapping[str, Any], usual: Mapping[str, Any]
+) -> PlannedRun:
+    common = {name: values[name] for name in PHASE_KEYS if name in values}
+    if "mode" not in values and not run.get("phase"):
+        raise TlfeatError(
+            "neither a head nor a mode: a run has head = ..., or mode = ..., or tables "
+            "[[run.phase]]."
+        )
+    phases = []
+    for number, phase in enumerate(run.get("phase") or [{}], 1):
+        try:
+            phases.append(read_phase(_of_phase(common, phase, run)))
+        except TlfeatError as error:
+            where = f"{place}, phase {number}" if run.get("phase") else place
+            raise StudyError(f"{where}: {error}") from None
+    top = Top(
+        values.get("top", "new"), _sizes(values.get("hidden")), float(values.get("dropout", 0.0))
+    ).checked()
+    start = run.get("from")
+    checked = check_phases(phases, top, from_parent=start is not None)
+    if start is not None and ("backbone" in run or "weights" in run):
+        raise TlfeatError(
+            "from says what it starts from, so backbone and weights are that run's: leave them "
+            "out."
+        )
+    if values.get("batch", 32) < 1:
+        raise TlfeatError(f"batch must be 1 or more. Got {values['batch']} instead.")
+    return PlannedRun(
+        **_common(values),
+        phases=checked,
+        top=top,
+        augment=read_augmentations(values.get("augment", ())),
+        loss=_one_of("loss", values.get("loss", "cross-entropy"), LOSSES),
+        batch=values.get("batch", 32),
+        cut_dtype=_one_of("cut_dtype", values.get("cut_dtype", "float16"), _CUT_DTYPES),
+        keep=_one_of("keep", values.get("keep", "last"), _KEEPS),
+        start=start,
+    )
+
+
+def _of_phase(
+    common: Mapping[str, Any], phase: Mapping[str, Any], run: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Join what the phase says with what the run and the defaults say of all phases."""
+    joined = {**common, **phase}
+    if joined.get("mode") != "partial" and "cut" not in phase and "cut" not in run:
+        joined.pop("cut", None)
+    if joined.get("learning_rate") is not None:
+        joined["learning_rate"] = float(joined["learning_rate"])
+    return joined
+
+
+def _sizes(hidden: Any) -> tuple[int, ...]:
+    if hidden is None:
+        return ()
+    try:
+        return tuple(int(part) for part in str(hidden).split("-") if part)
+    except ValueError:
+        raise TlfeatError(f"hidden {hidden!r} cannot be read: wanted sizes, as 512-256.") from None
+
+
+def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise TlfeatError(f"{what} must be one of {', '.join(allowed)}. Got {value!r} instead.")
+    return value
+
+
+def _check_network(run: PlannedRun) -> str:
+    """Give the network's name as its table has it."""
+    _one_of("precision", run.precision, PRECISIONS)
+    if run.resize is not None:
+        Resize(rule=run.resize)
+    if run.start is not None:
+        return run.backbone  # that of the run it starts from, looked at there
+    if run.backbone == PLAIN_CNN and run.head is None:
+        if run.phases[0].mode != "scratch" or run.top.kind != "new":
+            raise TlfeatError(
+                f"{PLAIN_CNN} has no pretrained weights and no classifier of its own: train it "
+                "in mode scratch with a new top."
+            )
+        name = PLAIN_CNN
+    else:
+        row = get_backbone(run.backbone)
+        name = row.name
+        for part in parse_spec(run.features):
+            if part.layer.startswith("stage") and part.layer not in row.layers:
+                raise unknown_key("features", part.layer, [*row.layers, "last"])
+    check_size(name, run.size)
+    return name
+
+
+def check_size(backbone: str, size: int | None) -> None:
+    """Refuse pictures that are too small for a network."""
+    least = MIN_SIZE if backbone == PLAIN_CNN else get_backbone(backbone).min_size
+    if size is not None and size < least:
+        raise TlfeatError(f"size must be {least} or more for {backbone}. Got {size} instead.")
+
+
+def _stands_in(run: PlannedRun, named: Mapping[str, Any]) -> str | None:
+    """Say what a run stands in for: another network or other weights than the file names."""
+    if run.start is not None:
+        return None  # that of the run it starts from
+    said = []
+    wanted = _texts(named.get("backbone", DEFAULT_BACKBONE))
+    if run.backbone not in {one if one == PLAIN_CNN else _canonical(one) for one in wanted}:
+        said.append(f"{run.backbone} instead of {' or '.join(wanted)}")
+    weights = _texts(named.get("weights", "imagenet"))
+    if run.weights not in weights and run.backbone != PLAIN_CNN:
+        word = run.weights if run.weights in ("imagenet", "random") else "other"
+        said.append(f"{word} weights instead of {' or '.join(weights)}")
+    elif run.has_random_weights:
+        said.append("random weights")
+    return "; ".join(said) or None
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def _canonical(name: str) -> str:
+    try:
+        return get_backbone(name).name
+    except TlfeatError:  # a text with {keys}
+        return name

@@ -1,0 +1,248 @@
+"""The keys of a study file, as a table: what each takes, and which runs have it.
+
+Everything that can be wrong with a key is answered in here, with the place where it stands and
+the nearest key that is known.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
+
+SCHEMA: Final = 1
+TABLES: Final = ("s1", "s2", "curves")
+TOP_KEYS: Final = ("schema", "name", "table", "data", "defaults", "run", "quick")
+
+Kind = Literal["text", "whole", "number", "flag", "sizes", "choice", "choices", "table", "phases"]
+_WANTED: Final[Mapping[str, str]] = {
+    "text": "a text",
+    "whole": "a whole number",
+    "number": "a number",
+    "flag": "true or false",
+    "sizes": "a text of sizes, such as 512-256",
+    "choice": "a text, or a table with a name",
+    "choices": "a list of texts or of tables with a name",
+    "table": "a table",
+    "phases": "tables [[run.phase]]",
+}
+
+
+class StudyError(TlfeatError):
+    """A mistake in a study file or in what was asked to be changed in it."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: what it takes, and which kind of run has it."""
+
+    kind: Kind
+    of: Literal["both", "head", "finetune", "phase"] = "both"
+    in_defaults: bool = True
+
+
+RUN_KEYS: Final[Mapping[str, Key]] = {
+    "name": Key("text", in_defaults=False),
+    "backbone": Key("text"),
+    "weights": Key("text"),
+    "size": Key("whole"),
+    "resize": Key("text"),
+    "precision": Key("text"),
+    "seed": Key("whole"),
+    "class_weight": Key("text"),
+    "stand_in": Key("text", in_defaults=False),
+    "head": Key("text", "head", in_defaults=False),
+    "features": Key("text", "head"),
+    "search": Key("flag", "head"),
+    "refit": Key("flag", "head"),
+    "dtype": Key("text", "head"),
+    "set": Key("table", "head", in_defaults=False),
+    "from": Key("text", "finetune", in_defaults=False),
+    "phase": Key("phases", "finetune", in_defaults=False),
+    "top": Key("text", "finetune"),
+    "hidden": Key("sizes", "finetune"),
+    "dropout": Key("number", "finetune"),
+    "augment": Key("choices", "finetune"),
+    "loss": Key("text", "finetune"),
+    "batch": Key("whole", "finetune"),
+    "cut_dtype": Key("text", "finetune"),
+    "keep": Key("text", "finetune"),
+    # of a phase; on the run they are for all its phases that do not say otherwise
+    "mode": Key("text", "phase"),
+    "epochs": Key("whole", "phase"),
+    "learning_rate": Key("number", "phase"),
+    "schedule": Key("choice", "phase"),
+    "warmup": Key("whole", "phase"),
+    "optimiser": Key("choice", "phase"),
+    "cut": Key("sizes", "phase"),
+    "train_batchnorm": Key("flag", "phase"),
+    "label_smoothing": Key("number", "phase"),
+    "clip_norm": Key("number", "phase"),
+    "patience": Key("whole", "phase"),
+}
+PHASE_KEYS: Final = (
+    *(name for name, key in RUN_KEYS.items() if key.of == "phase"),
+    "class_weight",
+)
+DATA_KEYS: Final[Mapping[str, Key]] = {
+    "path": Key("text"),
+    "layout": Key("text"),  # the kind of source that it must be
+    "split_seed": Key("whole"),
+    "limit": Key("whole"),
+    "splits": Key("table"),
+    "columns": Key("table"),
+    "expected": Key("table"),  # classes and pictures by split of the set that is meant
+    "fingerprint": Key("text"),  # of the very pictures that are meant
+}
+EXPECTED_KEYS: Final = ("classes", "train", "validation", "test")
+
+
+def fits(kind: Kind, value: Any) -> bool:
+    """Say whether a value is what a key takes; a grid's values are looked at one by one."""
+    if kind == "flag":
+        return isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
+    if kind == "choice":
+        return isinstance(value, str) or _is_choice(value)
+    if kind == "choices":
+        return isinstance(value, list) and all(fits("choice", one) for one in value)
+    if kind == "phases":
+        return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    kinds: dict[str, Any] = {
+        "text": str,
+        "whole": int,
+        "number": int | float,
+        "sizes": str | int,
+        "table": dict,
+    }
+    return isinstance(value, kinds[kind])
+
+
+def is_grid(kind: Kind | None, value: Any) -> bool:
+    """Say whether a value is a list of values to try; None is the kind of a free key."""
+    if not isinstance(value, list) or kind == "phases":
+        return False
+    return kind != "choices" or any(isinstance(one, list) for one in value)
+
+
+def check_value(place: str, name: str, key: Key, value: Any, *, grids: bool = True) -> None:
+    """Check one value of a known key, or each value of its grid.
+
+    Raises
+    ------
+    StudyError
+        With the place and what was wanted.
+    """
+    several = grids and is_grid(key.kind, value)
+    for one in value if several else [value]:
+        if not fits(key.kind, one):
+            # a text with {keys} is filled in later and looked at again
+            if isinstance(one, str) and "{" in one and grids:
+                continue
+            raise StudyError(
+                f"{place}: {name} must be {_WANTED[key.kind]}. Got {_toml(one)} instead."
+            )
+    if several and not value:
+        raise StudyError(f"{place}: {name} is an empty list: a grid needs a value.")
+
+
+def unknown_key(place: str, name: str, known: Iterable[str]) -> UnknownName:
+    """Make the error for a key that is not known there."""
+    names = list(known)
+    hint = did_you_mean(name, names) or f" Known there: {', '.join(names)}."
+    return UnknownName(f"{place}: unknown key {name!r}.{hint}")
+
+
+def check_data(place: str, table: Any) -> dict[str, Any]:
+    """Check the table [data]."""
+    if not isinstance(table, dict):
+        raise StudyError(f"{place}: data must be a table: write [data] and, below it, path = ...")
+    for name, value in table.items():
+        if name not in DATA_KEYS:
+            raise unknown_key(f"{place}: [data]", name, DATA_KEYS)
+        check_value(f"{place}: [data]", name, DATA_KEYS[name], value, grids=False)
+    if "path" not in table:
+        raise StudyError(f"{place}: [data] has no path: say where the pictures are, path = ...")
+    for name, count in table.get("expected", {}).items():
+        where = f"{place}: [data] expected"
+        if name not in EXPECTED_KEYS:
+            raise unknown_key(where, name, EXPECTED_KEYS)
+        check_value(where, name, Key("whole"), count, grids=False)
+    for table_name in ("splits", "columns"):
+        for name, given in table.get(table_name, {}).items():
+            check_value(f"{place}: [data] {table_name}", name, Key("text"), given, grids=False)
+    return dict(table)
+
+
+def check_defaults(place: str, table: Any) -> dict[str, Any]:
+    """Check the table [defaults]."""
+    if not isinstance(table, dict):
+        raise StudyError(f"{place}: defaults must be a table: write [defaults].")
+    known = [name for name, key in RUN_KEYS.items() if key.in_defaults]
+    for name, value in table.items():
+        if name in RUN_KEYS and name not in known:
+            raise StudyError(f"{place}: [defaults]: {name} belongs to a run: put it there.")
+        if name not in known:
+            raise unknown_key(f"{place}: [defaults]", name, known)
+        if is_grid(RUN_KEYS[name].kind, value):
+            raise StudyError(
+                f"{place}: [defaults]: {name} is a list, and a grid belongs to a run: put it "
+                "there."
+            )
+        check_value(f"{place}: [defaults]", name, RUN_KEYS[name], value, grids=False)
+    return dict(table)
+
+
+def check_run(place: str, run: Mapping[str, Any], used: Iterable[str]) -> None:
+    """Check the keys and types of one [[run]] as it is written, grids and all.
+
+    Parameters
+    ----------
+    place : str
+        For messages.
+    run : mapping
+    used : iterable of str
+        Keys that its texts take up as {key}: such a key may be of any name.
+    """
+    free = set(used)
+    is_head = "head" in run
+    for name, value in run.items():
+        key = RUN_KEYS.get(name)
+        if key is None:
+            if name not in free:
+                raise unknown_key(place, name, RUN_KEYS)
+            _check_free(place, name, value)
+            continue
+        if is_head and key.of not in ("both", "head"):
+            raise StudyError(
+                f"{place}: {name} belongs to a fine-tune, and this run trains a head: leave one "
+                "of the two out."
+            )
+        if not is_head and key.of == "head":
+            raise StudyError(f"{place}: {name} belongs to a run with a head, and this has none.")
+        check_value(place, name, key, value)
+    for number, phase in enumerate(run.get("phase", []), 1):
+        where = f"{place}, phase {number}"
+        for name, value in phase.items():
+            if name not in PHASE_KEYS:
+                raise unknown_key(where, name, PHASE_KEYS)
+            check_value(where, name, RUN_KEYS[name], value)
+
+
+def _check_free(place: str, name: str, value: Any) -> None:
+    values = value if isinstance(value, list) else [value]
+    if not values or any(not isinstance(one, str | int | float) for one in values):
+        raise StudyError(
+            f"{place}: {name} must be a text, a number, or a list of these. Got {_toml(value)}."
+        )
+
+
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,91 @@
+"""What stands in for what a study asks for: other pictures, another network, random weights.
+
+A stand-in is never passed off as the real thing: its text is in each run's record, and under
+every table and figure.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tlfeat.data.dataset import Dataset
+from tlfeat.runs.record import Run
+from tlfeat.studies.plan import Study
+from tlfeat.studies.planned import PlannedRun
+
+_DATA: Final = "data: "
+
+
+def data_stand_in(study: Study, dataset: Dataset) -> str | None:
+    """Say which pictures stand in for those that the study asks for.
+
+    Parameters
+    ----------
+    study : Study
+        Where its [data] says what is `expected`, that is compared; else the path.
+    dataset : Dataset
+
+    Returns
+    -------
+    text : str or None
+        None where they are the ones that are meant.
+    """
+    expected: Mapping[str, int] = study.data.get("expected", {})
+    counts = {split: sum(classes.values()) for split, classes in dataset.counts().items()}
+    found = {"classes": len(dataset.classes), **counts}
+    cut = study.data.get("limit") is not None
+    # the pictures of a set that was cut say nothing, its classes do
+    compared = {"classes"} if cut else set(expected)
+    if any(found.get(name, 0) != expected[name] for name in compared & set(expected)):
+        return (
+            f"{_DATA}{dataset.name} ({_counted(found)}) instead of {study.named_data} "
+            f"({_counted(expected)})"
+        )
+    if not expected and study.data["path"] != study.named_data:
+        return f"{_DATA}{dataset.name} ({_counted(found)}) instead of {study.named_data}"
+    if cut:
+        return f"{_DATA}cut to {_counted(found)}"
+    return None
+
+
+def run_stand_in(planned: PlannedRun, data: str | None) -> str | None:
+    """Join what a run's network and its pictures stand in for."""
+    parts = (planned.stand_in or "").split("; ")
+    if not any(part.startswith(_DATA) for part in parts):  # a file that is settled says it already
+        parts.append(data or "")
+    return "; ".join(dict.fromkeys(part for part in parts if part)) or None
+
+
+def stand_in_lines(runs: Sequence[Run]) -> list[str]:
+    """Say what stands in for what in some runs, as few lines as it takes.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Those of one table or figure.
+
+    Returns
+    -------
+    lines : list of str
+        None where nothing stands in.
+    """
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        for part in str(run.record["stand_in"] or "").split("; "):
+            if part:
+                names.setdefault(part, []).append(run.name)
+    lines = []
+    for part, of in names.items():
+        if len(of) == len(runs):
+            who = "Stand-in"
+        elif 2 * len(of) > len(runs):
+            others = [run.name for run in runs if run.name not in of]
+            who = f"Stand-in (all but {', '.join(others)})"
+        else:
+            who = f"Stand-in ({', '.join(of)})"
+        lines.append(f"{who}: {part}.")
+    return lines
+
+
+def _counted(found: Mapping[str, Any]) -> str:
+    words = {"classes": "classes", "train": "train", "validation": "validation", "test": "test"}
+    return ", ".join(f"{found[name]:,} {word}" for name, word in words.items() if name in found)

