@@ -39,6 +39,14 @@ def cache(tmp_path: Path, networks: Path) -> Path:
 
 
 @pytest.fixture
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tables be 160 columns wide, however wide the terminal is."""
+    from tlfeat_cli.terminal import OUT
+
+    monkeypatch.setattr(OUT, "width", 160)
+
+
+@pytest.fixture
 def make_pictures() -> Callable[..., Path]:
     """Give a function that fills class folders with coloured, noisy pictures."""
 

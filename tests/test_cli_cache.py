@@ -15,9 +15,8 @@ EXTRACT = ["--size", str(SIZE), "--quiet"]
 
 
 @pytest.fixture
-def run(cache, monkeypatch):
+def run(cache, monkeypatch, wide_terminal):
     monkeypatch.setenv("TLFEAT_CACHE", str(cache))
-    monkeypatch.setenv("COLUMNS", "160")
 
     def invoke(*arguments, code=0, **settings):
         done = CliRunner().invoke(app, [str(a) for a in arguments], **settings)

@@ -18,10 +18,9 @@ FAST = ["--size", str(SIZE), "--quiet"]
 
 
 @pytest.fixture
-def run(cache, tmp_path, monkeypatch):
+def run(cache, tmp_path, monkeypatch, wide_terminal):
     monkeypatch.setenv("TLFEAT_CACHE", str(cache))
     monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
-    monkeypatch.setenv("COLUMNS", "160")
 
     def invoke(*arguments, code=0):
         done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)

@@ -41,7 +41,7 @@ def test_a_report_is_where_out_says(study, tmp_path):
     arguments = [str(study), "--out", str(tmp_path / "mine"), "--json", "--quiet"]
     done = CliRunner().invoke(APP, arguments, catch_exceptions=False)
     assert json.loads(done.stdout)["page"] == str(tmp_path / "mine" / "index.html")
-    assert not (study / "index.html").exists()
+    assert (tmp_path / "mine" / "figures" / "leaderboard.svg").exists()
 
 
 def test_a_folder_that_is_no_study_is_said(tmp_path):

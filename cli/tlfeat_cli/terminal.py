@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tlfeat.runs.results import Column
 
+_WHOLE = 24  # a cell of so few columns is never broken
+
 OUT = Console(highlight=False)
 ERRORS = Console(stderr=True, highlight=False)
 
@@ -89,7 +91,7 @@ def print_table(columns: "Sequence[Column]", best: int | None = None) -> None:
         table.add_column(
             column.title,
             justify="right" if column.is_number else "left",
-            no_wrap=column.is_number,
+            no_wrap=column.is_number or max(map(cell_len, column.cells)) <= _WHOLE,
             overflow="fold",
         )
     for row in range(len(shown[0].cells)):
