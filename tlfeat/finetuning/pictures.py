@@ -210,6 +210,11 @@ def epoch_order(n: int, seed: int, epoch: int) -> Ints:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
+def split_order(order: Ints, batch: int) -> list[Ints]:
+    """Part row numbers into batches; the last one may be smaller."""
+    return [order[start : start + batch] for start in range(0, len(order), batch)]
+
+
 def make_batches(
     rows: Rows,
     order: Ints,
@@ -251,8 +256,7 @@ def make_batches(
     import tensorflow as tf
 
     k = labels.shape[1]
-    parts = [order[start : start + batch] for start in range(0, len(order), batch)]
-    parts = [part for part in parts if len(part) >= least][skip:]
+    parts = [part for part in split_order(order, batch) if len(part) >= least][skip:]
     state = np.random.SeedSequence(seed).generate_state(1)[0] & 0x7FFFFFFF
 
     def generate() -> Iterator[tuple[np.ndarray, ...]]:
@@ -282,4 +286,7 @@ def make_batches(
         return inputs, target, tf.linalg.matvec(target, class_weights)
 
     dataset = dataset.map(finish, num_parallel_calls=2, deterministic=True)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(parts))).prefetch(2)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(parts))).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread sleeps, and an epoch waits up to 1 s for it
+    return dataset.with_options(options)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.finetuning.pictures import Ints, Rows, make_batches, readable
+from tlfeat.finetuning.pictures import Ints, Rows, split_order
 
 
 class Predictor:
@@ -35,8 +35,6 @@ class Predictor:
         """Give the probabilities of some rows, (n, k), in their order."""
         import tensorflow as tf
 
-        no_labels = np.zeros((int(order.max()) + 1, 1), np.float32)
-        batches = make_batches(rows, order, no_labels, batch)
-        with readable(rows):
-            scores = [self._forward(tf.cast(inputs, tf.float32)).numpy() for inputs, _ in batches]
+        parts = split_order(order, batch)
+        scores = [self._forward(tf.cast(part, tf.float32)).numpy() for part in rows.take(parts)]
         return np.concatenate(scores).astype(np.float32, copy=False)
