@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import SIZE
@@ -118,6 +119,22 @@ def test_another_head_joins_the_table(run, pictures):
     text = run("compare", pictures, "--head", "knn", *FAST)
     assert "lda" in text
     assert "knn" in text
+
+
+def test_several_seeds_are_several_runs_and_their_spread_is_shown(run, pictures):
+    said = json.loads(run("compare", pictures, "--head", "lda,mlp", "--seeds", 3, "--json", *FAST))
+    by_head = {"lda": [], "mlp": []}
+    for one in said["runs"]:
+        by_head[one["head"]["name"]].append(one)
+    assert {name: sorted(one["seed"] for one in runs) for name, runs in by_head.items()} == {
+        "lda": [0, 1, 2],
+        "mlp": [0, 1, 2],
+    }
+    table = (Path(said["folder"]) / "results.md").read_text()
+    for runs in by_head.values():
+        tested = [100 * one["metrics"]["test"]["accuracy"] for one in runs]
+        assert f"{min(tested):.1f}–{max(tested):.1f} (3)" in table
+    assert len(json.loads(run("compare", pictures, "--head", "lda", "--json", *FAST))["runs"]) == 6
 
 
 def test_another_dataset_of_the_same_name_gets_a_study_of_its_own(run, tmp_path, make_pictures):

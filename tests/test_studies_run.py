@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from tlfeat.errors import DataError, TlfeatError, WeightsError
+from tlfeat.runs import train as runs_train
 from tlfeat.runs.results import S1_END, S1_START
-from tlfeat.studies import run as studies_run
 from tlfeat.studies.plan import parse_study, read_study
 from tlfeat.studies.run import run_study
 from tlfeat.studies.standins import stand_in_lines
@@ -95,6 +95,8 @@ def test_a_study_leaves_its_runs_tables_and_figures_and_is_not_run_again(go, onl
     assert (done.fresh, done.refused) == (5, {})
     there = {path.name for path in done.folder.iterdir()}
     assert there >= {"study.toml", "results.csv", "results.md", "study.md", "figures", "runs"}
+    for text in (done.folder / "index.html", done.folder / "results.md"):
+        assert all(run.name in text.read_text() for run in done.runs), text
     page = done.page.read_text()
     for name in [*TUNED, "head-lda", done.paragraph]:
         assert name in page
@@ -348,12 +350,12 @@ def test_a_warm_study_of_heads_imports_no_tensorflow(go, cache, tmp_path):
 
 def test_heads_of_one_network_share_its_forward_pass(go, monkeypatch):
     calls = []
-    train_heads = studies_run.train_heads
+    embed = runs_train.embed
 
-    def counted(dataset, requests, plans, *arguments, **options):
-        calls.append((len(requests), len(plans)))
-        return train_heads(dataset, requests, plans, *arguments, **options)
+    def counted(dataset, requests, *arguments, **options):
+        calls.append(len(requests))
+        return embed(dataset, requests, *arguments, **options)
 
-    monkeypatch.setattr(studies_run, "train_heads", counted)
+    monkeypatch.setattr(runs_train, "embed", counted)
     go(HEADS_ONLY)
-    assert calls == [(2, 2)]
+    assert calls == [2]

@@ -84,6 +84,14 @@ def compare(
     class_weight: ClassWeightOpt = None,
     refit: RefitOpt = False,
     seed: SeedOpt = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Repeat every run with N seeds, --seed and those after it, and show the spread.",
+        ),
+    ] = 1,
     splits: SplitsOpt = None,
     columns: ColumnsOpt = None,
     split_seed: SplitSeedOpt = 0,
@@ -150,6 +158,7 @@ def compare(
         class_weight=class_weight,
         refit=refit,
         seed=seed,
+        seeds=seeds,
         engine=engine,
         cache=cache,
         reports=reports,

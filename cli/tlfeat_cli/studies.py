@@ -127,18 +127,17 @@ def run_study_file(
 
 
 def _print(result: "StudyResult") -> None:
-    from tlfeat.runs.results import Column, leaderboard, rank
+    from tlfeat.report.page import INDEX
+    from tlfeat.runs.results import leaderboard, rank
 
     ranked = rank(result.runs)
-    names = Column("run", [run.name for run in ranked], is_number=False)
-    said = {"head", "backbone", "features"}
-    columns = [column for column in leaderboard(ranked) if column.title not in said]
-    print_table([names, *columns], best=0 if len(ranked) > 1 else None)
+    print_table(leaderboard(ranked), best=0 if len(ranked) > 1 else None)
     say()
     say(result.paragraph)
     for line in result.stand_ins:
         say(f"- {line}")
-    say(f"Results: {result.page}")
+    say(f"Tables and figures: {result.page}")
+    say(f"Report: {result.folder / INDEX}")
 
 
 def _open(

@@ -13,7 +13,7 @@ from tlfeat.report.pictures import MISTAKES, MOST_PICTURES
 from tlfeat.report.projection import Projection
 from tlfeat.report.style import CLASS_COLOURS, apart, save, short
 from tlfeat.report.words import commands, summary
-from tlfeat.runs.costs import COSTS, break_even, cost_table, seed_spread
+from tlfeat.runs.costs import COSTS, break_even, cost_table
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import caption, leaderboard, markdown_table, remarks
 from tlfeat.runs.statistics import known_intervals
@@ -69,7 +69,10 @@ def section(
         "caption": caption(part.ranked),
         "remarks": remarks(part.ranked),
         "notes": part.notes,
-        "table": _leaderboard(part),
+        "table": [
+            {"title": c.title, "cells": c.cells, "number": c.is_number}
+            for c in leaderboard(part.ranked)
+        ],
         "markdown": "\n".join(markdown_table(part.ranked)),
         "leaderboard": draw("leaderboard", figures.draw_leaderboard(_accuracies(part))),
         "costs": _costs(part, draw),
@@ -110,23 +113,6 @@ def _relabel(text: str, part: Part) -> str:
     for name in sorted(part.labels, key=len, reverse=True):
         text = text.replace(name, part.labels[name])
     return text
-
-
-def _leaderboard(part: Part) -> list[dict[str, Any]]:
-    """Give the columns of the table, with the spread between seeds where there are several."""
-    columns = [
-        {"title": c.title, "cells": c.cells, "number": c.is_number}
-        for c in leaderboard(part.ranked)
-    ]
-    spread = seed_spread(part.ranked)
-    if spread:
-        cells = []
-        for run in part.ranked:
-            low, high, n = spread.get(run.name, (0.0, 0.0, 0))
-            cells.append(f"{100 * low:.1f}–{100 * high:.1f} ({n})" if n else "-")
-        place = next(i for i, c in enumerate(columns) if c["title"] == "95%") + 1
-        columns.insert(place, {"title": "seeds", "cells": cells, "number": True})
-    return columns
 
 
 def _accuracies(part: Part) -> "pd.DataFrame":

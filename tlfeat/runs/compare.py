@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
-from tlfeat.errors import HeadError
+from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.recipe import request_features
 from tlfeat.features.store import FeatureStore
 from tlfeat.heads.table import check_settings, get_head
@@ -15,7 +15,7 @@ from tlfeat.places import cache_folder, reports_folder
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import RESULTS_CSV, rank, write_results
 from tlfeat.runs.study import comparable_runs, study_folder
-from tlfeat.runs.train import HeadPlan, train_heads
+from tlfeat.runs.train import HeadOrder, HeadPlan, train_heads
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def compare(
     class_weight: str | None = None,
     refit: bool = False,
     seed: int = 0,
+    seeds: int = 1,
     engine: str = "auto",
     cache: str | Path | None = None,
     reports: str | Path | None = None,
@@ -95,6 +96,8 @@ def compare(
         Try pictures again that could not be decoded before.
     params : mapping, optional
         Settings that are given, not searched; each goes to the heads that have it.
+    seeds : int
+        Repeat every run with so many seeds, `seed` and those after it.
     weights, size, precision, dtype, search, class_weight, refit, seed, engine, \
 cache, reports, name, jobs, watch
         As in `train`.
@@ -109,24 +112,36 @@ cache, reports, name, jobs, watch
         If the dataset, a backbone, weights, features, a head or a setting cannot be
         used, or if every head was refused.
     """
-    plans = [
-        HeadPlan(head, given, search, class_weight, refit, seed).checked()
-        for head, given in _settings_by_head(heads, params or {}).items()
-    ]
+    if seeds < 1:
+        raise TlfeatError(f"seeds is {seeds}: give 1 or more.")
+    given = _settings_by_head(heads, params or {})
+    numbers = range(seed, seed + seeds)
+    plans = {
+        number: [
+            HeadPlan(head, mine, search, class_weight, refit, number).checked()
+            for head, mine in given.items()
+        ]
+        for number in numbers
+    }
     store = FeatureStore(cache_folder(cache))
-    requests = [
-        request_features(
-            backbone,
-            spec,
-            weights=weights,
-            size=size,
-            precision=precision,
-            dtype=dtype,
-            seed=seed,
-            cache=store.root,
-        )
-        for backbone in dict.fromkeys(backbones)
-        for spec in dict.fromkeys(features)
+    orders = [
+        HeadOrder(request, plan)
+        for number in numbers
+        for request in [
+            request_features(
+                backbone,
+                spec,
+                weights=weights,
+                size=size,
+                precision=precision,
+                dtype=dtype,
+                seed=number,
+                cache=store.root,
+            )
+            for backbone in dict.fromkeys(backbones)
+            for spec in dict.fromkeys(features)
+        ]
+        for plan in plans[number]
     ]
     table = (
         dataset
@@ -136,8 +151,7 @@ cache, reports, name, jobs, watch
     folder = study_folder(reports_folder(reports), table, name)
     done = train_heads(
         table,
-        requests,
-        plans,
+        orders,
         store,
         folder,
         engine=engine,

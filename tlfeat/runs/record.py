@@ -148,8 +148,13 @@ def as_text(value: Any) -> str:
 
 
 def run_folder(study: Path, name: str, digest: str) -> Path:
-    """Give the folder of a run."""
-    return study / "runs" / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name)}-{digest[:8]}"
+    """Give the folder of a run; one that is finished keeps the name it was given first."""
+    folder = study / "runs" / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name)}-{digest[:8]}"
+    if not (folder / RECORD).exists():
+        for found in sorted((study / "runs").glob(f"*-{digest[:8]}/{RECORD}")):
+            if load_run(found.parent).id == digest:
+                return found.parent
+    return folder
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Run:

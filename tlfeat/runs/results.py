@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
+from tlfeat.runs.costs import seed_spread, train_seconds
 from tlfeat.runs.metrics import METRICS
 from tlfeat.runs.record import Run, as_text, write_text
 from tlfeat.runs.statistics import known_intervals
@@ -49,18 +50,18 @@ def rank(runs: Sequence[Run]) -> list[Run]:
 def leaderboard(ranked: Sequence[Run]) -> list[Column]:
     """Give the table that people read, a row a run, in the order given.
 
-    A column that would say the same thing in every row is left out where it is not a
-    number: `caption` says it once.
+    Heads are told apart by backbone, features and head; a column of these that would say the
+    same in every row is left out, as `caption` says it once. Where that does not name every
+    run, as with fine-tunes, their own names do.
     """
-    columns = []
-    for title, field in (("backbone", "backbone"), ("features", "features")):
-        values = [str(run.record[field]) for run in ranked]
-        if len(set(values)) > 1:
-            columns.append(Column(title, values, is_number=False))
-    columns.append(Column("head", [_head(run) for run in ranked], is_number=False))
+    columns = _said_by_settings(ranked)
+    if any(run.record["kind"] == "finetune" for run in ranked) or _twice(columns):
+        columns = [Column("run", [run.name for run in ranked], is_number=False)]
     columns.append(Column("val %", [_percent(run, "validation", "accuracy") for run in ranked]))
     columns.append(Column("test %", [_percent(run, "test", "accuracy") for run in ranked]))
     columns.append(Column("95%", [_interval(run, "test", "accuracy") for run in ranked], drop=2))
+    if spread := seed_spread(ranked):
+        columns.append(Column("seeds", [_spread(spread.get(run.name)) for run in ranked]))
     balanced = [_percent(run, "test", "balanced_accuracy") for run in ranked]
     columns.append(Column("balanced %", balanced, drop=5))
     positive = _positive(ranked)
@@ -68,10 +69,25 @@ def leaderboard(ranked: Sequence[Run]) -> list[Column]:
     columns.append(Column(name, [_percent(run, "test", metric) for run in ranked], drop=4))
     losses = [_number(_get(run, "test", "log_loss"), 3) for run in ranked]
     columns.append(Column("log loss", losses, drop=3))
-    columns.append(Column("train s", [_number(_train_seconds(run), 1) for run in ranked]))
+    columns.append(Column("train s", [_number(train_seconds(run), 1) for run in ranked]))
     costs = [_number(run.record["ms_per_image"], 1) for run in ranked]
     columns.append(Column("ms/image", costs, drop=1))
     return columns
+
+
+def _said_by_settings(ranked: Sequence[Run]) -> list[Column]:
+    columns = []
+    for title in ("backbone", "features"):
+        values = [str(run.record[title]) for run in ranked]
+        if len(set(values)) > 1:
+            columns.append(Column(title, values, is_number=False))
+    return [*columns, Column("head", [_head(run) for run in ranked], is_number=False)]
+
+
+def _twice(columns: Sequence[Column]) -> bool:
+    """Say whether two rows read the same."""
+    rows = list(zip(*(column.cells for column in columns), strict=True))
+    return len(set(rows)) < len(rows)
 
 
 def caption(ranked: Sequence[Run]) -> str:
@@ -170,7 +186,7 @@ def write_into(path: Path, ranked: Sequence[Run]) -> None:
             for split in ("test", "train")
             for metric in ("accuracy", "log_loss")
         ]
-        cells.append(_number(_train_seconds(run), 4))
+        cells.append(_number(train_seconds(run), 4))
         lines.append(f"| {run.name} | " + " | ".join(cells) + " |")
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -243,12 +259,6 @@ def _positive(runs: Sequence[Run]) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _train_seconds(run: Run) -> float | None:
-    """Search and fit, and embedding where it was measured: what the run costs from nothing."""
-    seconds = run.record["seconds"]
-    return sum(seconds[part] or 0.0 for part in ("extract", "search", "fit"))
-
-
 def _get(run: Run, split: str, metric: str) -> float | None:
     value = run.metrics.get(split, {}).get(metric)
     return None if value is None else float(value)
@@ -262,6 +272,11 @@ def _percent(run: Run, split: str, metric: str) -> str:
 def _interval(run: Run, split: str, metric: str) -> str:
     ends = known_intervals(run).get(split, {}).get(metric)
     return "-" if ends is None else f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
+
+
+def _spread(found: tuple[float, float, int] | None) -> str:
+    """Write lowest and highest accuracy of so many seeds."""
+    return "-" if found is None else f"{100 * found[0]:.1f}–{100 * found[1]:.1f} ({found[2]})"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -58,6 +58,15 @@ class HeadPlan:
         return HeadPlan(row.name, params, self.search, self.class_weight, self.refit, self.seed)
 
 
+@dataclass(frozen=True)
+class HeadOrder:
+    """A run that is asked for: a head on a feature matrix."""
+
+    request: FeatureRequest
+    plan: HeadPlan  # checked
+    name: str = ""  # of the run; made of its settings if empty
+
+
 class Trained(NamedTuple):
     """What `train_heads` gives."""
 
@@ -146,7 +155,7 @@ def train(
     )
     folder = study_folder(reports_folder(reports), table, name)
     done = train_heads(
-        table, [request], [plan], store, folder, engine=engine, jobs=jobs, watch=watch
+        table, [HeadOrder(request, plan)], store, folder, engine=engine, jobs=jobs, watch=watch
     )
     for reason in done.refused.values():
         raise HeadError(reason)
@@ -155,8 +164,7 @@ def train(
 
 def train_heads(
     dataset: Dataset,
-    requests: Sequence[FeatureRequest],
-    plans: Sequence[HeadPlan],
+    orders: Sequence[HeadOrder],
     store: FeatureStore,
     folder: Path,
     *,
@@ -165,14 +173,13 @@ def train_heads(
     retry_failed: bool = False,
     watch: Watch = SILENT,
 ) -> Trained:
-    """Train every head on every feature matrix, several at once; keep the runs in a study.
+    """Train heads on feature matrices, several at once; keep the runs in a study.
 
     Parameters
     ----------
     dataset : Dataset
-    requests : sequence of FeatureRequest
-    plans : sequence of HeadPlan
-        Checked.
+    orders : sequence of HeadOrder
+        A run that is finished is not done again, whatever its name was.
     store : FeatureStore
     folder : Path
         The study's folder, from `study_folder`.
@@ -192,11 +199,11 @@ def train_heads(
     from joblib import Parallel, delayed
 
     _check_classes(dataset)
-    orders = [_Order(dataset, request, plan, folder) for request in requests for plan in plans]
-    todo = [order for order in orders if not (order.folder / RECORD).exists()]
+    wanted = [_Job(dataset, order, folder) for order in orders]
+    todo = [job for job in wanted if not (job.folder / RECORD).exists()]
     refused: dict[str, str] = {}
     if todo:
-        needed = list({id(order.request): order.request for order in todo}.values())
+        needed = list({job.features: job.request for job in todo}.values())
         done = embed(
             dataset,
             needed,
@@ -206,8 +213,11 @@ def train_heads(
             retry_failed=retry_failed,
             watch=watch,
         )
-        matrices = {id(r): load_features(dataset, r, store, done.failures) for r in needed}
-        costs = {id(r): seconds_an_image(store, r) for r in needed}
+        matrices = {
+            _key(request): load_features(dataset, request, store, done.failures)
+            for request in needed
+        }
+        costs = {_key(request): seconds_an_image(store, request) for request in needed}
         threads = jobs or usable_cores()
         at_once = min(threads, len(todo))
         watch.start("training", len(todo))
@@ -215,12 +225,12 @@ def train_heads(
             parallel = Parallel(n_jobs=at_once, prefer="threads", return_as="generator_unordered")
             tasks = (
                 delayed(_train_one)(
-                    order,
-                    matrices[id(order.request)],
-                    costs[id(order.request)],
+                    job,
+                    matrices[job.features],
+                    costs[job.features],
                     threads // at_once,
                 )
-                for order in todo
+                for job in todo
             )
             with numeric_threads(threads // at_once):
                 for name, reason in parallel(tasks):
@@ -229,47 +239,57 @@ def train_heads(
                     watch.step()
         finally:
             watch.finish()
-    runs = [load_run(order.folder) for order in orders if order.name not in refused]
+    runs = [load_run(job.folder) for job in wanted if job.name not in refused]
     if runs:
         write_study(folder, dataset, comparable_runs(folder, dataset))
     return Trained(runs, refused, len(todo) - len(refused))
 
 
-class _Order:
-    """One run that is asked for: its settings, name, id and folder."""
+class _Job:
+    """An order with its run's name, id and folder."""
 
-    def __init__(
-        self, dataset: Dataset, request: FeatureRequest, plan: HeadPlan, study: Path
-    ) -> None:
-        self.dataset, self.request, self.plan, self.study = dataset, request, plan, study
-        self.settings = {
-            "kind": "head",
-            "dataset": dataset.fingerprint,
-            "split": dataset.split_fingerprint,
-            "recipes": [recipe.as_dict() for recipe in request.recipes],
-            "head": asdict(plan),
-            "parent": None,
-        }
-        self.id = run_id(self.settings)
-        parts = [request.backbone.name]
-        if request.size != request.backbone.size:
-            parts.append(str(request.size))
-        if request.weights.kind != "imagenet":
-            parts.append(request.weights.kind)
-        if request.spec != "last:avg":
-            parts.append(request.spec.replace(":", "-"))
-        parts.append(plan.head)
-        parts += [f"{key}={as_text(value)}" for key, value in sorted(plan.params.items())]
-        if not plan.search:
-            parts.append("no-search")
-        if plan.class_weight:
-            parts.append(plan.class_weight)
-        if plan.refit:
-            parts.append("refit")
-        if plan.seed:
-            parts.append(f"seed{plan.seed}")
-        self.name = "-".join(parts)
+    def __init__(self, dataset: Dataset, order: HeadOrder, study: Path) -> None:
+        self.dataset, self.request, self.plan = dataset, order.request, order.plan
+        self.features = _key(order.request)
+        self.id = run_id(
+            {
+                "kind": "head",
+                "dataset": dataset.fingerprint,
+                "split": dataset.split_fingerprint,
+                "recipes": [recipe.as_dict() for recipe in order.request.recipes],
+                "head": asdict(order.plan),
+                "parent": None,
+            }
+        )
+        self.name = order.name or _named(order.request, order.plan)
         self.folder = run_folder(study, self.name, self.id)
+
+
+def _key(request: FeatureRequest) -> tuple[str, ...]:
+    """Tell feature matrices apart."""
+    return tuple(recipe.entry_name for recipe in request.recipes)
+
+
+def _named(request: FeatureRequest, plan: HeadPlan) -> str:
+    """Name a run by what is not as usual in its settings."""
+    parts = [request.backbone.name]
+    if request.size != request.backbone.size:
+        parts.append(str(request.size))
+    if request.weights.kind != "imagenet":
+        parts.append(request.weights.kind)
+    if request.spec != "last:avg":
+        parts.append(request.spec.replace(":", "-"))
+    parts.append(plan.head)
+    parts += [f"{key}={as_text(value)}" for key, value in sorted(plan.params.items())]
+    if not plan.search:
+        parts.append("no-search")
+    if plan.class_weight:
+        parts.append(plan.class_weight)
+    if plan.refit:
+        parts.append("refit")
+    if plan.seed:
+        parts.append(f"seed{plan.seed}")
+    return "-".join(parts)
 
 
 def _check_classes(dataset: Dataset) -> None:
@@ -286,13 +306,13 @@ def _check_classes(dataset: Dataset) -> None:
 
 
 def _train_one(
-    order: _Order, features: Features, image_seconds: float | None, threads: int
+    job: _Job, features: Features, image_seconds: float | None, threads: int
 ) -> tuple[str, str]:
     """Train, measure and write one run; give its name and why it was refused, or ""."""
     from tlfeat.heads.fit import fit_head
     from tlfeat.heads.persist import save_head
 
-    plan = order.plan
+    plan = job.plan
     train, test = features.rows("train"), features.rows("test")
     validation = features.rows("validation")
     X, y = features.X, features.y
@@ -312,7 +332,7 @@ def _train_one(
             jobs=threads,
         )
     except HeadError as error:
-        return order.name, str(error)
+        return job.name, str(error)
 
     scores = {"train": fitted.scores(X[train])}
     began = time.perf_counter()
@@ -332,10 +352,10 @@ def _train_one(
         for split in ("train", "validation", "test")
         if split in scores
     }
-    order.folder.mkdir(parents=True, exist_ok=True)
-    save_head(fitted, order.folder / HEAD, classes=features.classes)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    save_head(fitted, job.folder / HEAD, classes=features.classes)
     write_predictions(
-        order.folder / PREDICTIONS,
+        job.folder / PREDICTIONS,
         [
             {
                 "id": [features.ids[row] for row in rows[split]],
@@ -349,20 +369,20 @@ def _train_one(
             for split in metrics
         ],
     )
-    record = _record(order, features, fitted, metrics, image_seconds, predict_seconds)
-    write_record(order.folder, record)
-    return order.name, ""
+    record = _record(job, features, fitted, metrics, image_seconds, predict_seconds)
+    write_record(job.folder, record)
+    return job.name, ""
 
 
 def _record(
-    order: _Order,
+    job: _Job,
     features: Features,
     fitted: "FittedHead",
     metrics: Mapping[str, Any],
     image_seconds: float | None,
     predict_seconds: float,
 ) -> dict[str, Any]:
-    dataset, request, plan = order.dataset, order.request, order.plan
+    dataset, request, plan = job.dataset, job.request, job.plan
     n_test = metrics["test"]["n"] if "test" in metrics else 0
     ms_per_image = None
     if image_seconds is not None and n_test:
@@ -373,8 +393,8 @@ def _record(
     if "test" not in metrics:
         warnings.append("The dataset has no test pictures: nothing is reported on test.")
     return {
-        "id": order.id,
-        "name": order.name,
+        "id": job.id,
+        "name": job.name,
         "kind": "head",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "backbone": request.backbone.name,

@@ -1,7 +1,6 @@
-"""Run a study: whatever is not finished, in order of what starts from what, then its tables."""
+"""Run a study: what is not finished, in order of what starts from what; its tables, its page."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from tlfeat.features.recipe import FeatureRequest, request_features
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.places import cache_folder, reports_folder
+from tlfeat.report.page import write_report
 from tlfeat.runs.record import Run, find_runs, write_record, write_text
-from tlfeat.runs.results import write_results
+from tlfeat.runs.results import rank, write_results
 from tlfeat.runs.study import STUDY_FILE, study_folder
-from tlfeat.runs.train import HeadPlan, train_heads
+from tlfeat.runs.train import HeadOrder, train_heads
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.resolved import resolved_study
@@ -210,11 +210,11 @@ def run_study(
         done[planned.name] = run
         write_text(folder / STUDY_FILE, resolved)  # each run writes its own list of runs there
 
-    for some, plans in _alike([run for run in study.runs if run.head is not None], requests):
+    heads = [run for run in study.runs if run.head is not None]
+    if heads:
         trained = train_heads(
             table,
-            [requests[members[0].name] for members in some],
-            plans,
+            [HeadOrder(requests[run.name], run.head, run.name) for run in heads if run.head],
             store,
             folder,
             engine=engine,
@@ -222,13 +222,10 @@ def run_study(
             retry_failed=retry_failed,
             watch=watch,
         )
-        by_key = {_run_key(run): run for run in trained.runs}
-        for planned in (one for members in some for one in members):
-            found = by_key.get(_plan_key(planned, requests[planned.name]))
-            if found is not None:
-                keep(planned, found)
-            else:
-                refused[planned.name] = _reason(planned, trained.refused)
+        refused |= trained.refused
+        kept = [run for run in heads if run.name not in trained.refused]
+        for planned, run in zip(kept, trained.runs, strict=True):
+            keep(planned, run)
     for planned in study.order:
         if planned.head is not None:
             continue
@@ -245,6 +242,7 @@ def run_study(
         raise TlfeatError(" ".join(dict.fromkeys(refused.values())))
     write_results(folder, runs)
     written = write_tables(folder, study, runs)
+    write_report(folder, rank(runs), dataset=table, cache=store.root, refused=refused, watch=watch)
     return StudyResult(
         folder,
         runs,
@@ -324,59 +322,6 @@ def _request(run: PlannedRun, store: FeatureStore, folder: Path | None) -> Featu
         seed=run.seed,
         cache=store.root,
     )
-
-
-def _alike(
-    runs: Sequence[PlannedRun], requests: Mapping[str, FeatureRequest]
-) -> list[tuple[list[list[PlannedRun]], list[HeadPlan]]]:
-    """Group heads so that those on several features of one network share its forward pass.
-
-    Returns
-    -------
-    groups : list of (runs by features, plans)
-        Each has every plan on each of its features.
-    """
-    by_features: dict[str, list[PlannedRun]] = {}
-    for run in runs:
-        key = json.dumps([recipe.as_dict() for recipe in requests[run.name].recipes])
-        by_features.setdefault(key, []).append(run)
-    groups: list[tuple[list[list[PlannedRun]], list[HeadPlan]]] = []
-    for members in by_features.values():
-        plans = [run.head for run in members if run.head is not None]
-        for some, known in groups:
-            if len(known) == len(plans) and all(plan in known for plan in plans):
-                some.append(members)
-                break
-        else:
-            groups.append(([members], plans))
-    return groups
-
-
-def _plan_key(run: PlannedRun, request: FeatureRequest) -> str:
-    plan = run.head
-    assert plan is not None
-    given = [plan.head, dict(plan.params), plan.search, plan.class_weight, plan.refit, plan.seed]
-    recipes = [recipe.as_dict() for recipe in request.recipes]
-    return json.dumps([recipes, given], sort_keys=True)
-
-
-def _run_key(run: Run) -> str:
-    head = run.record["head"]
-    given = [
-        *(head[name] for name in ("name", "params", "search", "class_weight", "refit")),
-        run.record["seed"],
-    ]
-    return json.dumps([run.record["recipes"], given], sort_keys=True)
-
-
-def _reason(planned: PlannedRun, refused: Mapping[str, str]) -> str:
-    """Find why a head was refused; its run has a name of its own there."""
-    assert planned.head is not None
-    parts = [f"-{planned.head.head}"]
-    if planned.features != "last:avg":
-        parts.append(planned.features.replace(":", "-"))
-    fitting = [reason for name, reason in refused.items() if all(part in name for part in parts)]
-    return (fitting or list(refused.values()))[0]
 
 
 def as_json(result: StudyResult) -> dict[str, Any]:
