@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlfeat.data.digests import DigestIndex, Progress
 from tlfeat.data.names import SPLITS, be, counted, sort_labels
@@ -57,6 +57,7 @@ class Dataset:
     split_rule: str
     split_seed: int
     notes: tuple[str, ...]
+    asked: Mapping[str, Any] = field(default_factory=dict)  # of open_dataset, where not usual
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -231,6 +232,16 @@ def open_dataset(
         split_rule=splitting.rule,
         split_seed=split_seed,
         notes=(),
+        asked={
+            option: dict(value) if isinstance(value, Mapping) else value
+            for option, value in (
+                ("splits", splits),
+                ("columns", columns),
+                ("split_seed", split_seed),
+                ("limit", limit),
+            )
+            if value
+        },
     )
     notes = [*listing.notes, *notes, *splitting.notes, *_remarks(dataset, lost), *index.notes]
     object.__setattr__(dataset, "notes", tuple(notes))

@@ -92,7 +92,8 @@ def measure(
     metrics : dict
         Split to what `evaluate` gives.
     seconds : dict
-        Split to the seconds of inference, decoding included where pictures are not kept.
+        Split to the seconds of inference from files: pictures that are kept in memory are
+        charged what decoding them took.
     """
     metrics: dict[str, Any] = {}
     seconds: dict[str, float] = {}
@@ -106,6 +107,8 @@ def measure(
             began = time.perf_counter()
             scores = predictor(data.pictures, part.rows, batch)
             seconds[split] = time.perf_counter() - began
+            if data.pictures.kept:
+                seconds[split] += len(part.rows) * data.pictures.decode_seconds
             true = data.y[part.rows]
             metrics[split] = evaluate(true, scores, data.outputs, "probability")
             named = metrics[split]["per_class"]
@@ -140,6 +143,7 @@ def make_record(
     identity: str,
     name: str,
     backbone: str,
+    weights: str | None,
     stand_in: str | None,
     file_bytes: int,
     warnings: list[str],
@@ -170,6 +174,7 @@ def make_record(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "backbone": backbone,
         "features": "pixels",
+        "weights": weights,
         "dataset": {
             "source": dataset.path,
             "kind": dataset.kind,
@@ -189,6 +194,7 @@ def make_record(
         "top": settings["top"],
         "loss": settings["loss"],
         "batch": settings["batch"],
+        "cut_dtype": settings["cut_dtype"],
         "start": state.start or None,
         "history": _finite(state.history),
         "best_epoch": best,

@@ -211,6 +211,7 @@ def finetune(
         identity=identity,
         name=called,
         backbone=ask.backbone,
+        weights=ask.weights_name,
         stand_in=ask.stand_in,
         file_bytes=file_bytes,
         warnings=warnings,
@@ -339,6 +340,15 @@ class _Request:
         """Say so where pretrained weights were wanted and random ones are there."""
         wanted = self.phases[0].mode != "scratch"
         return "random weights" if self.weights.kind == "random" and wanted else None
+
+    @property
+    def weights_name(self) -> str | None:
+        """What the user would call the weights; None where the run starts from a model."""
+        if self.parent is not None:
+            return None
+        if self.weights.kind == "file" and self.weights.path is not None:
+            return str(self.weights.path.resolve())
+        return self.weights.kind
 
     def settings(self) -> dict[str, Any]:
         """Give what decides the run, as plain values."""

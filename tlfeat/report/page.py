@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tlfeat.features.recipe import Recipe
 from tlfeat.report.words import missing_runs
 from tlfeat.runs.record import Run, write_text
+from tlfeat.runs.study import STUDY_FILE
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
@@ -100,7 +101,12 @@ def write_report(
     if len(parts) == 1:
         write_text(folder / RESULTS_TEX, latex_table(parts[0]))
     text = _render(
-        key=key, name=folder.name, sections=sections, missing=missing, one=len(parts) == 1
+        key=key,
+        name=folder.name,
+        sections=sections,
+        missing=missing,
+        one=len(parts) == 1,
+        study_file=(folder / STUDY_FILE).exists(),
     )
     write_text(page, text)
     return page

@@ -40,20 +40,25 @@ def study_folder(reports: Path, dataset: Dataset, name: str | None = None) -> Pa
 
 
 def write_study(folder: Path, dataset: Dataset, runs: Sequence[Run]) -> None:
-    """Write study.toml: the dataset and the runs, every setting resolved."""
+    """Write study.toml: the dataset and the runs, every setting resolved.
+
+    It is a study file, which makes these runs again. A run that starts from a model elsewhere
+    is left out: a study names only its own.
+    """
     import tomli_w
 
     data: dict[str, Any] = {
         "path": _location(dataset),
-        "kind": dataset.kind,
+        "layout": dataset.kind,
+        **dataset.asked,
         "fingerprint": dataset.fingerprint,
-        "split_seed": dataset.split_seed,
     }
+    names = {run.id: run.name for run in runs}
     study = {
         "schema": SCHEMA,
         "name": folder.name,
         "data": data,
-        "run": [_resolved(run) for run in runs],
+        "run": [_resolved(run, names) for run in runs if _is_of_here(run, names)],
     }
     write_text(folder / STUDY_FILE, tomli_w.dumps(study))
 
@@ -68,48 +73,68 @@ def comparable_runs(folder: Path, dataset: Dataset) -> list[Run]:
     ]
 
 
-def _resolved(run: Run) -> dict[str, Any]:
-    record = run.record
-    if record["kind"] == "finetune":
-        return _resolved_finetune(run)
-    settings = {"name": run.name, "backbone": record["backbone"], "features": record["features"]}
-    head = record["head"]
-    settings |= {"head": head["name"], "search": head["search"], "seed": record["seed"]}
-    if head["params"]:
-        settings["set"] = {f"head.{key}": value for key, value in head["params"].items()}
-    if head["class_weight"]:
-        settings["class_weight"] = head["class_weight"]
-    return settings
+def _is_of_here(run: Run, names: Mapping[str, str]) -> bool:
+    """Say whether a run starts from nothing, or from a run of this study."""
+    parent = run.record["parent"]
+    return parent is None or parent.get("run") in names
 
 
-def _resolved_finetune(run: Run) -> dict[str, Any]:
+def _resolved(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
+    """Give a run as a study file has it, every setting said."""
     record = run.record
-    recipe = record["recipes"][0]
-    settings: dict[str, Any] = {
-        "name": run.name,
-        "backbone": record["backbone"],
+    recipe, parent = record["recipes"][0], record["parent"]
+    settings: dict[str, Any] = {"name": run.name}
+    if parent is None:
+        settings |= {"backbone": record["backbone"], "weights": record["weights"]}
+    else:
+        epoch = "" if parent["epoch"] is None else f"@{parent['epoch']}"
+        settings["from"] = names[parent["run"]] + epoch
+    settings |= {
         "size": recipe["size"],
-        "batch": record["batch"],
-        "loss": record["loss"],
-        "top": record["top"],
+        "resize": recipe["resize"]["rule"],
+        "precision": recipe["precision"],
         "seed": record["seed"],
+        "stand_in": record["stand_in"],
     }
-    if recipe["view"] != "plain":
-        settings["augment"] = [_given(one) for one in recipe["view"]]
-    if record["parent"]:
-        settings["from"] = _given(record["parent"])
+    kind = _resolved_finetune if record["kind"] == "finetune" else _resolved_head
+    return _there(settings | kind(record))
+
+
+def _resolved_head(record: Mapping[str, Any]) -> dict[str, Any]:
+    head = record["head"]
+    return {
+        "head": head["name"],
+        "features": record["features"],
+        "dtype": record["recipes"][0]["dtype"],
+        "search": head["search"],
+        "refit": head["refit"],
+        "class_weight": head["class_weight"],
+        "set": {f"head.{key}": value for key, value in head["params"].items()} or None,
+    }
+
+
+def _resolved_finetune(record: Mapping[str, Any]) -> dict[str, Any]:
+    top, view = record["top"], record["recipes"][0]["view"]
     measured = ("trainable", "trained_epochs")
-    settings["phase"] = [
-        _given({key: value for key, value in phase.items() if key not in measured})
-        for phase in record["phases"]
-    ]
-    return settings
+    return {
+        "top": top["kind"],
+        "hidden": "-".join(str(units) for units in top["hidden"]) or None,
+        "dropout": top["dropout"],
+        "augment": None if view == "plain" else [_there(one) for one in view],
+        "loss": record["loss"],
+        "batch": record["batch"],
+        "cut_dtype": record["cut_dtype"] or "none",
+        "phase": [
+            _there({key: value for key, value in phase.items() if key not in measured})
+            for phase in record["phases"]
+        ],
+    }
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _there(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is None, which TOML has not."""
     return {
-        key: _given(value) if isinstance(value, Mapping) else value
+        key: _there(value) if isinstance(value, Mapping) else value
         for key, value in values.items()
         if value is not None
     }
