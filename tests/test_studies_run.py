@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.runs import train as runs_train
-from tlfeat.runs.results import S1_END, S1_START
+from tlfeat.runs.results import S1_END, S1_START, stand_in_lines
 from tlfeat.studies.plan import parse_study, read_study
 from tlfeat.studies.run import run_study
-from tlfeat.studies.standins import stand_in_lines
 from tlfeat_cli.app import app
 from tlfeat_cli.studies import studies
 
@@ -195,8 +194,10 @@ def test_a_stand_in_is_named_in_every_record_and_table(go):
     assert "instead of colours (43 classes, 39,209 train)" in text
     assert done.stand_ins == stand_in_lines(done.runs)
     for line in done.stand_ins:
-        assert line in done.page.read_text()
-    assert (done.folder / "results.md").read_text().count("is a stand-in: random weights") == 4
+        for name in ("study.md", "results.md", "index.html"):
+            assert line in (done.folder / name).read_text()
+    for figure in (done.folder / "figures").glob("*.svg"):
+        assert "Stand-in: random weights instead of imagenet." in figure.read_text(), figure
     # settled, it still says so
     again = go((done.folder / "study.toml").read_text())
     assert again.fresh == 0

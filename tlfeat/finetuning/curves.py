@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES: Final = "curves.png"
+_ABOVE_MARKS: Final = 16  # points that the title stands above the axes
 _TRAIN, _VALIDATION = "#0072B2", "#D55E00"  # told apart by colour-blind readers
 _PANELS: Final = (
     ("accuracy", ("accuracy",)),
@@ -62,29 +63,34 @@ def draw_metric(
             )
         if start and name in start:
             ax.plot([0], [start[name]], "o", color=_VALIDATION, markerfacecolor="none")
-    _mark_phases(ax, history)
-    ax.set_title(title or ", ".join(names), fontsize=10, loc="left")
+    marked = _mark_phases(ax, history)
+    ax.set_title(
+        title or ", ".join(names), fontsize=10, loc="left", pad=_ABOVE_MARKS if marked else None
+    )
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize=8, frameon=False)
+    ax.legend(fontsize=8, framealpha=0.8, edgecolor="none")
     return ax
 
 
-def _mark_phases(ax: "Axes", history: Sequence[dict[str, Any]]) -> None:
-    for before, row in pairwise(history):
-        if row["phase"] != before["phase"]:
-            ax.axvline(row["epoch"] - 0.5, color="0.6", linewidth=1, linestyle=":")
-            ax.annotate(
-                row["mode"],
-                (row["epoch"] - 0.5, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(2, -2),
-                textcoords="offset points",
-                fontsize=8,
-                color="0.4",
-                va="top",
-            )
+def _mark_phases(ax: "Axes", history: Sequence[dict[str, Any]]) -> int:
+    """Draw a line where a phase begins, its mode above the axes; give how many there are."""
+    marks = [(row["epoch"] - 0.5, row["mode"]) for before, row in pairwise(history)
+             if row["phase"] != before["phase"]]  # fmt: skip
+    for at, mode in marks:
+        ax.axvline(at, color="0.6", linewidth=1, linestyle=":")
+        ax.annotate(
+            mode,
+            (at, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            fontsize=8,
+            color="0.4",
+            ha="center",
+        )
+    return len(marks)
 
 
 def write_curves(

@@ -11,11 +11,11 @@ from tlfeat.report import figures
 from tlfeat.report.contents import Part, duplicates
 from tlfeat.report.pictures import MISTAKES, MOST_PICTURES
 from tlfeat.report.projection import Projection
-from tlfeat.report.style import CLASS_COLOURS, apart, save, short
+from tlfeat.report.style import CLASS_COLOURS, apart, save, short, write_note
 from tlfeat.report.words import commands, summary
 from tlfeat.runs.costs import COSTS, break_even, cost_table
 from tlfeat.runs.record import Run
-from tlfeat.runs.results import caption, leaderboard, markdown_table, remarks
+from tlfeat.runs.results import caption, leaderboard, markdown_table, remarks, stand_in_lines
 from tlfeat.runs.statistics import known_intervals
 
 if TYPE_CHECKING:
@@ -52,10 +52,14 @@ def section(
     """
     best = part.ranked[0]
     dataset = best.record["dataset"]
+    stand_ins = stand_in_lines(part.ranked)
 
     def draw(name: str, ax: "Axes") -> Any:
         from markupsafe import Markup
 
+        figure = ax.get_figure(root=True)
+        if figure is not None:
+            write_note(figure, stand_ins)
         # Matplotlib escapes what it writes into an SVG.
         return Markup(save(ax, folder / f"{prefix}{name}"))  # noqa: S704
 

@@ -6,6 +6,7 @@ black. Text is never read as formulas: a class may be named "$x$".
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, ORANGE, SKY = "#0072b2", "#d55e00", "#56b4e9"
 # Petroff (2021), Accessible color sequences for data visualization: ten that keep apart.
@@ -27,6 +29,7 @@ CLASS_MARKERS = "osD^vP*X<>"
 INK, LINE, PAPER = "#1d1f21", "#d0d7de", "#fefefe"
 MUTED = "#6e7781"
 LONGEST = 28  # letters of a name in a figure
+_NOTE_LETTERS, _NOTE_ROW = 17, 0.11  # of a note under a figure: letters an inch, inches a row
 
 _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -121,6 +124,16 @@ def apart(middles: np.ndarray, widths: Sequence[float], height: float) -> np.nda
                 found[i, 1] = found[j, 1] + height
         placed.append(int(i))
     return found
+
+
+def write_note(figure: "Figure", lines: Sequence[str]) -> None:
+    """Write lines in small letters under a figure, which grows by them."""
+    if not lines:
+        return
+    width, height = figure.get_size_inches()
+    rows = [row for line in lines for row in textwrap.wrap(line, int(width * _NOTE_LETTERS))]
+    figure.set_size_inches(width, height + _NOTE_ROW * len(rows))
+    figure.supxlabel("\n".join(rows), fontsize=6.5, color=MUTED, ha="left", x=0.01)
 
 
 def save(ax: "Axes", path: Path) -> str:

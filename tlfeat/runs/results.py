@@ -114,15 +114,44 @@ def caption(ranked: Sequence[Run]) -> str:
 
 def remarks(ranked: Sequence[Run]) -> list[str]:
     """Say what a reader of the table must know: stand-ins, skipped pictures, warnings."""
-    said: dict[str, None] = {}
+    said: dict[str, None] = dict.fromkeys(stand_in_lines(ranked))
     for run in ranked:
-        if run.record["stand_in"]:
-            said[f"{run.name} is a stand-in: {run.record['stand_in']}."] = None
         if skipped := run.record["dataset"]["skipped"]:
             said[f"{counted(len(skipped), 'picture')} left out: `tlfeat data` says why."] = None
         for warning in run.record["warnings"]:
             said[f"{run.name}: {warning}"] = None
     return list(said)
+
+
+def stand_in_lines(runs: Sequence[Run]) -> list[str]:
+    """Say what stands in for what in some runs, as few lines as it takes.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Those of one table or figure.
+
+    Returns
+    -------
+    lines : list of str
+        None where nothing stands in.
+    """
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        for part in str(run.record["stand_in"] or "").split("; "):
+            if part:
+                names.setdefault(part, []).append(run.name)
+    lines = []
+    for part, of in names.items():
+        if len(of) == len(runs):
+            who = "Stand-in"
+        elif 2 * len(of) > len(runs):
+            others = [run.name for run in runs if run.name not in of]
+            who = f"Stand-in (all but {', '.join(others)})"
+        else:
+            who = f"Stand-in ({', '.join(of)})"
+        lines.append(f"{who}: {part}.")
+    return lines
 
 
 def write_results(folder: Path, runs: Sequence[Run]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.finetuning.curves import draw_metric
-from tlfeat.report.style import BLUE, INK, MUTED, ORANGE, short, styled
+from tlfeat.report.style import BLUE, INK, MUTED, ORANGE, short, styled, write_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's, those that keep apart on white, and no yellow
 _COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3fa0", "#8c564b")
 _ROW = 0.44  # inches, of a part of a model
+_LETTERS = 11  # an inch, bold and 10 points high
 _FROZEN, _TRAINED = "#e4e8ec", "#fbd9c3"
 
 
@@ -133,7 +134,7 @@ def draw_together(
     from matplotlib.ticker import MaxNLocator
 
     with styled():
-        figure = _figure(7.4, 7.0)
+        figure = _figure(8.4, 7.0)
         panels = figure.subplots(2, 1, sharex=True)
         for metric, ax in zip(("accuracy", "loss"), panels, strict=True):
             for curve, colour in zip(curves, _cycle(len(curves)), strict=True):
@@ -145,8 +146,13 @@ def draw_together(
             ax.set_ylabel(metric)
             ax.grid(axis="y")
             ax.set_axisbelow(True)
-        panels[0].legend(
-            fontsize=8, loc="lower right", title="validation (thin: training)", title_fontsize=8
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside right upper",
+            fontsize=8,
+            title="validation\n(thin: training)",
+            title_fontsize=8,
+            frameon=False,
         )
         panels[1].set_xlabel("epoch, those of the run it starts from included")
         panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -160,7 +166,7 @@ def draw_model(parts: "pd.DataFrame", note: Sequence[str], ax: "Axes | None" = N
     Parameters
     ----------
     parts : DataFrame
-        part, detail (texts), trained (bool); the attribute "caption" of `attrs` stands above.
+        part, detail (texts), trained (bool); "name" and "caption" of its `attrs` stand above.
     note : sequence of str
         What stands in for what; nothing is written where `ax` is given.
     ax : Axes, optional
@@ -174,9 +180,9 @@ def draw_model(parts: "pd.DataFrame", note: Sequence[str], ax: "Axes | None" = N
     n = len(parts)
     with styled():
         if ax is None:
-            figure = _figure(3.9, 0.55 + _ROW * n)
+            figure = _figure(3.9, 0.8 + _ROW * n)
             ax = figure.add_subplot()
-            _title(figure, "", note)
+            _title(figure, parts.attrs.get("name", ""), note)
         for row, part in enumerate(parts.itertuples()):
             y = n - 1 - row
             box = FancyBboxPatch(
@@ -224,16 +230,10 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _title(figure: "Figure", title: str, note: Sequence[str]) -> None:
     if title:
-        figure.suptitle(short(title, 70), fontsize=10, weight="bold", color=INK)
-    if note:
-        lines = [_wrapped(line, int(figure.get_figwidth() * 17)) for line in note]
-        figure.supxlabel("\n".join(lines), fontsize=6.5, color=MUTED, ha="left", x=0.01)
-
-
-def _wrapped(text: str, width: int) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, width))
+        text = short(title, 70)
+        size = min(10, 10 * _LETTERS * figure.get_figwidth() / len(text))
+        figure.suptitle(text, fontsize=size, weight="bold", color=INK)
+    write_note(figure, note)
 
 
 def _cycle(n: int) -> list[str]:

@@ -21,8 +21,8 @@ def model_parts(run: Run) -> "pd.DataFrame":
     Returns
     -------
     parts : DataFrame
-        part, detail (texts), trained (bool); the attribute "caption" of `attrs` says where it
-        starts and what was trained.
+        part, detail (texts), trained (bool); in its `attrs` "name", of the run, and "caption",
+        where it starts and what was trained.
     """
     import pandas as pd
 
@@ -32,6 +32,7 @@ def model_parts(run: Run) -> "pd.DataFrame":
     classes = len(record["dataset"]["classes"])
     rows += _head(record, classes) if record["kind"] == "head" else _finetune(record, classes)
     parts = pd.DataFrame(rows, columns=["part", "detail", "trained"])
+    parts.attrs["name"] = run.name
     parts.attrs["caption"] = f"{_caption(record)}\norange: trained, grey: as it was"
     return parts
 
@@ -79,8 +80,6 @@ def _finetune(record: Mapping[str, Any], classes: int) -> list[tuple[str, str, b
         rows += [(f"dense, {units}", "ReLU", bool(phases)) for units in top["hidden"]]
         if top["dropout"]:
             rows.append(("dropout", f"{top['dropout']:g}", False))
-    outputs = (
-        "1000 outputs, the first taken" if top["kind"] == "imagenet" else f"{classes} classes"
-    )
+    outputs = f"{classes} of 1000 outputs" if top["kind"] == "imagenet" else f"{classes} classes"
     rows.append((f"dense, softmax ({top['kind']} top)", outputs, bool(phases)))
     return rows

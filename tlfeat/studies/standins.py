@@ -4,11 +4,10 @@ A stand-in is never passed off as the real thing: its text is in each run's reco
 every table and figure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tlfeat.data.dataset import Dataset
-from tlfeat.runs.record import Run
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 
@@ -53,37 +52,6 @@ def run_stand_in(planned: PlannedRun, data: str | None) -> str | None:
     if not any(part.startswith(_DATA) for part in parts):  # a file that is settled says it already
         parts.append(data or "")
     return "; ".join(dict.fromkeys(part for part in parts if part)) or None
-
-
-def stand_in_lines(runs: Sequence[Run]) -> list[str]:
-    """Say what stands in for what in some runs, as few lines as it takes.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        Those of one table or figure.
-
-    Returns
-    -------
-    lines : list of str
-        None where nothing stands in.
-    """
-    names: dict[str, list[str]] = {}
-    for run in runs:
-        for part in str(run.record["stand_in"] or "").split("; "):
-            if part:
-                names.setdefault(part, []).append(run.name)
-    lines = []
-    for part, of in names.items():
-        if len(of) == len(runs):
-            who = "Stand-in"
-        elif 2 * len(of) > len(runs):
-            others = [run.name for run in runs if run.name not in of]
-            who = f"Stand-in (all but {', '.join(others)})"
-        else:
-            who = f"Stand-in ({', '.join(of)})"
-        lines.append(f"{who}: {part}.")
-    return lines
 
 
 def _counted(found: Mapping[str, Any]) -> str:

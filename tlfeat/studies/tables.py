@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.record import Run, write_text
-from tlfeat.runs.results import S1_END, S1_START, rank, write_into
+from tlfeat.runs.results import S1_END, S1_START, rank, stand_in_lines, write_into
 from tlfeat.studies.draw import (
     Curve,
     draw_model,
@@ -24,7 +24,6 @@ from tlfeat.studies.draw import (
 )
 from tlfeat.studies.models import model_parts
 from tlfeat.studies.plan import Study
-from tlfeat.studies.standins import stand_in_lines
 from tlfeat.studies.words import paragraph
 
 if TYPE_CHECKING:
