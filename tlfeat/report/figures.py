@@ -389,7 +389,7 @@ def _legend_below(ax: "Axes") -> None:
     if figure.get_layout_engine() is None:  # somebody else's figure
         ax.legend(handles, labels, fontsize=8)
     else:
-        figure.legend(handles, labels, loc="outside lower right", ncols=2, fontsize=8)
+        figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=8)
 
 
 def _label_ends(ax: "Axes", x: float, ends: Sequence[tuple[float, str, str]]) -> None:

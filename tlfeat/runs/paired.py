@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlfeat.runs.outcomes import Outcome
+from tlfeat.errors import TlfeatError
+from tlfeat.runs.outcomes import Outcome, aligned, read_outcome
+from tlfeat.runs.record import Run
 from tlfeat.runs.statistics import LEVEL, RESAMPLES, resampling
 
 ALPHA = 1 - LEVEL
@@ -100,6 +102,28 @@ def compare_pairs(names: Sequence[str], outcomes: Sequence[Outcome]) -> list[Pai
     return [
         pair._replace(p_adjusted=float(value)) for pair, value in zip(found, adjusted, strict=True)
     ]
+
+
+def pairs_on_test(runs: Sequence[Run]) -> list[Pair]:
+    """Test every pair of runs on their test pictures.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+
+    Returns
+    -------
+    pairs : list of Pair
+        None where predictions are gone, or are not of the same pictures.
+    """
+    try:
+        read = [read_outcome(run, "test", scores=False) for run in runs]
+    except TlfeatError:
+        return []
+    same = aligned(read)
+    if not same or not len(same[0]):
+        return []
+    return compare_pairs([run.name for run in runs], same)
 
 
 def mcnemar_p(one: np.ndarray, other: np.ndarray) -> float:

@@ -94,6 +94,7 @@ def caption(ranked: Sequence[Run]) -> str:
     """Say in words what was compared on what, and which run is best by validation."""
     best = ranked[0].record
     counts = {split: metrics["n"] for split, metrics in best["metrics"].items()}
+    counts["validation"] = max(run.metrics.get("validation", {}).get("n", 0) for run in ranked)
     same = [
         str(best[field])
         for field in ("backbone", "features")
@@ -102,7 +103,7 @@ def caption(ranked: Sequence[Run]) -> str:
     how = "validation pictures" if _has_validation(ranked[0]) else "train pictures, out of fold"
     parts = [f"{' '.join(same)}: " if same else ""]
     parts.append(f"trained on {best['n_train']:,} pictures of {len(best['dataset']['classes'])} ")
-    parts.append(f"classes; ranked by {counts.get('validation', 0):,} {how}")
+    parts.append(f"classes; ranked by {counts.get('validation', 0):,} {how}{_fewer(ranked)}")
     if "test" in counts:
         parts.append(f"; test: {counts['test']:,} pictures")
     text = "".join(parts) + "."
@@ -110,6 +111,13 @@ def caption(ranked: Sequence[Run]) -> str:
         accuracy = best["metrics"]["test"]["accuracy"]
         text += f" Best by validation: {ranked[0].name}, {100 * accuracy:.1f}% right on test."
     return text
+
+
+def _fewer(ranked: Sequence[Run]) -> str:
+    """Say where fine-tunes, which hold one fold out, are ranked by fewer pictures than heads."""
+    counts = {run.metrics.get("validation", {}).get("n", 0) for run in ranked}
+    least = min(counts)
+    return f" (fine-tunes by {least:,} of them)" if len(counts) > 1 else ""
 
 
 def remarks(ranked: Sequence[Run]) -> list[str]:
