@@ -28,8 +28,7 @@ from tlfeat.runs.statistics import outcome_intervals, wilson
 
 LEAST = 0.93
 SIZES, ACCURACIES = (100, 372, 5000), (0.7, 0.9, 0.99)
-BOUNDED = ("accuracy", "balanced_accuracy", "f1_macro")  # the rest is printed, not judged
-SHOWN = (*BOUNDED, "roc_auc", "log_loss")
+SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
 GROUP = 5  # pictures, where they come in groups
 _LARGE = 1_000_000  # samples that stand for the truth of what has no formula
 
@@ -64,6 +63,16 @@ def exact(accuracy, k):
         "balanced_accuracy": accuracy,
         "f1_macro": float((2 * hits / (shares + called)).mean()),
     }
+
+
+def judged(n, k, grouped):
+    """Name the metrics that must hold the truth; the others are printed.
+
+    Twenty groups of ten classes leave classes out, so that a mean over classes is of others.
+    """
+    if not grouped:
+        return SHOWN
+    return SHOWN[:4] if n // GROUP >= 5 * k else SHOWN[:1]
 
 
 def coverage(n, accuracy, k, sets, grouped):
@@ -107,8 +116,12 @@ def check_others(sets, k, grouped):
     for n in SIZES:
         for accuracy in ACCURACIES:
             found = coverage(n, accuracy, k, sets, grouped)
-            worst = min([worst, *(found[name] for name in BOUNDED)])
-            shares = "  ".join(f"{name} {share:.3f}" for name, share in found.items())
+            must = judged(n, k, grouped)
+            worst = min([worst, *(found[name] for name in must)])
+            shares = "  ".join(
+                f"{name} {share:.3f}{'' if name in must else ' (not judged)'}"
+                for name, share in found.items()
+            )
             what = f"groups of {GROUP}" if grouped else "single"
             print(
                 f"{k:2} classes, {what:11} n {n:5}  accuracy {accuracy:.2f}  {shares}", flush=True
@@ -161,7 +174,7 @@ def main() -> None:
     fits = check_report()
     check_references()
     worst = check_accuracy(sets)
-    for k, grouped in ((2, False), (10, False), (10, True)):
+    for k, grouped in ((2, False), (10, False), (2, True), (10, True)):
         worst = min(worst, check_others(sets, k, grouped))
     print(f"the least share that held: {worst:.3f}, wanted {LEAST}")
     if worst < LEAST or not fits:

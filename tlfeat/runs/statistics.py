@@ -24,7 +24,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.runs.outcomes import Outcome, read_outcome
 from tlfeat.runs.record import Run, write_text
 
-METHOD = 1  # raised when a number would come out differently
+METHOD = 2  # raised when a number would come out differently
 LEVEL = 0.95
 RESAMPLES = 1000
 INTERVALS = "intervals.json"  # in the run's folder, so that they are computed once
@@ -144,6 +144,8 @@ def outcome_intervals(
     of samples. F1 of a class is 2 J / (1 + J) of the share J of hits among all samples that
     are of the class or are called so.
     DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44: the variance of ROC AUC.
+    Zou and Donner (2008), Construction of confidence limits about effect measures: a general
+    approach, Statistics in Medicine 27: log loss, from the interval of the share of mistakes.
     """
     n, k = len(outcome), len(classes)
     if outcome.scores is not None:
@@ -157,7 +159,9 @@ def outcome_intervals(
         if spread <= 0:  # nothing to see a spread in: each group may be one sample
             size: float = most if outcome.units is None else min(most, float(sums.n_units))
         else:
-            size = min(most, value * (1 - value) / spread)
+            # Drawing groups again spreads them by one group too little.
+            few = sums.n_units / max(sums.n_units - 1, 1)
+            size = min(most, value * (1 - value) / (spread * few))
         return size * sums.shrink
 
     def proportion(value: float, drawn: np.ndarray, most: float) -> list[float]:
@@ -188,12 +192,12 @@ def outcome_intervals(
     ):
         found[name] = proportion(metrics[name], _row_means(drawn), n)
     if metrics["log_loss"] is not None and outcome.scores is not None:
-        found["log_loss"] = _around_mean(_losses(outcome.true, outcome.scores), units)
+        found["log_loss"] = _log_loss_interval(outcome, outcome.scores, units, found["accuracy"])
     if metrics["roc_auc"] is not None and outcome.scores is not None:
         spread = _auc_variance(outcome.true, outcome.scores, units)
         area = metrics["roc_auc"]
         size = area * (1 - area) / spread if spread > 0 else n / k
-        low, high = wilson(area, size * sums.shrink)
+        low, high = wilson(area, size * sums.few)
         found["roc_auc"] = [float(low), float(high)]
 
     per_class: dict[str, dict[str, list[float]]] = {}
@@ -228,7 +232,6 @@ class _Resampled:
 
     def __init__(self, outcome: Outcome, units: np.ndarray, k: int) -> None:
         from scipy.sparse import coo_array, vstack
-        from scipy.special import stdtrit
 
         self.n_units = int(units.max()) + 1
         right = outcome.right
@@ -252,11 +255,17 @@ class _Resampled:
             ]
         )
         self.drawn = drawn.T.reshape(RESAMPLES, 3, k).transpose(1, 0, 2)
-        # Few groups tell little of their own spread: Student's factor for the normal one.
-        factor = 1.0
-        if outcome.units is not None:
-            factor = float(stdtrit(max(self.n_units - 1, 1), (1 + LEVEL) / 2)) / _Z
-        self.shrink = 1 / factor**2
+        # Few groups, or few with a mistake in them, tell little of their own spread.
+        mistaken = len(np.unique(units[~right]))
+        self.few = _student(min(self.n_units - 1, mistaken + 2))
+        self.shrink = 1.0 if outcome.units is None else self.few
+
+
+def _student(freedom: int) -> float:
+    """Give by how much Student's quantile, instead of the normal one, shrinks a sample."""
+    from scipy.special import stdtrit
+
+    return (_Z / float(stdtrit(max(freedom, 1), (1 + LEVEL) / 2))) ** 2
 
 
 @lru_cache(maxsize=4)
@@ -291,22 +300,35 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _losses(true: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Log loss of each sample, of scores that are made to sum to 1 as scikit-learn does."""
-    clipped = np.clip(scores.astype(np.float64), 1e-15, 1)
-    clipped /= clipped.sum(axis=1, keepdims=True)
-    return np.asarray(-np.log(clipped[np.arange(len(true)), true]))
+def _log_loss_interval(
+    outcome: Outcome, scores: np.ndarray, units: np.ndarray, accuracy: Sequence[float]
+) -> list[float]:
+    """Give the interval of log loss: a few sure mistakes make most of it.
 
-
-def _around_mean(values: np.ndarray, units: np.ndarray) -> list[float]:
-    """Interval of the mean of positive, skewed values: normal on a logarithmic scale."""
-    mean = float(values.mean())
-    if mean <= 0:
-        return [0.0, 0.0]
-    by_unit = np.bincount(units, weights=values - mean)
-    error = math.sqrt(float((by_unit**2).sum())) / len(values)
-    factor = math.exp(min(_Z * error / mean, 700))
-    return [mean / factor, mean * factor]
+    It is the loss of right answers, and for the share of mistakes what a mistake costs more.
+    The share has its own interval, which does not end where no mistake was seen; the two parts'
+    distances to their ends are added as squares.
+    """
+    n = len(outcome)
+    p = np.clip(scores.astype(np.float64), 1e-15, 1)
+    p /= p.sum(axis=1, keepdims=True)
+    losses = -np.log(p[np.arange(n), outcome.true])
+    wrong = ~outcome.right
+    n_wrong = int(np.count_nonzero(wrong))
+    of_right = float(losses[~wrong].mean()) if n_wrong < n else 0.0
+    of_wrong = float(losses[wrong].mean()) if n_wrong else of_right
+    # What a mistake costs, were there one more: as much as these scores would make it cost.
+    another = -np.log(np.maximum(1 - p.max(axis=1), 1e-15) / max(p.shape[1] - 1, 1)).mean()
+    excess = max((n_wrong * of_wrong + float(another)) / (n_wrong + 1) - of_right, 0.0)
+    rest = losses - np.where(wrong, of_wrong, of_right)
+    by_unit = np.bincount(units, weights=rest)
+    error = _Z * math.sqrt(float((by_unit**2).sum())) / n
+    share, mean = n_wrong / n, float(losses.mean())
+    fewer, more = share - (1 - accuracy[1]), (1 - accuracy[0]) - share
+    return [
+        max(mean - math.hypot(fewer * excess, error), 0.0),
+        mean + math.hypot(more * excess, error),
+    ]
 
 
 def _auc_variance(true: np.ndarray, scores: np.ndarray, units: np.ndarray) -> float:
