@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +181,7 @@ def _key(
         list(missing),
         sorted(one.fingerprint for one in datasets),
         features,
+        find_spec("umap") is not None,  # which then has a projection of its own
     ]
     digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
