@@ -94,3 +94,22 @@ def test_groups_widen_the_interval_of_a_difference():
     assert np.ptp(grouped) > 3 * np.ptp(alone)
     pairs = compare_pairs(["a", "b"], [judged(each, units.astype(str)) for each in many])
     assert pairs[0].test == "sign-flip by group"
+
+
+def test_few_groups_never_give_a_difference_without_width():
+    alike = np.ones(25, dtype=bool)
+    units = np.repeat(np.arange(5), 5)
+    low, high = difference_interval(alike, alike, units)
+    assert low < -0.05
+    assert high > 0.05
+    one, other = np.arange(10) < 8, np.arange(10) < 6
+    assert difference_interval(one, other, np.zeros(10, int)) == (-1, 1)
+    # four groups that each part by a little: the test shows nothing, so neither does the interval
+    units = np.repeat(np.arange(4), 100)
+    one = np.ones(400, dtype=bool)
+    other = one.copy()
+    for group, lost in enumerate((3, 6, 4, 5)):
+        other[100 * group : 100 * group + lost] = False
+    assert sign_flip_p(one, other, units) > 0.05
+    low, high = difference_interval(one, other, units)
+    assert low < 0.045 < high

@@ -4,7 +4,7 @@ Fronts and choices go by validation; what is said of the difference is measured 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -154,37 +154,47 @@ def seed_spread(ranked: Sequence[Run]) -> dict[str, tuple[float, float, int]]:
         Name of a run that has siblings to lowest and highest test accuracy and the number
         of seeds.
     """
+    by_id = {run.id: run for run in ranked}
     families: dict[str, list[Run]] = {}
     for run in ranked:
-        families.setdefault(_without_seed(run), []).append(run)
+        families.setdefault(_without_seed(run, by_id), []).append(run)
     spread = {}
     for family in families.values():
         values = [_accuracy(run, "test") for run in family]
-        if len({run.record["seed"] for run in family}) > 1 and not np.isnan(values).any():
+        seeds = {run.record["seed"] for run in family}
+        if len(seeds) > 1 and not np.isnan(values).any():
             for run in family:
-                spread[run.name] = (min(values), max(values), len(family))
+                spread[run.name] = (min(values), max(values), len(seeds))
     return spread
 
 
-def _without_seed(run: Run) -> str:
-    """Give what decides a run but its seed, and what follows from that."""
-    record = run.record
+def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
+    """Give what decides a run but its seed, and that of the run that it starts from."""
+    record, parent = run.record, run.record["parent"]
     # What follows from the seed is left out, the rest was asked for.
     model = record.get("head") or {
-        key: record.get(key) for key in ("phases", "top", "loss", "batch")
+        key: record.get(key) for key in ("phases", "top", "loss", "batch", "cut_dtype")
     }
     settings = {
         key: value for key, value in model.items() if key not in ("chosen", "tried", "converged")
     }
-    facts = [record["kind"], record["backbone"], record["features"], settings]
-    # A random network's weights are drawn from the seed too.
-    facts.append(
-        [
-            {**recipe, "weights": str(recipe["weights"]).partition(":")[0]}
-            for recipe in record["recipes"]
+    if "phases" in settings:
+        settings["phases"] = [
+            {key: value for key, value in phase.items() if key != "trained_epochs"}
+            for phase in settings["phases"]
         ]
-    )
-    facts.append(record["parent"] is None)
+    # A random network's weights are drawn from the seed too.
+    recipes = [
+        {**recipe, "weights": str(recipe["weights"]).partition(":")[0]}
+        for recipe in record["recipes"]
+    ]
+    start = None
+    if parent is not None:
+        known = by_id.get(parent.get("run", ""))
+        start = [parent.get("epoch"), parent if known is None else _without_seed(known, by_id)]
+        for recipe in recipes:
+            del recipe["weights"]  # those of the parent
+    facts = [record["kind"], record["backbone"], record["features"], settings, recipes, start]
     facts.append(record["dataset"]["fingerprint"])
     return json.dumps(facts, sort_keys=True, default=str)
 

@@ -145,7 +145,8 @@ def outcome_intervals(
     are of the class or are called so.
     DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44: the variance of ROC AUC.
     Zou and Donner (2008), Construction of confidence limits about effect measures: a general
-    approach, Statistics in Medicine 27: log loss, from the interval of the share of mistakes.
+    approach, Statistics in Medicine 27: log loss, from the interval of the share of mistakes;
+    means over classes, from the classes' intervals, where those are wider than the bootstrap.
     """
     n, k = len(outcome), len(classes)
     if outcome.scores is not None:
@@ -181,16 +182,6 @@ def outcome_intervals(
         found["accuracy"] = proportion(
             metrics["accuracy"], hits_.sum(axis=1) / true_.sum(axis=1), n
         )
-    # Precision of a class that nothing was called is 0, as in `evaluate`.
-    filled = np.where(np.isnan(precision) & (true_ > 0), 0.0, precision)
-    recalled = np.where(np.isnan(recall) & (called_ > 0), 0.0, recall)
-    for name, drawn in (
-        ("balanced_accuracy", recall[:, true > 0]),
-        ("precision_macro", filled[:, occurs]),
-        ("recall_macro", recalled[:, occurs]),
-        ("f1_macro", f1[:, occurs]),
-    ):
-        found[name] = proportion(metrics[name], _row_means(drawn), n)
     if metrics["log_loss"] is not None and outcome.scores is not None:
         found["log_loss"] = _log_loss_interval(outcome, outcome.scores, units, found["accuracy"])
     if metrics["roc_auc"] is not None and outcome.scores is not None:
@@ -217,10 +208,38 @@ def outcome_intervals(
                 low, high = 2 * low / (1 + low), 2 * high / (1 + high)
             parts[metric] = [float(low), float(high)]
         per_class[name] = parts
+    # Precision of a class that nothing was called is 0, as in `evaluate`.
+    filled = np.where(np.isnan(precision) & (true_ > 0), 0.0, precision)
+    recalled = np.where(np.isnan(recall) & (called_ > 0), 0.0, recall)
+    for name, metric, drawn, of in (
+        ("balanced_accuracy", "recall", recall, true > 0),
+        ("precision_macro", "precision", filled, occurs),
+        ("recall_macro", "recall", recalled, occurs),
+        ("f1_macro", "f1", f1, occurs),
+    ):
+        means = proportion(metrics[name], _row_means(drawn[:, of]), n)
+        parts_of = [
+            (metrics["per_class"][one][metric], per_class[one][metric])
+            for one, there in zip(classes, of[: len(classes)], strict=True)
+            if there
+        ]
+        apart = _mean_of(parts_of, metrics[name])
+        found[name] = [min(means[0], apart[0]), max(means[1], apart[1])]
     if "positive" in metrics:
         found |= per_class[metrics["positive"]]
     found["per_class"] = per_class
     return found
+
+
+def _mean_of(parts: Sequence[tuple[float, Sequence[float]]], mean: float) -> list[float]:
+    """Give the interval of a mean over classes from each class's value and interval.
+
+    A class with two pictures hardly spreads when they are drawn again; its own interval says
+    how little it tells.
+    """
+    below = math.sqrt(sum((value - ends[0]) ** 2 for value, ends in parts)) / len(parts)
+    above = math.sqrt(sum((ends[1] - value) ** 2 for value, ends in parts)) / len(parts)
+    return [max(mean - below, 0.0), min(mean + above, 1.0)]
 
 
 class _Resampled:
