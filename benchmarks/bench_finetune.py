@@ -95,7 +95,7 @@ def _measure(scratch: Path, options: argparse.Namespace) -> None:
         for dtype in ("float32", "float16"):
             built, model = network(phase)
             parted = cut_network(built, row, phase, dtype)
-            request, _ = embed_cut(
+            request = embed_cut(
                 dataset, row, "imagenet", size, Resize(), (parted.layer, "none", dtype), store,
                 seed=0, engine="auto", jobs=None, watch=SILENT,
             )  # fmt: skip

@@ -33,8 +33,9 @@ from tlfeat_cli.options import (
     WeightsOpt,
     comma_list,
     head_settings,
+    refuse_options,
 )
-from tlfeat_cli.studies import refuse_options, run_study_file
+from tlfeat_cli.studies import run_study_file
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
 
 _STUDY = "A study"

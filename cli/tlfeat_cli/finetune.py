@@ -25,13 +25,16 @@ from tlfeat_cli.options import (
     SplitsOpt,
     WeightsOpt,
     comma_list,
+    refuse_options,
 )
 from tlfeat_cli.terminal import ERRORS, TerminalWatch, print_json, print_table, say
 
+_NO_TOP = ("new", None, 0.0)
 _PHASE, _NETWORK, _TRAINING, _GOING = "Phase", "Network", "Training", "Where and how"
 
 
 def finetune(
+    context: typer.Context,
     dataset: DataArg,
     backbone: Annotated[
         str, typer.Option(help="The network, or plain-cnn.", rich_help_panel=_NETWORK)
@@ -242,6 +245,8 @@ def finetune(
     from tlfeat.finetuning.train import native_size
 
     watch = TerminalWatch(quiet)
+    if start is not None:
+        refuse_options(context, ("backbone", "weights"), "is what --from brings: leave it out.")
     common = Phase(
         mode=mode,
         epochs=epochs,
@@ -268,12 +273,12 @@ def finetune(
     try:
         run = train_run(
             table,
-            backbone,
+            backbone if start is None else None,
             phases,
-            weights=weights,
+            weights=weights if start is None else None,
             start=start,
             size=size,
-            top=Top(top, _hidden(hidden), dropout),
+            top=Top(top, _hidden(hidden), dropout) if (top, hidden, dropout) != _NO_TOP else None,
             augment=changes,
             loss=loss,
             batch=batch,

@@ -1,6 +1,7 @@
 """Options that several commands share: one spelling, one help text."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -211,3 +212,16 @@ def head_settings(values: list[str] | None) -> dict[str, Any]:
         except json.JSONDecodeError:
             settings[name] = value
     return settings
+
+
+def refuse_options(context: typer.Context, names: Sequence[str], why: str) -> None:
+    """Refuse options that were given and mean nothing here."""
+    for parameter in context.command.params:
+        if parameter.name in names and was_given(context, str(parameter.name)):
+            raise TlfeatError(f"{parameter.opts[0]} {why}")
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Say whether an option was typed."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlfeat.errors import TlfeatError
-from tlfeat_cli.options import JsonOpt
+from tlfeat_cli.options import JsonOpt, refuse_options, was_given
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -53,13 +52,6 @@ def studies(
     say("`tlfeat compare NAME --data PATH` runs one; add --quick for a small one.", style="dim")
 
 
-def refuse_options(context: typer.Context, names: Sequence[str], why: str) -> None:
-    """Refuse options that were given and mean nothing here."""
-    for parameter in context.command.params:
-        if parameter.name in names and _was_given(context, str(parameter.name)):
-            raise TlfeatError(f"{parameter.opts[0]} {why}")
-
-
 def run_study_file(
     path: Path,
     context: typer.Context,
@@ -94,7 +86,7 @@ def run_study_file(
     given = [
         f"{key}={context.params[option]}"
         for option, key in _KEYS.items()
-        if _was_given(context, option)
+        if was_given(context, option)
     ]
     study = read_study(path, quick=quick, settings=[*given, *settings], data=data)
     for change in study.changes:
@@ -158,8 +150,3 @@ def _open(
         return open_data(study, cache=cache, rehash=rehash, jobs=jobs, progress=progress)
     finally:
         watch.finish()
-
-
-def _was_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")

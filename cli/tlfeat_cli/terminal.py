@@ -89,7 +89,7 @@ def print_table(columns: "Sequence[Column]", best: int | None = None) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in shown:
         table.add_column(
-            column.title,
+            Text(column.title),  # a class may be named [b]
             justify="right" if column.is_number else "left",
             no_wrap=column.is_number or max(map(cell_len, column.cells)) <= _WHOLE,
             overflow="fold",

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tlfeat.data.digests import DigestIndex, Progress
 from tlfeat.data.names import SPLITS, be, counted, sort_labels
@@ -41,6 +41,9 @@ class Skipped(NamedTuple):
     reason: str
     label: int | None
     split: str | None
+
+
+OPENED_BY: Final = ("splits", "columns", "split_seed", "limit")  # what can change the table
 
 
 @dataclass(frozen=True)
@@ -234,12 +237,7 @@ def open_dataset(
         notes=(),
         asked={
             option: dict(value) if isinstance(value, Mapping) else value
-            for option, value in (
-                ("splits", splits),
-                ("columns", columns),
-                ("split_seed", split_seed),
-                ("limit", limit),
-            )
+            for option, value in zip(OPENED_BY, (splits, columns, split_seed, limit), strict=True)
             if value
         },
     )

@@ -4,7 +4,7 @@ It takes plain pixels (RGB, 0 to 255) and has nothing of ours in it, so that Ker
 what is saved of it, and nobody can scale pixels wrongly afterwards.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,12 +37,15 @@ class Network:
         normalisation where the network has it after its pooling. Part of the backbone.
     top : list of keras.Layer
         What is new, in order.
+    rates : list of (keras.Layer, str, float)
+        What layers that drop at random were built with, where a phase took it from them.
     """
 
     model: Any
     base: Any
     bridge: list[Any]
     top: list[Any]
+    rates: list[tuple[Any, str, float]] = field(default_factory=list)
 
     @property
     def backbone_layers(self) -> list[Any]:
@@ -180,9 +183,22 @@ def _with_own_top(
             weighted = (layer for layer in whole.layers if layer.weights)
             for layer in pretrained.layers:
                 if layer.weights:  # the same layers in the same order, the classifier after them
-                    next(weighted).set_weights(layer.get_weights())
+                    taker = next(weighted)
+                    taker.set_weights(layer.get_weights())
+                    if hasattr(taker, "finalize_state"):  # a Normalization computes with these
+                        taker.finalize_state()
     base, head = _before_classifier(keras, whole)
-    return base, [], head
+    return base, [], [*head[:-1], _in_float32(head[-1])]
+
+
+def _in_float32(layer: Any) -> Any:
+    """Give a last layer that computes in float32, whatever those before it do."""
+    if layer.dtype_policy.name == "float32":
+        return layer
+    anew = type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    anew.build(layer.input.shape)
+    anew.set_weights(layer.get_weights())
+    return anew
 
 
 def _before_classifier(keras: Any, whole: Any) -> tuple[Any, list[Any]]:
@@ -192,7 +208,34 @@ def _before_classifier(keras: Any, whole: Any) -> tuple[Any, list[Any]]:
     return keras.Model(whole.input, layers[place].input, name=BACKBONE), list(layers[place:])
 
 
-def load_network(path: Path, size: int, n_classes: int, top: Top, *, seed: int = 0) -> Network:
+def load_model(path: Path) -> Any:
+    """Read a whole model of Keras, without running code of its own.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
+    keras = import_keras()
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
+            "network of Keras, .keras or .h5, without code of its own."
+        ) from error
+
+
+def load_network(
+    path: Path,
+    size: int,
+    n_classes: int,
+    top: Top | None = None,
+    *,
+    weights: Path | None = None,
+    seed: int = 0,
+) -> Network:
     """Read a network from a Keras file, ours or any that takes pixels of 0 to 255.
 
     Parameters
@@ -202,8 +245,11 @@ def load_network(path: Path, size: int, n_classes: int, top: Top, *, seed: int =
     size : int
         Side of the pictures that will be given.
     n_classes : int
-    top : Top
-        What is put in the place of a last layer that has another number of outputs.
+    top : Top, optional
+        What is put in the place of the network's own top; one new dense layer where that has
+        another number of outputs.
+    weights : Path, optional
+        A file of weights that the network has instead of the file's own.
     seed : int
         Of new layers' weights.
 
@@ -215,20 +261,15 @@ def load_network(path: Path, size: int, n_classes: int, top: Top, *, seed: int =
         If it is not made for such pictures.
     """
     keras = import_keras()
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
-            "network of Keras, .keras or .h5, without code of its own."
-        ) from error
+    model = load_model(path)
     shape = tuple(getattr(model, "input_shape", ()) or ())
     if len(shape) != 4 or shape[3] != 3 or any(side not in (None, size) for side in shape[1:3]):
         raise NetworkError(
             f"The network of {path} takes {shape or 'several inputs'}, but the pictures are "
             f"(n, {size}, {size}, 3): give the size that it was made for."
         )
+    if weights is not None:
+        _load_weights(model, weights)
     names = [layer.name for layer in model.layers]
     if BACKBONE in names:
         after = model.layers[names.index(BACKBONE) + 1 :]
@@ -240,22 +281,50 @@ def load_network(path: Path, size: int, n_classes: int, top: Top, *, seed: int =
     else:
         base, head = _before_classifier(keras, model)
         bridge = []
-    if model.output_shape[-1] == n_classes:
-        network = Network(model, base, bridge, head)
-    elif top.kind != "new":
+    if top is None and model.output_shape[-1] == n_classes:
+        network = Network(_probable(keras, model, path), base, bridge, head)
+    elif top is not None and top.kind != "new":
         raise TlfeatError(
-            f"The network of {path} has {model.output_shape[-1]} outputs and the data "
-            f"{n_classes} classes: a run that starts from it needs a new top."
+            f"A run that starts from {path} keeps its top or takes a new one: --top {top.kind} "
+            "is of a network that starts from weights."
         )
     else:
         with seeded_initialisers(seed):
-            head = _new_top(keras, n_classes, top)
+            head = _new_top(keras, n_classes, top or Top())
         x = _input_of_top(keras, model, base, bridge, names)
         for layer in head:
             x = layer(x)
         network = Network(keras.Model(model.input, x, name=model.name), base, bridge, head)
     freeze_backbone(network)
     return network
+
+
+def _load_weights(model: Any, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise whatever a damaged file makes them
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The checkpoint {path} cannot be read: {reason.rstrip('.')}."
+        ) from error
+
+
+def _probable(keras: Any, model: Any, path: Path) -> Any:
+    """Give a model that ends in probabilities: a softmax is put after logits."""
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Softmax):
+        return model
+    activation = getattr(last, "activation", None)
+    ends_in = getattr(activation, "__name__", type(last).__name__)
+    if ends_in == "softmax":
+        return model
+    if ends_in != "linear":
+        raise NetworkError(
+            f"The network of {path} ends in {ends_in}, and tlfeat trains one that ends in softmax "
+            "or in logits: give it a new top with --hidden or --dropout."
+        )
+    softmax = keras.layers.Activation("softmax", dtype="float32", name=f"{_TOP}probabilities")
+    return keras.Model(model.input, softmax(model.output), name=model.name)
 
 
 def _input_of_top(keras: Any, model: Any, base: Any, bridge: list[Any], names: list[str]) -> Any:

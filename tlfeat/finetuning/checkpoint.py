@@ -29,7 +29,8 @@ class State:
     step: int = 0  # steps of the epoch after those
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0  # of training so far
-    extract_seconds: float = 0.0
+    extract: dict[str, float] = field(default_factory=dict)  # seconds by what was taken
+    search_seconds: float | None = None  # of the logistic regression that lp-ft starts from
     step_seconds: float = 0.0  # of the epoch's steps so far
     callbacks: dict[str, Any] = field(default_factory=dict)
     start: dict[str, Any] = field(default_factory=dict)  # before the first step

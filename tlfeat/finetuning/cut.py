@@ -147,7 +147,7 @@ def embed_cut(
     engine: str,
     jobs: int | None,
     watch: Watch,
-) -> tuple[FeatureRequest, float]:
+) -> FeatureRequest:
     """Bring the activations at a cut into the store.
 
     Parameters
@@ -158,8 +158,6 @@ def embed_cut(
     Returns
     -------
     request : FeatureRequest
-    seconds : float
-        What it took; nearly nothing where they were there.
     """
     layer, pool, dtype = spec
     request = request_features(
@@ -172,5 +170,5 @@ def embed_cut(
         seed=seed,
         cache=store.root,
     )
-    done = embed(dataset, [request], store, engine=engine, jobs=jobs, watch=watch)
-    return request, done.seconds
+    embed(dataset, [request], store, engine=engine, jobs=jobs, watch=watch)
+    return request

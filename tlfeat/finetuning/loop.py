@@ -18,6 +18,7 @@ from tlfeat.backbones.table import Backbone
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.decode import Resize
 from tlfeat.errors import NetworkError, TlfeatError
+from tlfeat.features.extract import seconds_an_image
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning.assemble import LOGITS, Network
 from tlfeat.finetuning.augment import build_augmentation
@@ -51,7 +52,7 @@ from tlfeat.finetuning.pictures import (
     readable,
 )
 from tlfeat.finetuning.plan import Phase
-from tlfeat.finetuning.predict import Predictor
+from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.finetuning.schedules import build_schedule
 from tlfeat.runs.metrics import evaluate
 from tlfeat.watch import Watch
@@ -315,26 +316,33 @@ class Training:
 
     def _inputs(self, phase: Phase) -> tuple[Cut | None, Rows]:
         """Give what the phase is trained on: pictures, or what lies at its cut."""
+        cut = self._cached_cut(phase)
+        if cut is not None:
+            return cut, self._activations(cut.layer, cut.pool, cut.dtype)
+        pictures = self.data.pictures
+        if pictures.kept:
+            self.state.extract["pixels"] = pictures.decode_seconds * len(pictures.samples)
+        return None, pictures
+
+    def _cached_cut(self, phase: Phase) -> Cut | None:
         if self.how.cut_dtype is None or self.how.augment or not self.how.untouched:
-            return None, self.data.pictures
+            return None
         with self._scope():
             cut = cut_network(self.network, self.backbone, phase, self.how.cut_dtype)
         if cut is None:
             if phase.mode == "partial":
                 self.watch.note("The network cannot be parted there, so it is trained whole.")
-            return None, self.data.pictures
+            return None
         below = {id(layer) for layer in self.network.backbone_layers}
         below -= {id(layer) for layer in cut.tail._flatten_layers(recursive=True)}
-        if below & self._trained:
-            return None, self.data.pictures
-        return cut, self._activations(cut.layer, cut.pool, cut.dtype)
+        return None if below & self._trained else cut
 
     def _activations(self, layer: str, pool: str, dtype: str) -> Activations:
         assert self.backbone is not None
         how, pictures = self.how, self.data.pictures
         needed = np.concatenate([self.data.parts[n].rows for n in ("train", "validation")])
         wanted = replace(self.data.dataset, samples=tuple(pictures.samples[i] for i in needed))
-        request, seconds = embed_cut(
+        request = embed_cut(
             wanted,
             self.backbone,
             how.weights,
@@ -347,7 +355,8 @@ class Training:
             jobs=how.jobs,
             watch=self.watch,
         )
-        self.state.extract_seconds += seconds
+        each = seconds_an_image(self.store, request) or 0.0
+        self.state.extract[f"{layer}:{pool}"] = each * len(wanted)
         digests = [sample.digest for sample in pictures.samples]
         return Activations(digests, np.sort(needed), request, self.store, how.memory)
 
@@ -369,6 +378,7 @@ class Training:
         kernel, bias = fold_logistic(fitted.pipeline, len(self.data.dataset.classes))
         logits = next(layer for layer in self.network.top if layer.name == LOGITS)
         logits.set_weights([kernel, bias])
+        self.state.search_seconds = sum(value or 0.0 for value in fitted.seconds.values())
         scores = fitted.scores(held_X)
         right = float((scores.argmax(axis=1) == self.data.y[held]).mean())
         self.state.start["logistic"] = {"validation_accuracy": right, **fitted.chosen}
@@ -402,6 +412,7 @@ class Training:
     def _validate(self, model: Any, rows: Rows) -> dict[str, float]:
         held = self.data.parts["validation"].rows
         scores = self.predictor(model, rows)(rows, held, self.how.batch)
+        check_finite(scores)
         metrics = evaluate(self.data.y[held], scores, self.data.outputs, "probability")
         loss = metrics["log_loss"]
         if self.how.loss == "mse":

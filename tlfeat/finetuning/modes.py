@@ -16,6 +16,7 @@ from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning.assemble import Network, freeze_backbone
 from tlfeat.finetuning.plan import Phase
 
+_RATES: Final = ("rate", "drop_path_rate")  # of Dropout, and of ConvNeXt's StochasticDepth
 _SETTLED: Final = 3  # spans of a running average after which 95 per cent of its start are gone
 
 # family -> what the names of a block's layers begin with; the block ends with the last of them
@@ -115,8 +116,9 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
     freeze_backbone(network)
     for layer in network.top:
         layer.trainable = True
+    below = {id(layer) for layer in network.backbone_layers}
     if phase.mode != "frozen":
-        below: set[int] = set()
+        below = set()
         if phase.cut_name is not None:
             below = layers_below(network.base, find_cut(backbone, network.base, phase.cut_name)[1])
         network.base.trainable = True
@@ -127,7 +129,25 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
         for layer in network.base._flatten_layers(include_self=False, recursive=True):
             if id(layer) in below:  # once more, as a container sets its children
                 layer.trainable = False
+    _drop_nothing(network, below)
     check_frozen(network, phase)
+
+
+def _drop_nothing(network: Network, below: set[int]) -> None:
+    """Take the chance out of the layers below the cut; they are frozen in what they do too."""
+    drop_as_built(network)
+    for layer in network.backbone_layers:
+        for name in _RATES:
+            if id(layer) in below and getattr(layer, name, None):
+                network.rates.append((layer, name, getattr(layer, name)))
+                setattr(layer, name, 0.0)
+
+
+def drop_as_built(network: Network) -> None:
+    """Give all layers that drop at random the rates that they were built with."""
+    for layer, name, rate in network.rates:
+        setattr(layer, name, rate)
+    network.rates.clear()
 
 
 def check_frozen(network: Network, phase: Phase) -> None:

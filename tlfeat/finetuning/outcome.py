@@ -8,14 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tlfeat.finetuning.assemble import Network
+from tlfeat.finetuning.assemble import Network, load_model
 from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.curves import CURVES, write_curves
 from tlfeat.finetuning.loop import Data
-from tlfeat.finetuning.modes import count_parameters
-from tlfeat.finetuning.predict import Predictor
+from tlfeat.finetuning.modes import count_parameters, drop_as_built
+from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.record import PREDICTIONS, machine, versions, write_predictions, write_text
+from tlfeat.runs.record import (
+    PREDICTIONS,
+    Run,
+    machine,
+    versions,
+    write_predictions,
+    write_text,
+)
 from tlfeat.watch import Watch
 
 MODEL: Final = "model.keras"
@@ -35,12 +42,22 @@ def save_model(network: Network, folder: Path, *, h5: bool) -> int:
     """
     import keras
 
+    drop_as_built(network)
     model = keras.Model(network.model.input, network.model.output, name=network.model.name)
     for name in (MODEL, *([MODEL_H5] if h5 else [])):
         fresh = folder / f".{os.getpid()}-{name}"
         model.save(fresh)
         fresh.replace(folder / name)
     return (folder / MODEL).stat().st_size
+
+
+def with_h5(run: Run) -> Run:
+    """Save the model of a finished run as `.h5` too, where it is not."""
+    if not (run.path / MODEL_H5).exists():
+        fresh = run.path / f".{os.getpid()}-{MODEL_H5}"
+        load_model(run.path / MODEL).save(fresh)
+        fresh.replace(run.path / MODEL_H5)
+    return run
 
 
 def write_pictures(
@@ -109,6 +126,7 @@ def measure(
             seconds[split] = time.perf_counter() - began
             if data.pictures.kept:
                 seconds[split] += len(part.rows) * data.pictures.decode_seconds
+            check_finite(scores)
             true = data.y[part.rows]
             metrics[split] = evaluate(true, scores, data.outputs, "probability")
             named = metrics[split]["per_class"]
@@ -192,6 +210,7 @@ def make_record(
         "recipes": settings["recipes"],
         "phases": phases,
         "top": settings["top"],
+        "keeps_top": settings["keeps_top"],
         "loss": settings["loss"],
         "batch": settings["batch"],
         "cut_dtype": settings["cut_dtype"],
@@ -207,8 +226,8 @@ def make_record(
         },
         "metrics": metrics,
         "seconds": {
-            "extract": round(state.extract_seconds, 3),
-            "search": None,
+            "extract": round(sum(state.extract.values()), 3),
+            "search": state.search_seconds,
             "fit": round(state.seconds, 3),
             "predict": inference[measured],
             **seconds_in_all,

@@ -2,15 +2,17 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlfeat.errors import TlfeatError, WeightsError
+from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.checkpoint import epoch_file
 from tlfeat.finetuning.outcome import MODEL
 from tlfeat.runs.record import RECORD, load_run
 
+_IMAGENET = 1000  # classes
 _FILES = (".keras", ".h5", ".hdf5")
 
 
@@ -37,6 +39,8 @@ class Parent:
     record: dict[str, Any]
     backbone: str | None
     size: int | None
+    top: Mapping[str, Any] | None = None  # as a record has it, where it is ours
+    outputs: int | None = None
 
 
 def find_parent(given: str | Path) -> Parent:
@@ -86,20 +90,41 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
         if not weights.is_file():
             there = [int(p.name[6:10]) for p in sorted(weights.parent.glob("epoch-*.weights.h5"))]
             kept = f"it has {there[0]} to {there[-1]}" if there else "it kept none"
-            raise TlfeatError(f"{folder.name} has no checkpoint of epoch {epoch}: {kept}.")
+            raise TlfeatError(
+                f"{folder.name} has no checkpoint of epoch {epoch}: {kept}. Remove {folder} and "
+                "train it again with --keep all, or start from its end."
+            )
     record = {"run": run.id, "name": run.name, "epoch": epoch, "sha256": _sha256(weights or model)}
-    return Parent(model, weights, record, run.record["backbone"], run.record["recipes"][0]["size"])
+    return Parent(
+        model,
+        weights,
+        record,
+        run.record["backbone"],
+        run.record["recipes"][0]["size"],
+        run.record["top"],
+        _IMAGENET
+        if run.record["top"]["kind"] == "imagenet"
+        else len(run.record["dataset"]["classes"]),
+    )
 
 
-def load_epoch(model: Any, path: Path) -> None:
-    """Give a run's network the weights that it had after an epoch."""
-    try:
-        model.load_weights(path)
-    except Exception as error:  # h5py and Keras raise whatever a damaged file makes them
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            f"The checkpoint {path} cannot be read: {reason.rstrip('.')}."
-        ) from error
+def picture_side(path: Path) -> int:
+    """Give the side of the pictures that a model of somebody else takes.
+
+    Raises
+    ------
+    TlfeatError
+        If it takes any, so that the side must be said.
+    """
+    from tlfeat.finetuning.assemble import load_model
+
+    shape = tuple(getattr(load_model(path), "input_shape", ()) or ())
+    if len(shape) == 4 and isinstance(shape[1], int):
+        return shape[1]
+    raise TlfeatError(
+        f"{path} takes pictures of any size ({shape or 'several inputs'}): say by --size which "
+        "it is to be trained on."
+    )
 
 
 def _sha256(path: Path) -> str:

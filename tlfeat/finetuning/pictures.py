@@ -94,7 +94,7 @@ class Pictures:
             )
         self.samples: list[Sample] = []
         self.skipped: list[Skipped] = list(dataset.skipped)
-        squares = []
+        squares = np.empty((len(wanted) if self.kept else 0, *self.shape), np.uint8)
         began = time.perf_counter()
         watch.start("decoding", len(wanted))
         try:
@@ -104,9 +104,9 @@ class Pictures:
                     if isinstance(square, str):
                         self.skipped.append(Skipped(sample.id, square, sample.label, sample.split))
                         continue
-                    self.samples.append(sample)
                     if self.kept:
-                        squares.append(square)
+                        squares[len(self.samples)] = square
+                    self.samples.append(sample)
         finally:
             watch.finish()
         self.decode_seconds = (time.perf_counter() - began) / max(len(wanted), 1)
@@ -115,7 +115,7 @@ class Pictures:
                 f"{dataset.path} has no labelled picture that can be decoded: nothing can be "
                 "trained on it."
             )
-        self._squares = np.stack(squares) if self.kept else None
+        self._squares = squares[: len(self.samples)] if self.kept else None
 
     def _try(self, sample: Sample) -> np.ndarray | str:
         try:

@@ -102,6 +102,28 @@ class Phase:
         """Where a partial phase begins to train; None in other modes."""
         return (self.cut or DEFAULT_CUT) if self.mode == "partial" else None
 
+    def unusual(self) -> list[str]:
+        """Say what is not as a phase has it by itself, for a name."""
+        usual, words = Phase(), []
+        if self.learning_rate is not None and self.rate != MODES[self.mode].learning_rate:
+            words.append(f"{self.rate:g}")
+        for given, other in (
+            (self.schedule_choice, usual.schedule_choice),
+            (self.optimiser_choice, usual.optimiser_choice),
+        ):
+            if given != other:
+                words.append(given.name)
+                words += [
+                    f"{key}={value}"
+                    for key, value in given.settings.items()
+                    if given.name != other.name or value != other.settings[key]
+                ]
+        for name in ("warmup", "label_smoothing", "clip_norm", "patience"):
+            if getattr(self, name) != getattr(usual, name):
+                words.append(f"{name.split('_')[-1]}{getattr(self, name):g}")
+        words += ["batchnorm"] if self.train_batchnorm else []
+        return words + ([self.class_weight] if self.class_weight else [])
+
     def warmup_steps(self, steps: int) -> int:
         """Give how many of a phase's steps warm it up."""
         return min(steps, round(_WARMUP_SHARE * steps) if self.warmup is None else self.warmup)
@@ -216,6 +238,12 @@ class Top:
         if not 0 <= self.dropout < 1:
             raise TlfeatError(f"Dropout must be from 0 to below 1. Got {self.dropout}.")
         return self
+
+
+def check_loss(loss: str, phases: Sequence[Phase]) -> None:
+    """Refuse what a loss has no meaning for."""
+    if loss == "mse" and any(phase.label_smoothing for phase in phases):
+        raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
 
 
 def check_phases(phases: Sequence[Phase], top: Top, *, from_parent: bool) -> tuple[Phase, ...]:

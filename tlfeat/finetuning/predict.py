@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlfeat.errors import NetworkError
 from tlfeat.finetuning.pictures import Ints, Rows, split_order
 
 
@@ -38,3 +39,18 @@ class Predictor:
         parts = split_order(order, batch)
         scores = [self._forward(tf.cast(part, tf.float32)).numpy() for part in rows.take(parts)]
         return np.concatenate(scores).astype(np.float32, copy=False)
+
+
+def check_finite(scores: npt.NDArray[np.float32]) -> None:
+    """Refuse the scores of a network that blew up.
+
+    Raises
+    ------
+    NetworkError
+        If one of them is not a number.
+    """
+    if not np.isfinite(scores).all():
+        raise NetworkError(
+            "The network's answers are not numbers any more: lower the learning rate, or clip the "
+            "gradients."
+        )

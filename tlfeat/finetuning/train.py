@@ -19,18 +19,25 @@ from tlfeat.errors import DataError, NetworkError, TlfeatError
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning import plain_cnn
 from tlfeat.finetuning.assemble import Network, assemble, load_network
-from tlfeat.finetuning.checkpoint import load_state, resume_file
+from tlfeat.finetuning.checkpoint import epoch_file, load_state, resume_file
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.devices import open_devices
 from tlfeat.finetuning.loop import Data, How, Training
-from tlfeat.finetuning.outcome import make_record, measure, save_model, write_pictures
-from tlfeat.finetuning.parents import Parent, find_parent, load_epoch
+from tlfeat.finetuning.outcome import (
+    make_record,
+    measure,
+    save_model,
+    with_h5,
+    write_pictures,
+)
+from tlfeat.finetuning.parents import Parent, find_parent, picture_side
 from tlfeat.finetuning.pictures import MEMORY, Pictures, part_rows
 from tlfeat.finetuning.plan import (
     LOSSES,
     PRECISIONS,
     Phase,
     Top,
+    check_loss,
     check_phases,
     read_augmentations,
     read_phase,
@@ -41,21 +48,22 @@ from tlfeat.runs.study import comparable_runs, study_folder, write_study
 from tlfeat.watch import SILENT, Watch
 
 DEFAULT_BACKBONE = "efficientnet-lite0"
+BATCH = 32  # pictures a step
 
 
 def finetune(
     dataset: Dataset | str | Path,
-    backbone: str = DEFAULT_BACKBONE,
+    backbone: str | None = None,
     phases: str | Phase | Mapping[str, Any] | Sequence[Phase | Mapping[str, Any]] = "full",
     *,
-    weights: str | Path = "imagenet",
+    weights: str | Path | None = None,
     start: str | Path | None = None,
     size: int | None = None,
     resize: Resize | None = None,
     top: Top | None = None,
     augment: Sequence[str | Mapping[str, Any] | Choice] = (),
     loss: str = "cross-entropy",
-    batch: int = 32,
+    batch: int = BATCH,
     precision: str = "float32",
     seed: int = 0,
     cut_dtype: str | None = "float16",
@@ -78,22 +86,25 @@ def finetune(
     ----------
     dataset : Dataset, str or Path
         What `open_dataset` gives, or takes.
-    backbone : str
-        A name of `list_backbones`, or "plain-cnn", ten ReLU layers trained from nothing.
+    backbone : str, optional
+        A name of `list_backbones`, or "plain-cnn", ten ReLU layers trained from nothing;
+        efficientnet-lite0 if None.
     phases : str, Phase, mapping, or sequence of these
         What is trained, one after the other, on one continuous curve; each phase with a new
         optimiser. A text is a mode.
-    weights : str or Path
-        "imagenet", "random", or a weight file. A scratch phase takes random ones.
+    weights : str or Path, optional
+        "imagenet", which None means, "random", or a weight file. A scratch phase takes random
+        ones.
     start : str or Path, optional
         A finished run's folder, RUN@EPOCH, or a `.keras` or `.h5` file, to start from instead
-        of a backbone. The file of somebody else must take pixels of 0 to 255.
+        of a backbone and its weights. The file of somebody else must take pixels of 0 to 255 and
+        end in a softmax or in logits.
     size : int, optional
         Side in pixels of the square that the network sees; its own size if None.
     resize : Resize, optional
         How a picture becomes that square.
     top : Top, optional
-        What stands on the backbone; one new dense layer if None.
+        What stands on the backbone; if None one new dense layer, or what `start` has.
     augment : sequence of str, mapping or Choice
         Random changes to the training pictures, see `AUGMENTATIONS`.
     loss : {"cross-entropy", "mse"}
@@ -133,8 +144,24 @@ def finetune(
         After Ctrl-C; `resume` goes on.
     """
     parent = None if start is None else find_parent(start)
+    if start is not None and not (backbone is None and weights is None):
+        raise TlfeatError(
+            f"{start} brings its own network and weights: leave backbone and weights out."
+        )
+    weights = "imagenet" if weights is None else weights
     ask = _Request.settle(
-        backbone, phases, weights, parent, size, resize, top, augment, loss, batch, precision, seed
+        backbone or DEFAULT_BACKBONE,
+        phases,
+        weights,
+        parent,
+        size,
+        resize,
+        top,
+        augment,
+        loss,
+        batch,
+        precision,
+        seed,
     )
     if cut_dtype not in ("float16", "float32", None) or keep not in ("all", "last"):
         raise TlfeatError(
@@ -153,14 +180,18 @@ def finetune(
         "kind": "finetune",
         "dataset": table.fingerprint,
         "split": table.split_fingerprint,
-        **ask.settings(),
+        **ask.settings(len(table.classes)),
         "cut_dtype": cut_dtype if ask.can_cut else None,
     }
-    identity = run_id(settings)
+    parent_facts = {k: v for k, v in (settings["parent"] or {}).items() if k != "name"}
+    identity = run_id({**settings, "parent": parent_facts or None})  # a name changes nothing
     called = run_name or ask.name()
     folder = run_folder(study, called, identity)
     if (folder / RECORD).exists():
-        return load_run(folder)
+        run = load_run(folder)
+        if not (resume and keep == "all" and _lacks_epochs(run)):
+            return with_h5(run) if h5 else run
+        watch.note(f"{run.name} kept no epochs, and they are wanted: it is trained again.")
     resumed = load_state(folder) if resume else None
     if resume and resumed is None and resume_file(folder).exists():
         watch.note(f"{resume_file(folder)} is damaged, so the run begins anew.")
@@ -222,6 +253,11 @@ def finetune(
     return run
 
 
+def _lacks_epochs(run: Run) -> bool:
+    last = len(run.record["history"])
+    return last > 0 and not epoch_file(run.path, last).exists()
+
+
 def native_size(backbone: str) -> int:
     """Give the side of the pictures that a network was made for."""
     return plain_cnn.SIZE if backbone == plain_cnn.NAME else get_backbone(backbone).size
@@ -238,7 +274,7 @@ class _Request:
     size: int
     resize: Resize
     phases: tuple[Phase, ...]
-    top: Top
+    top: Top | None  # as asked for
     augment: tuple[Choice, ...]
     loss: str
     batch: int
@@ -261,8 +297,8 @@ class _Request:
         precision: str,
         seed: int,
     ) -> "_Request":
-        given_top = (top or Top()).checked()
-        checked = check_phases(_phases(phases), given_top, from_parent=parent is not None)
+        given_top = None if top is None else top.checked()
+        checked = check_phases(_phases(phases), given_top or Top(), from_parent=parent is not None)
         for what, value, allowed in (
             ("loss", loss, LOSSES),
             ("precision", precision, PRECISIONS),
@@ -271,8 +307,7 @@ class _Request:
                 raise TlfeatError(
                     f"Unknown {what} {value!r}: must be one of {', '.join(allowed)}."
                 )
-        if loss == "mse" and any(phase.label_smoothing for phase in checked):
-            raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
+        check_loss(loss, checked)
         if batch < 1:
             raise TlfeatError(f"A batch has 1 picture or more. Got {batch}.")
         called = backbone if parent is None else (parent.backbone or parent.model.stem)
@@ -283,12 +318,12 @@ class _Request:
             row = get_backbone(called)
             called, own, least = row.name, row.size, row.min_size
         if parent is not None:
-            own = parent.size or own
+            own = parent.size or size or picture_side(parent.model)
         side = own if size is None else size
         if side < least:
             raise NetworkError(f"{called} needs pictures of at least {least} pixels, got {side}.")
         if row is None and parent is None:
-            found = cls._plain(checked, given_top, seed)
+            found = cls._plain(checked, given_top or Top(), seed)
         elif parent is not None:
             found = Weights("file", parent.weights or parent.model, parent.record["sha256"])
         else:
@@ -350,8 +385,23 @@ class _Request:
             return str(self.weights.path.resolve())
         return self.weights.kind
 
-    def settings(self) -> dict[str, Any]:
+    def top_for(self, n_classes: int) -> Top:
+        """Give the top that the run has: the one asked for, or that of what it starts from."""
+        if self.parent is not None and self.parent.top is not None and self.keeps_top(n_classes):
+            return Top(**{**self.parent.top, "hidden": tuple(self.parent.top["hidden"])})
+        return self.top or Top()
+
+    def keeps_top(self, n_classes: int) -> bool:
+        """Say whether the run goes on with the top of what it starts from."""
+        return (
+            self.parent is not None
+            and self.top is None
+            and self.parent.outputs in (None, n_classes)
+        )
+
+    def settings(self, n_classes: int) -> dict[str, Any]:
         """Give what decides the run, as plain values."""
+        top = self.top_for(n_classes)
         recipe = {
             "backbone": self.backbone,
             "weights": self.weights.digest,
@@ -365,7 +415,8 @@ class _Request:
         return {
             "recipes": [recipe],
             "phases": [phase.as_dict() for phase in self.phases],
-            "top": {**asdict(self.top), "hidden": list(self.top.hidden)},
+            "top": {**asdict(top), "hidden": list(top.hidden)},
+            "keeps_top": self.keeps_top(n_classes),
             "loss": self.loss,
             "batch": self.batch,
             "seed": self.seed,
@@ -382,13 +433,19 @@ class _Request:
             parts.append("random")
         for phase in self.phases:
             cut = f"-{phase.cut_name}" if phase.cut_name else ""
-            parts.append(f"{phase.mode}{cut}-{phase.epochs}")
-        if self.top.kind != "new":
-            parts.append(f"{self.top.kind}-top")
-        parts += [str(units) for units in self.top.hidden]
+            parts += [f"{phase.mode}{cut}-{phase.epochs}", *phase.unusual()]
+        if self.top is not None:
+            if self.top.kind != "new":
+                parts.append(f"{self.top.kind}-top")
+            parts += [str(units) for units in self.top.hidden]
+            parts += [f"dropout{self.top.dropout:g}"] if self.top.dropout else []
         parts += [choice.name for choice in self.augment]
         if self.loss != "cross-entropy":
             parts.append(self.loss)
+        if self.batch != BATCH:
+            parts.append(f"batch{self.batch}")
+        if self.precision != "float32":
+            parts.append(self.precision)
         if self.parent is not None:
             epoch = self.parent.record.get("epoch")
             parts.append("from-epoch" + str(epoch) if epoch else "from-run")
@@ -404,16 +461,20 @@ class _Request:
                 self.size,
                 self.weights,
                 n_classes,
-                self.top,
+                self.top or Top(),
                 precision=self.precision,
                 seed=self.seed,
             )
         if self.precision != "float32":
             raise TlfeatError("A run that starts from a saved model keeps the model's precision.")
-        network = load_network(self.parent.model, self.size, n_classes, self.top, seed=self.seed)
-        if self.parent.weights is not None:
-            load_epoch(network.model, self.parent.weights)
-        return network
+        return load_network(
+            self.parent.model,
+            self.size,
+            n_classes,
+            self.top,
+            weights=self.parent.weights,
+            seed=self.seed,
+        )
 
 
 def _phases(given: Any) -> list[Phase]:

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlfeat.errors import TlfeatError
 from tlfeat.places import cache_folder
@@ -54,7 +54,7 @@ def report(
     from tlfeat.runs.record import write_text
     from tlfeat.runs.results import write_results
 
-    homes = list(dict.fromkeys(Path(study) for study in studies))
+    homes = list(dict.fromkeys(Path(study).resolve() for study in studies))
     for home in homes:
         if not ((home / "runs").is_dir() or (home / STUDY_FILE).is_file()):
             raise TlfeatError(
@@ -65,7 +65,7 @@ def report(
         raise TlfeatError(
             f"{len(homes)} studies are to become one report: say where to with --out DIR."
         )
-    folder = homes[0] if out is None else Path(out)
+    folder = homes[0] if out is None else Path(out).resolve()
     runs = [run for home in homes for run in find_runs(home)]
     store = cache_folder(cache)
     datasets = [
@@ -85,20 +85,22 @@ def report(
 
 def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dataset | None":
     """Open the dataset of a study where it still is; nothing is ever downloaded for a report."""
-    from tlfeat.data.dataset import open_dataset
+    from tlfeat.data.dataset import OPENED_BY, open_dataset
     from tlfeat.data.digests import DigestIndex
 
     places = [run.record["dataset"]["source"] for run in runs if run.path.parent.parent == home]
+    asked: dict[str, Any] = {}
     try:
-        study = tomllib.loads((home / STUDY_FILE).read_text(encoding="utf-8"))
-        places.insert(0, str(study["data"]["path"]))
+        data = tomllib.loads((home / STUDY_FILE).read_text(encoding="utf-8"))["data"]
+        places.insert(0, str(data["path"]))
+        asked = {name: data[name] for name in OPENED_BY if name in data}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
         pass
     for place in dict.fromkeys(places):
         if place != "digits" and not Path(place).exists():
             continue
         try:
-            return open_dataset(place, digests=DigestIndex(cache))
+            return open_dataset(place, **asked, digests=DigestIndex(cache))
         except TlfeatError as error:
             watch.note(f"{place} cannot be opened, so the page has no pictures of it: {error}")
     return None

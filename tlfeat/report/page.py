@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeat.features.recipe import Recipe
 from tlfeat.report.words import missing_runs
-from tlfeat.runs.record import Run, write_text
+from tlfeat.runs.record import PREDICTIONS, Run, write_text
 from tlfeat.runs.study import STUDY_FILE
 from tlfeat.watch import SILENT, Watch
 
@@ -70,7 +70,9 @@ def write_report(
         for home in homes
         for text in missing_runs(home, [run for run in runs if run.path.parent.parent == home])
     ]
-    missing += [f"{name} was refused: {reason}" for name, reason in (refused or {}).items()]
+    for name, reason in (refused or {}).items():
+        missing = [text for text in missing if not text.startswith(f"{name}: ")]
+        missing.append(f"{name} was refused: {reason}")
     page = folder / INDEX
     key = _key(folder, runs, missing, datasets, cache)
     if _is_current(page, key):
@@ -166,8 +168,10 @@ def _key(
 ) -> str:
     """Digest all that a page is made of, without reading predictions or pictures."""
     digest = hashlib.sha256()
-    for path in (*sorted(_TEMPLATE.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))):
-        digest.update(path.read_bytes())
+    ours = Path(__file__).parent
+    for source in (_TEMPLATE.iterdir(), ours.glob("*.py"), ours.parent.glob("runs/*.py")):
+        for path in sorted(source):
+            digest.update(path.read_bytes())
     entries = {
         Recipe.from_dict(fields).entry_name
         for run in runs
@@ -177,7 +181,10 @@ def _key(
     features = sorted(name for name in entries if cache and (cache / "features" / name).is_dir())
     facts = [
         folder.name,
-        sorted([run.id, run.name, run.record["created"]] for run in runs),
+        sorted(
+            [run.id, run.name, run.record["created"], (run.path / PREDICTIONS).exists()]
+            for run in runs
+        ),
         list(missing),
         sorted(one.fingerprint for one in datasets),
         features,
@@ -190,6 +197,7 @@ def _key(
 def _is_current(page: Path, key: str) -> bool:
     try:
         with page.open("rb") as file:
-            return key.encode() in file.read(_HEAD_BYTES)
+            same = key.encode() in file.read(_HEAD_BYTES)
+        return same and any((page.parent / FIGURES).glob("*leaderboard.svg"))
     except OSError:
         return False

@@ -6,6 +6,7 @@ once, at the end, and chooses nothing.
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +58,9 @@ def leaderboard(ranked: Sequence[Run]) -> list[Column]:
     columns = _said_by_settings(ranked)
     if any(run.record["kind"] == "finetune" for run in ranked) or _twice(columns):
         columns = [Column("run", [run.name for run in ranked], is_number=False)]
+    trained = [f"{run.record['n_train']:,}" for run in ranked]
+    if len(set(trained)) > 1:
+        columns.append(Column("trained on", trained, drop=6))
     columns.append(Column("val %", [_percent(run, "validation", "accuracy") for run in ranked]))
     columns.append(Column("test %", [_percent(run, "test", "accuracy") for run in ranked]))
     columns.append(Column("95%", [_interval(run, "test", "accuracy") for run in ranked], drop=2))
@@ -102,7 +106,9 @@ def caption(ranked: Sequence[Run]) -> str:
     ]
     how = "validation pictures" if _has_validation(ranked[0]) else "train pictures, out of fold"
     parts = [f"{' '.join(same)}: " if same else ""]
-    parts.append(f"trained on {best['n_train']:,} pictures of {len(best['dataset']['classes'])} ")
+    sizes = sorted({run.record["n_train"] for run in ranked})
+    trained = " or ".join(f"{n:,}" for n in sizes) if len(sizes) < 3 else f"up to {sizes[-1]:,}"
+    parts.append(f"trained on {trained} pictures of {len(best['dataset']['classes'])} ")
     parts.append(f"classes; ranked by {counts.get('validation', 0):,} {how}{_fewer(ranked)}")
     if "test" in counts:
         parts.append(f"; test: {counts['test']:,} pictures")
@@ -187,14 +193,26 @@ def write_results(folder: Path, runs: Sequence[Run]) -> None:
 def markdown_table(ranked: Sequence[Run]) -> list[str]:
     """Give the leaderboard as the lines of a Markdown table, the first run in bold."""
     columns = leaderboard(ranked)
-    lines = ["| " + " | ".join(column.title for column in columns) + " |"]
+    lines = ["| " + " | ".join(escape_markdown(column.title) for column in columns) + " |"]
     lines.append("|" + "|".join("---:" if column.is_number else "---" for column in columns) + "|")
     for row in range(len(ranked)):
-        cells = [column.cells[row].replace("|", "\\|") for column in columns]
+        cells = [escape_markdown(column.cells[row]) for column in columns]
         if row == 0 and len(ranked) > 1:
             cells = [f"**{cell}**" for cell in cells]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def escape_markdown(text: str) -> str:
+    r"""Write text so that Markdown shows it as it is, in a table too.
+
+    Examples
+    --------
+    >>> print(escape_markdown("a|b <i> *c* d_e"))
+    a\|b &lt;i&gt; \*c\* d_e
+    """
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|*`\[\]])", r"\\\1", text)
 
 
 def write_into(path: Path, ranked: Sequence[Run]) -> None:
@@ -224,7 +242,7 @@ def write_into(path: Path, ranked: Sequence[Run]) -> None:
             for metric in ("accuracy", "log_loss")
         ]
         cells.append(_number(train_seconds(run), 4))
-        lines.append(f"| {run.name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {escape_markdown(run.name)} | " + " | ".join(cells) + " |")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read()
@@ -259,6 +277,7 @@ def _long_rows(study: str, run: Run) -> list[list[Any]]:
             for metric in ("precision", "recall", "f1"):
                 low, high = ends["per_class"][name][metric] if ends else ("", "")
                 rows.append([*common, split, metric, name, values[metric], low, high, values["n"]])
+    rows.append([*common, "", "n_train", "", record["n_train"], "", "", ""])
     for part, seconds in record["seconds"].items():
         if seconds is not None:
             rows.append([*common, "", f"seconds_{part}", "", seconds, "", "", ""])

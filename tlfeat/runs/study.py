@@ -39,11 +39,26 @@ def study_folder(reports: Path, dataset: Dataset, name: str | None = None) -> Pa
         number += 1
 
 
-def write_study(folder: Path, dataset: Dataset, runs: Sequence[Run]) -> None:
+def write_study(
+    folder: Path,
+    dataset: Dataset,
+    runs: Sequence[Run],
+    asked: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Write study.toml: the dataset and the runs, every setting resolved.
 
     It is a study file, which makes these runs again. A run that starts from a model elsewhere
     is left out: a study names only its own.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's.
+    dataset : Dataset
+    runs : sequence of Run
+        Those that are finished.
+    asked : sequence of mapping
+        Those that are not, as `resolved_head` gives them.
     """
     import tomli_w
 
@@ -53,12 +68,17 @@ def write_study(folder: Path, dataset: Dataset, runs: Sequence[Run]) -> None:
         **dataset.asked,
         "fingerprint": dataset.fingerprint,
     }
-    names = {run.id: run.name for run in runs}
+    named = [run.name for run in runs]
+    names = {
+        run.id: run.name if named.count(run.name) == 1 else f"{run.name}-{run.id[:8]}"
+        for run in runs
+    }
     study = {
         "schema": SCHEMA,
         "name": folder.name,
         "data": data,
-        "run": [_resolved(run, names) for run in runs if _is_of_here(run, names)],
+        "run": [_resolved(run, names) for run in runs if _is_of_here(run, names)]
+        + [dict(one) for one in asked if one["name"] not in names.values()],
     }
     write_text(folder / STUDY_FILE, tomli_w.dumps(study))
 
@@ -83,43 +103,93 @@ def _resolved(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
     """Give a run as a study file has it, every setting said."""
     record = run.record
     recipe, parent = record["recipes"][0], record["parent"]
-    settings: dict[str, Any] = {"name": run.name}
+    if record["kind"] == "head":
+        said = {
+            key: record[key] for key in ("backbone", "weights", "features", "seed", "stand_in")
+        }
+        return resolved_head(names[run.id], recipe, record["head"], **said)
     if parent is None:
-        settings |= {"backbone": record["backbone"], "weights": record["weights"]}
+        start = {"backbone": record["backbone"], "weights": record["weights"]}
     else:
         epoch = "" if parent["epoch"] is None else f"@{parent['epoch']}"
-        settings["from"] = names[parent["run"]] + epoch
-    settings |= {
-        "size": recipe["size"],
-        "resize": recipe["resize"]["rule"],
-        "precision": recipe["precision"],
+        start = {"from": names[parent["run"]] + epoch}
+    settings = {
+        "name": names[run.id],
+        **start,
+        **_pictures(recipe),
         "seed": record["seed"],
         "stand_in": record["stand_in"],
     }
-    kind = _resolved_finetune if record["kind"] == "finetune" else _resolved_head
-    return _there(settings | kind(record))
+    return _there(settings | _resolved_finetune(record))
 
 
-def _resolved_head(record: Mapping[str, Any]) -> dict[str, Any]:
-    head = record["head"]
-    return {
+def resolved_head(
+    name: str,
+    recipe: Mapping[str, Any],
+    head: Mapping[str, Any],
+    *,
+    backbone: str,
+    weights: str,
+    features: str,
+    seed: int,
+    stand_in: str | None,
+) -> dict[str, Any]:
+    """Give a head's run as a study file has it.
+
+    Parameters
+    ----------
+    name : str
+    recipe : mapping
+        The first of its recipes.
+    head : mapping
+        name, params, search, class_weight and refit.
+    backbone, weights, features, seed, stand_in
+        As in a record.
+
+    Returns
+    -------
+    settings : dict
+    """
+    settings = {
+        "name": name,
+        "backbone": backbone,
+        "weights": weights,
+        **_pictures(recipe),
+        "seed": seed,
+        "stand_in": stand_in,
         "head": head["name"],
-        "features": record["features"],
-        "dtype": record["recipes"][0]["dtype"],
+        "features": features,
+        "dtype": recipe["dtype"],
         "search": head["search"],
         "refit": head["refit"],
         "class_weight": head["class_weight"],
-        "set": {f"head.{key}": value for key, value in head["params"].items()} or None,
+        "set": {f"head.{key}": _plain(value) for key, value in head["params"].items()} or None,
     }
+    return _there(settings)
+
+
+def _pictures(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "size": recipe["size"],
+        "resize": recipe["resize"]["rule"],
+        "precision": recipe["precision"],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _resolved_finetune(record: Mapping[str, Any]) -> dict[str, Any]:
     top, view = record["top"], record["recipes"][0]["view"]
     measured = ("trainable", "trained_epochs")
-    return {
+    said = {
         "top": top["kind"],
         "hidden": "-".join(str(units) for units in top["hidden"]) or None,
         "dropout": top["dropout"],
+    }
+    return {
+        **({} if record["keeps_top"] else said),
         "augment": None if view == "plain" else [_there(one) for one in view],
         "loss": record["loss"],
         "batch": record["batch"],

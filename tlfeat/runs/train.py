@@ -33,7 +33,7 @@ from tlfeat.runs.record import (
     write_predictions,
     write_record,
 )
-from tlfeat.runs.study import comparable_runs, study_folder, write_study
+from tlfeat.runs.study import comparable_runs, resolved_head, study_folder, write_study
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def train_heads(
     engine: str = "auto",
     jobs: int | None = None,
     retry_failed: bool = False,
+    study_file: bool = True,
     watch: Watch = SILENT,
 ) -> Trained:
     """Train heads on feature matrices, several at once; keep the runs in a study.
@@ -188,6 +189,9 @@ def train_heads(
         Heads at a time, and threads that decode; one a core if None.
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    study_file : bool
+        Write study.toml: before anything is trained, so that a study that is stopped knows what
+        it lacks, and after it.
     watch : Watch
         Hears of the progress.
 
@@ -202,6 +206,9 @@ def train_heads(
     wanted = [_Job(dataset, order, folder) for order in orders]
     todo = [job for job in wanted if not (job.folder / RECORD).exists()]
     refused: dict[str, str] = {}
+    if study_file and todo:
+        asked = [job.resolved() for job in todo]
+        write_study(folder, dataset, comparable_runs(folder, dataset), asked)
     if todo:
         needed = list({job.features: job.request for job in todo}.values())
         done = embed(
@@ -240,8 +247,9 @@ def train_heads(
         finally:
             watch.finish()
     runs = [load_run(job.folder) for job in wanted if job.name not in refused]
-    if runs:
-        write_study(folder, dataset, comparable_runs(folder, dataset))
+    if study_file:
+        asked = [job.resolved() for job in wanted if job.name in refused]
+        write_study(folder, dataset, comparable_runs(folder, dataset), asked)
     return Trained(runs, refused, len(todo) - len(refused))
 
 
@@ -264,6 +272,26 @@ class _Job:
         self.name = order.name or _named(order.request, order.plan)
         self.folder = run_folder(study, self.name, self.id)
 
+    def resolved(self) -> dict[str, Any]:
+        """Give the run as a study file has it."""
+        request, plan = self.request, self.plan
+        return resolved_head(
+            self.name,
+            request.recipes[0].as_dict(),
+            asdict(plan) | {"name": plan.head},
+            backbone=request.backbone.name,
+            weights=_weights_name(request),
+            features=request.spec,
+            seed=plan.seed,
+            stand_in=request.stand_in,
+        )
+
+
+def _weights_name(request: FeatureRequest) -> str:
+    if request.weights.kind == "file" and request.weights.path is not None:
+        return str(request.weights.path.resolve())
+    return request.weights.kind
+
 
 def _key(request: FeatureRequest) -> tuple[str, ...]:
     """Tell feature matrices apart."""
@@ -281,6 +309,8 @@ def _named(request: FeatureRequest, plan: HeadPlan) -> str:
         parts.append(request.spec.replace(":", "-"))
     parts.append(plan.head)
     parts += [f"{key}={as_text(value)}" for key, value in sorted(plan.params.items())]
+    recipe = request.recipes[0]
+    parts += [part for part in (recipe.precision, recipe.dtype) if part != "float32"]
     if not plan.search:
         parts.append("no-search")
     if plan.class_weight:
@@ -399,9 +429,7 @@ def _record(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "backbone": request.backbone.name,
         "features": request.spec,
-        "weights": str(request.weights.path.resolve())
-        if request.weights.kind == "file" and request.weights.path is not None
-        else request.weights.kind,
+        "weights": _weights_name(request),
         "dataset": {
             "source": dataset.path,
             "kind": dataset.kind,

@@ -1,7 +1,7 @@
 """One run of a study, every setting read and checked against the tables of tlfeat."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tlfeat.backbones.table import get_backbone
@@ -15,6 +15,7 @@ from tlfeat.finetuning.plan import (
     LOSSES,
     Phase,
     Top,
+    check_loss,
     check_phases,
     read_augmentations,
     read_phase,
@@ -25,7 +26,8 @@ from tlfeat.studies.schema import PHASE_KEYS, RUN_KEYS, StudyError, unknown_key
 
 DEFAULT_BACKBONE: Final = "efficientnet-lite0"
 _CUT_DTYPES: Final = ("float16", "float32", "none")
-_OF_THE_PARENT: Final = ("backbone", "weights", "size", "resize", "precision")
+_TOP_KEYS: Final = ("top", "hidden", "dropout")
+_OF_THE_PARENT: Final = ("backbone", "weights", "size", "resize", "precision", *_TOP_KEYS)
 _KEEPS: Final = ("all", "last")
 
 
@@ -68,7 +70,7 @@ class PlannedRun:
     features: str = "last:avg"
     dtype: str = "float32"
     phases: tuple[Phase, ...] = ()
-    top: Top = field(default_factory=Top)
+    top: Top | None = None  # None for a head, and where it is that of the run it starts from
     augment: tuple[Choice, ...] = ()
     loss: str = "cross-entropy"
     batch: int = 32
@@ -190,11 +192,19 @@ def _plan_finetune(
         except TlfeatError as error:
             where = f"{place}, phase {number}" if run.get("phase") else place
             raise StudyError(f"{where}: {error}") from None
-    top = Top(
-        values.get("top", "new"), _sizes(values.get("hidden")), float(values.get("dropout", 0.0))
-    ).checked()
     start = run.get("from")
-    checked = check_phases(phases, top, from_parent=start is not None)
+    top = None
+    if start is None or any(key in values for key in _TOP_KEYS):
+        hidden = _sizes(values.get("hidden"))
+        top = Top(values.get("top", "new"), hidden, float(values.get("dropout", 0.0))).checked()
+    checked = check_phases(phases, top or Top(), from_parent=start is not None)
+    if start is not None and top is not None and top.kind != "new":
+        raise TlfeatError(
+            f"top = {top.kind!r} is of a network that starts from weights: a run with from keeps "
+            "the top it has, or takes a new one."
+        )
+    loss = _one_of("loss", values.get("loss", "cross-entropy"), LOSSES)
+    check_loss(loss, checked)
     if start is not None and ("backbone" in run or "weights" in run):
         raise TlfeatError(
             "from says what it starts from, so backbone and weights are that run's: leave them "
@@ -207,7 +217,7 @@ def _plan_finetune(
         phases=checked,
         top=top,
         augment=read_augmentations(values.get("augment", ())),
-        loss=_one_of("loss", values.get("loss", "cross-entropy"), LOSSES),
+        loss=loss,
         batch=values.get("batch", 32),
         cut_dtype=_one_of("cut_dtype", values.get("cut_dtype", "float16"), _CUT_DTYPES),
         keep=_one_of("keep", values.get("keep", "last"), _KEEPS),
@@ -250,7 +260,7 @@ def _check_network(run: PlannedRun) -> str:
     if run.start is not None:
         return run.backbone  # that of the run it starts from, looked at there
     if run.backbone == PLAIN_CNN and run.head is None:
-        if run.phases[0].mode != "scratch" or run.top.kind != "new":
+        if run.phases[0].mode != "scratch" or (run.top and run.top.kind != "new"):
             raise TlfeatError(
                 f"{PLAIN_CNN} has no pretrained weights and no classifier of its own: train it "
                 "in mode scratch with a new top."

@@ -43,15 +43,25 @@ def resolved_study(study: Study, dataset: Dataset, name: str) -> str:
     if study.table is not None:
         written["table"] = study.table
     runs = [replace(run, stand_in=run_stand_in(run, stand_in)) for run in study.runs]
-    return tomli_w.dumps({**written, "data": data, "run": [_resolved(run) for run in runs]})
+    return tomli_w.dumps(
+        {**written, "data": data, "run": [_resolved(run, study.folder) for run in runs]}
+    )
 
 
-def _resolved(run: PlannedRun) -> dict[str, Any]:
+def _found(weights: str, folder: Path | None) -> str:
+    """Give where a weight file is, so that it is found from wherever study.toml lies."""
+    for place in (Path(weights).expanduser(), (folder or Path()) / weights):
+        if weights not in ("imagenet", "random") and place.is_file():
+            return str(place.resolve())
+    return weights
+
+
+def _resolved(run: PlannedRun, folder: Path | None) -> dict[str, Any]:
     values: dict[str, Any] = {"name": run.name}
     if run.start is not None:
         values["from"] = run.start
     else:
-        values |= {"backbone": run.backbone, "weights": run.weights}
+        values |= {"backbone": run.backbone, "weights": _found(run.weights, folder)}
     values |= {
         "size": run.size,
         "resize": run.resize,
@@ -71,10 +81,13 @@ def _resolved(run: PlannedRun) -> dict[str, Any]:
             "set": {f"head.{name}": _plain(value) for name, value in plan.params.items()} or None,
         }
         return _there(values)
+    if run.top is not None:
+        values |= {
+            "top": run.top.kind,
+            "hidden": "-".join(str(size) for size in run.top.hidden) or None,
+            "dropout": run.top.dropout,
+        }
     values |= {
-        "top": run.top.kind,
-        "hidden": "-".join(str(size) for size in run.top.hidden) or None,
-        "dropout": run.top.dropout,
         "augment": [_there(choice.as_dict()) for choice in run.augment] or None,
         "loss": run.loss,
         "batch": run.batch,

@@ -126,7 +126,7 @@ def check_weights(study: Study) -> None:
     looked_at = set()
     for run in study.runs:
         scratch = bool(run.phases) and run.phases[0].mode == "scratch"
-        key = (run.backbone, run.weights, run.top.kind == "imagenet")
+        key = (run.backbone, run.weights, _has_imagenet_top(run))
         if run.start is not None or scratch or run.backbone == PLAIN_CNN or key in looked_at:
             continue
         looked_at.add(key)
@@ -208,7 +208,7 @@ def run_study(
         if (record["name"], record["stand_in"]) != (planned.name, stand_in):
             run = write_record(run.path, {**record, "name": planned.name, "stand_in": stand_in})
         done[planned.name] = run
-        write_text(folder / STUDY_FILE, resolved)  # each run writes its own list of runs there
+        write_text(folder / STUDY_FILE, resolved)  # a fine-tune writes its own list of runs there
 
     heads = [run for run in study.runs if run.head is not None]
     if heads:
@@ -220,6 +220,7 @@ def run_study(
             engine=engine,
             jobs=jobs,
             retry_failed=retry_failed,
+            study_file=False,
             watch=watch,
         )
         refused |= trained.refused
@@ -269,9 +270,9 @@ def _finetune(
         start = f"{done[planned.parent].path}{at}"
     return finetune(
         dataset,
-        planned.backbone,
+        planned.backbone if start is None else None,
         planned.phases,
-        weights=_weights(planned, study.folder) if start is None else "imagenet",
+        weights=_weights(planned, study.folder) if start is None else None,
         start=start,
         size=planned.size,
         resize=Resize(rule=planned.resize) if planned.resize else None,
@@ -299,7 +300,7 @@ def _weights(run: PlannedRun, folder: Path | None) -> str | Path:
     if run.backbone == PLAIN_CNN or (run.phases and run.phases[0].mode == "scratch"):
         return "random"
     row = get_backbone(run.backbone)
-    if run.weights == "imagenet" and run.top.kind == "imagenet":
+    if run.weights == "imagenet" and _has_imagenet_top(run):
         return classifier_weights(row)
     given: str | Path = run.weights
     if given not in ("imagenet", "random"):
@@ -308,6 +309,10 @@ def _weights(run: PlannedRun, folder: Path | None) -> str | Path:
             given = folder / given
     resolve_weights(row, given, seed=run.seed)
     return given
+
+
+def _has_imagenet_top(run: PlannedRun) -> bool:
+    return run.top is not None and run.top.kind == "imagenet"
 
 
 def _request(run: PlannedRun, store: FeatureStore, folder: Path | None) -> FeatureRequest:

@@ -5,6 +5,7 @@ every table and figure.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from tlfeat.data.dataset import Dataset
@@ -39,8 +40,12 @@ def data_stand_in(study: Study, dataset: Dataset) -> str | None:
             f"{_DATA}{dataset.name} ({_counted(found)}) instead of {study.named_data} "
             f"({_counted(expected)})"
         )
-    if not expected and study.data["path"] != study.named_data:
+    named = study.data["path"] == study.named_data
+    if not expected and not named:
         return f"{_DATA}{dataset.name} ({_counted(found)}) instead of {study.named_data}"
+    proven = not cut and "train" in expected
+    if not named and not proven and dataset.name != Path(study.named_data).name:
+        return f"{_DATA}{dataset.name} ({_counted(found)}) taken for {study.named_data}, unproven"
     if cut:
         return f"{_DATA}cut to {_counted(found)}"
     return None

@@ -7,7 +7,7 @@ multiples.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,8 +102,9 @@ def _s1(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
 
 
 def _s2(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
-    positive = next((run.metrics["train"].get("positive") for run in runs), None)
-    suffix, of = ("", f" of {positive}") if positive else ("_macro", ", means over classes")
+    named = [run.metrics["train"].get("positive") for run in runs]
+    positive = next((name for name in named if name), None)
+    of = f" of {positive}" if positive else ", means over classes"
     splits = [split for split in ("train", "validation", "test") if split in runs[0].metrics]
     lines = ["## Metrics", "", f"Precision, recall and F1{of}, on whole splits.", ""]
     lines += [
@@ -115,7 +116,7 @@ def _s2(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
             if split not in run.metrics:
                 continue
             metrics = run.metrics[split]
-            values = [metrics["accuracy"], *(metrics[f"{m}{suffix}"] for m in _MEASURED)]
+            values = [metrics["accuracy"], *_precision_recall_f1(metrics, positive)]
             cells = [f"{100 * value:.2f}" for value in values]
             seconds = _inference(run, split, metrics["n"])
             cells.append("-" if seconds is None else f"{seconds:.1f}")
@@ -139,6 +140,13 @@ def _s2(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
             path = _save(draw_panels(curve, _PANELS), folder, f"curves-{curve.name}")
             lines += [f"![Loss, accuracy, precision, recall and F1 of {curve.name}]({path})", ""]
     return [*lines, *_models(folder, runs)]
+
+
+def _precision_recall_f1(metrics: Mapping[str, Any], positive: str | None) -> list[float]:
+    """Give the three of the positive class; a network of 1000 outputs has it among others."""
+    if positive is None:
+        return [metrics[f"{name}_macro"] for name in _MEASURED]
+    return [metrics["per_class"][positive][name] for name in _MEASURED]
 
 
 _MEASURED = ("precision", "recall", "f1")
