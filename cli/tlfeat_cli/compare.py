@@ -36,7 +36,7 @@ from tlfeat_cli.options import (
     refuse_options,
 )
 from tlfeat_cli.studies import run_study_file
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
 
 _STUDY = "A study"
 
@@ -186,6 +186,6 @@ def compare(
             say(f"- {remark}")
         say(f"Report: {done.folder / INDEX}")
     for run, reason in done.refused.items():
-        watch.note(f"{run} was not trained: {reason}")
+        complain(f"{run} was not trained: {reason}")
     if done.refused:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlfeat_cli.options import JsonOpt, refuse_options, was_given
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
@@ -113,7 +113,7 @@ def run_study_file(
         _print(result)
     failed = {run: why for run, why in result.refused.items() if run not in study.left_out}
     for run, reason in failed.items():
-        watch.note(f"{run} was not trained: {reason}")
+        complain(f"{run} was not trained: {reason}")
     if failed:
         raise typer.Exit(1)
 

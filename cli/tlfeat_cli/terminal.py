@@ -111,6 +111,11 @@ def say(text: str = "", style: str = "") -> None:
     OUT.print(Text(text, style=style), soft_wrap=True)
 
 
+def complain(text: str) -> None:
+    """Print a line of what went wrong, quiet or not."""
+    ERRORS.print(Text(text), soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON value for scripts."""
     print(json.dumps(value, indent=1, ensure_ascii=False))

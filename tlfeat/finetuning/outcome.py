@@ -199,6 +199,7 @@ def make_record(
             "fingerprint": dataset.fingerprint,
             "classes": list(dataset.classes),
             "counts": dataset.counts(),
+            "asked": dict(dataset.asked),
             "skipped": [{"id": s.id, "reason": s.reason} for s in pictures.skipped],
         },
         "split": {

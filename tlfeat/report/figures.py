@@ -19,7 +19,6 @@ from tlfeat.report.style import (
     LINE,
     MUTED,
     ORANGE,
-    PAPER,
     SKY,
     apart,
     new_axes,
@@ -190,7 +189,7 @@ def draw_confusion(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
         for i, j in zip(*np.nonzero(counts), strict=True):
             ax.text(
                 j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=8,
-                color=PAPER.replace("fe", "ff") if shares[i, j] > 0.25 else "#1b1b1b",
+                color=_readable_on(blues(np.sqrt(shares[i, j]))),
             )  # fmt: skip
     else:
         ax.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
@@ -209,14 +208,14 @@ def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     Parameters
     ----------
     table : DataFrame
-        class, f1, low, high (0 to 1), n (test samples).
+        class, f1, low, high (0 to 1), n (samples); "split" in its `attrs`, test if not.
     ax : Axes, optional
 
     Returns
     -------
     ax : Axes
     """
-    table = table.sort_values(["f1", "class"])
+    table = table.sort_values(["f1", "class"])  # which keeps its attrs
     n = len(table)
     step, size = (0.28, 8.5) if n <= 40 else (0.15, 6.5)
     ax = ax or new_axes(_WIDTH, 0.9 + step * n)
@@ -228,7 +227,8 @@ def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ax.set_ylim(n - 0.4, -0.6)
     least = float(np.nanmin([100.0, *(100 * table["low"])]))
     ax.set_xlim(max(-1.0, 10 * np.floor((least - 3) / 10)), 101)
-    ax.set_xlabel("F1 on test, %, with 95% interval (test pictures in brackets)")
+    split = table.attrs.get("split", "test")
+    ax.set_xlabel(f"F1 on {split}, %, with 95% interval ({split} pictures in brackets)")
     ax.grid(axis="x")
     ax.set_axisbelow(True)
     ax.spines["left"].set_visible(False)
@@ -325,7 +325,7 @@ def draw_reliability(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ax.set_ylim(-1, 101)
     ax.set_aspect("equal")
     ax.set_xlabel("confidence, % (bars: how many predictions)")
-    ax.set_ylabel("right on test, %, with 95% interval")
+    ax.set_ylabel(f"right on {table.attrs.get('split', 'test')}, %, with 95% interval")
     ax.grid()
     ax.set_axisbelow(True)
     return ax
@@ -380,6 +380,13 @@ def draw_projection(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ax.set_xticks([])
     ax.set_yticks([])
     return ax
+
+
+def _readable_on(colour: tuple[float, ...]) -> str:
+    """Choose white or nearly black text, by the larger contrast (WCAG's relative luminance)."""
+    rgb = np.asarray(colour[:3])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return "#ffffff" if linear @ [0.2126, 0.7152, 0.0722] < 0.2 else "#1b1b1b"
 
 
 def _legend_below(ax: "Axes") -> None:

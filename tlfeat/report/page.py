@@ -8,6 +8,7 @@ script run and nothing be loaded from anywhere.
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +110,11 @@ def write_report(
         sections=sections,
         missing=missing,
         one=len(parts) == 1,
-        study_file=(folder / STUDY_FILE).exists(),
+        study_files=[
+            shlex.quote(STUDY_FILE if home == folder else str(home / STUDY_FILE))
+            for home in homes
+            if (home / STUDY_FILE).exists()
+        ],
     )
     write_text(page, text)
     return page

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200  # of skipped files and duplicates that are named
 MOST_CURVES = 12  # fine-tunes whose curves are drawn
+MOST_CHOSEN = 24  # runs, the best, whose every prediction the page knows
+MOST_PAIRS = 300  # rows
 _CONFUSIONS = 12  # pairs of classes that the list names
 _WRONG_SHOWN = 60  # pictures that every run gets wrong
 _WIDE, _HIGH, _EDGE = 1000, 640, 26  # of the projection, in its own units
@@ -81,7 +83,10 @@ def section(
         "leaderboard": draw("leaderboard", figures.draw_leaderboard(_accuracies(part))),
         "costs": _costs(part, draw),
         "break_even": [_relabel(text, part) for text in break_even(part.ranked, part.pairs)],
-        "pairs": _pairs(part),
+        "pairs": _pairs(part)[:MOST_PAIRS],
+        "n_pairs": len(part.pairs),
+        "n_curves": len(part.histories),
+        "has_test": "test" in best.metrics,
         "curves": _curves(part, draw),
         "data": _data(part),
         "repeat": _repeat(part),
@@ -91,14 +96,16 @@ def section(
         "json": None,
     }
     if part.judged and part.facts is not None:
-        first = part.judged[0]
+        first, per_class = part.judged[0], _class_f1(part)
         table = _frame(first.confusion, part)
         values |= {
-            "judged": [part.labels[one.run.name] for one in part.judged],
+            "judged": [part.labels[one.run.name] for one in part.judged[:MOST_CHOSEN]],
+            "n_judged": len(part.judged),
             "confusion": draw("confusion", figures.draw_confusion(table)),
             "confusions": _largest(first.confusion, part),
-            "f1": draw("class-f1", figures.draw_class_f1(_class_f1(part))),
-            "per_class": _class_f1(part).sort_values(["f1", "class"]).to_dict("records"),
+            "f1": draw("class-f1", figures.draw_class_f1(per_class)),
+            "unseen": sorted(set(part.classes) - set(per_class["class"])),
+            "per_class": per_class.sort_values(["f1", "class"]).to_dict("records"),
             "mistakes": _cards(part, part.mistakes(0), small, 0),
             "most_mistakes": MISTAKES,
             "wrong_count": len(part.everywhere_wrong),
@@ -218,7 +225,7 @@ def _class_f1(part: Part) -> "pd.DataFrame":
     run = part.judged[0].run
     measured = run.metrics[part.split]["per_class"]
     ends = known_intervals(run)[part.split]["per_class"]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [
             {
                 "class": name,
@@ -227,8 +234,11 @@ def _class_f1(part: Part) -> "pd.DataFrame":
                 "high": ends[name]["f1"][1],
             }
             for name in part.classes
+            if measured[name]["n"]
         ]
     )
+    table.attrs["split"] = part.split
+    return table
 
 
 def _cards(
@@ -266,9 +276,11 @@ def _reliability(part: Part, draw: Callable[[str, "Axes"], Any]) -> dict[str, An
             continue
         label = part.labels[one.run.name]
         if drawn is None:
+            bins = found.bins.copy()
+            bins.attrs["split"] = part.split
             drawn = {
                 "run": label,
-                "svg": draw("reliability", figures.draw_reliability(found.bins)),
+                "svg": draw("reliability", figures.draw_reliability(bins)),
             }
         rows.append(
             {
@@ -435,7 +447,7 @@ def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
     place = {digest: i for i, digest in enumerate(pictures)}
     runs = []
     known = {int(p): i for i, p in enumerate(chosen)}
-    for number, one in enumerate(part.judged):
+    for number, one in enumerate(part.judged[:MOST_CHOSEN]):
         i, j = np.nonzero(one.confusion)
         runs.append(
             {

@@ -196,8 +196,8 @@ def _options(run: Run) -> str:
         given += ["--features", record["features"]]
     if recipe["size"] != get_backbone(record["backbone"]).size:
         given += ["--size", str(recipe["size"])]
-    if str(recipe["weights"]).startswith("random:"):
-        given += ["--weights", "random"]
+    if record.get("weights", "imagenet") != "imagenet":
+        given += ["--weights", record["weights"]]
     for name, usual in (("precision", "float32"), ("dtype", "float32")):
         if recipe[name] != usual:
             given += [f"--{name}", recipe[name]]
@@ -210,6 +210,12 @@ def _options(run: Run) -> str:
     if head["refit"]:
         given.append("--refit")
     given += ["--seed", str(record["seed"])]
+    asked = record["dataset"].get("asked") or {}
+    for name in ("splits", "columns"):
+        if name in asked:
+            given += [f"--{name}", ",".join(f"{ours}={its}" for ours, its in asked[name].items())]
     if record["split"]["seed"]:
         given += ["--split-seed", str(record["split"]["seed"])]
+    if "limit" in asked:
+        given += ["--limit", str(asked["limit"])]
     return "".join(f" {shlex.quote(part)}" for part in given)

@@ -183,7 +183,7 @@ def write_results(folder: Path, runs: Sequence[Run]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for run in ranked:
-        writer.writerows(_long_rows(folder.name, run))
+        writer.writerows(_long_rows(run))
     write_text(folder / RESULTS_CSV, text.getvalue())
     lines = [f"# {folder.name}", "", caption(ranked), "", *markdown_table(ranked), ""]
     lines += [f"- {remark}" for remark in remarks(ranked)]
@@ -261,8 +261,8 @@ def write_into(path: Path, ranked: Sequence[Run]) -> None:
     write_text(path, text[: start + len(S1_START)] + table + text[end:])
 
 
-def _long_rows(study: str, run: Run) -> list[list[Any]]:
-    record = run.record
+def _long_rows(run: Run) -> list[list[Any]]:
+    record, study = run.record, run.path.parent.parent.name
     common = [study, run.name, record["kind"], record["backbone"], record["features"]]
     common += [_head(run), record["seed"]]
     rows: list[list[Any]] = []

@@ -436,6 +436,7 @@ def _record(
             "fingerprint": dataset.fingerprint,
             "classes": list(dataset.classes),
             "counts": dataset.counts(),
+            "asked": dict(dataset.asked),
             "skipped": [{"id": s.id, "reason": s.reason} for s in features.skipped],
         },
         "split": {

@@ -147,7 +147,9 @@ function drawMatrix(box, facts, run) {
     made.type = "button";
     made.tabIndex = -1;
     made.style.setProperty("--share", share.toFixed(3));
-    made.classList.toggle("dense", share > 0.5);
+    // Where the other colour of text is read more easily: on white, and on black.
+    made.classList.toggle("dense", share > 0.86);
+    made.classList.toggle("half", share > 0.57);
     const what = `${apart(facts.classes[row])} called ${apart(facts.outputs[column])}: ${count}`;
     made.setAttribute("aria-label", what);
     made.title = what;
@@ -216,8 +218,12 @@ function follow(figure, facts, run) {
     at = i;
     const sample = Number(points[i].dataset.sample);
     points[i].classList.add("at");
-    if (sample < 0) return;
-    hover.replaceChildren(card(facts, run(), sample, "div"));
+    const known = sample >= 0;
+    hover.replaceChildren(
+      known
+        ? card(facts, run(), sample, "div")
+        : element("div", "card", points[i].getAttribute("aria-label")),
+    );
     hover.hidden = false;
     const spot = points[i].getBoundingClientRect();
     const left = spot.right + 12 + 170 > window.innerWidth ? spot.left - 182 : spot.right + 12;
@@ -246,7 +252,9 @@ function follow(figure, facts, run) {
   });
   figure.addEventListener("pointermove", nearest);
   figure.addEventListener("pointerdown", nearest);
-  figure.addEventListener("pointerleave", hide);
+  // A finger leaves the picture when it is lifted: what it pointed at stays until the next tap.
+  figure.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && hide());
+  document.addEventListener("pointerdown", (event) => figure.contains(event.target) || hide());
   figure.addEventListener("blur", hide);
   figure.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -260,6 +268,7 @@ function follow(figure, facts, run) {
 
 // ---- one part a dataset
 
+const parts = [];
 for (const part of document.querySelectorAll(".part")) {
   const source = part.querySelector("script.facts");
   if (!source) continue;
@@ -276,14 +285,26 @@ for (const part of document.querySelectorAll(".part")) {
   };
   choice.addEventListener("change", update);
   update();
+  parts.push({ choice, update });
   part.querySelectorAll(".projection svg").forEach((one) => follow(one, facts, run));
 }
 
-// ---- paper: what is folded away is opened
+// ---- paper: what is folded away is opened, and the run is the one whose figure is printed
 
 let folded = [];
+let chosen = [];
+const choose = (values) =>
+  parts.forEach(({ choice, update }, i) => {
+    choice.value = values[i];
+    update();
+  });
 window.addEventListener("beforeprint", () => {
   folded = [...document.querySelectorAll("details:not([open])")];
   folded.forEach((one) => (one.open = true));
+  chosen = parts.map(({ choice }) => choice.value);
+  choose(parts.map(() => "0"));
 });
-window.addEventListener("afterprint", () => folded.forEach((one) => (one.open = false)));
+window.addEventListener("afterprint", () => {
+  folded.forEach((one) => (one.open = false));
+  choose(chosen);
+});
