@@ -27,6 +27,7 @@ FAST = {"size": 16, "batch": 8}
 @pytest.fixture
 def train(tmp_path):
     def go(pictures, *phases, backbone="plain-cnn", **settings):
+        backbone = None if "start" in settings else backbone
         given = phases or (Phase("scratch", 2),)
         where = {"cache": tmp_path / "store", "reports": tmp_path / "reports"}
         return finetune(pictures, backbone, given, **{**FAST, **where, **settings})

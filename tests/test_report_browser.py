@@ -3,12 +3,14 @@
 import shutil
 
 import pytest
+from conftest import SIZE
 from made_study import ODD_NAMES, make_run, rows_of
 from pictures import noise, write
 from PIL import Image
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.report.page import write_report
+from tlfeat.runs.compare import compare
 
 CHROMIUM = shutil.which("chromium")
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -182,3 +184,29 @@ def test_on_paper_the_figure_stands_for_the_grid(visit):
     assert page.locator("#mistakes-0 figure.without-script svg").is_visible()
     assert not page.locator(".matrix").is_visible()
     assert not page.locator(".choice").is_visible()
+
+
+def test_a_tap_shows_a_picture_of_the_projection_until_the_next_tap(
+    browser, cache, pictures, tmp_path
+):
+    done = compare(pictures, heads=["lda"], size=SIZE, cache=cache, reports=tmp_path / "reports")
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto((done.folder / "index.html").as_uri())
+    page.locator(".projection circle").first.tap(force=True)
+    assert page.locator(".hover img").is_visible()
+    page.locator("h1").tap()
+    assert not page.locator(".hover").is_visible()
+    context.close()
+
+
+def test_on_paper_the_run_is_the_one_whose_figure_is_printed(visit, made):
+    page = visit()
+    select = page.locator(".choice select")
+    select.select_option("1")
+    chosen = page.locator(".run-name").first.inner_text()
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".run-name").first.text_content() != chosen
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".run-name").first.inner_text() == chosen
+    assert select.input_value() == "1"

@@ -1,0 +1,197 @@
+"""Runs that start from a run or from a model of somebody else: what they keep, take, refuse."""
+
+import keras
+import numpy as np
+import pytest
+
+from tlfeat.backbones.table import get_backbone
+from tlfeat.backbones.weights import Weights
+from tlfeat.errors import NetworkError, TlfeatError
+from tlfeat.finetuning.assemble import assemble
+from tlfeat.finetuning.modes import drop_as_built, set_trainable
+from tlfeat.finetuning.plan import Phase, Top
+from tlfeat.finetuning.train import finetune
+from tlfeat.runs.record import write_record
+
+TINY = {"batch": 8}
+
+
+@pytest.fixture
+def train(tmp_path):
+    def go(pictures, *phases, **settings):
+        where = {"cache": tmp_path / "store", "reports": tmp_path / "reports"}
+        return finetune(pictures, phases=phases, **{**TINY, **where, **settings})
+
+    return go
+
+
+@pytest.fixture
+def parent(train, pictures):
+    return train(
+        pictures, Phase("scratch", 2), backbone="plain-cnn", size=16, top=Top("new", (6,), 0.25)
+    )
+
+
+def dense_units(run):
+    model = keras.models.load_model(run.path / "model.keras")
+    layers = model._flatten_layers(include_self=False, recursive=False)
+    return [layer.units for layer in layers if isinstance(layer, keras.layers.Dense)]
+
+
+def test_the_top_of_the_run_it_starts_from_is_kept_and_recorded(train, pictures, parent):
+    child = train(pictures, Phase("full", 1), start=parent.path)
+    assert dense_units(child) == dense_units(parent) == [6, 3]
+    assert child.record["top"] == parent.record["top"] == {
+        "kind": "new", "hidden": [6], "dropout": 0.25,
+    }  # fmt: skip
+
+
+def test_a_top_that_is_asked_for_takes_its_place(train, pictures, parent):
+    child = train(pictures, Phase("frozen", 1), start=parent.path, top=Top("new", (5, 4)))
+    assert dense_units(child) == [5, 4, 3]
+    assert child.record["top"]["hidden"] == [5, 4]
+    assert child.record["start"]["validation"]["accuracy"] < 1
+
+
+def test_other_classes_get_another_last_layer_after_any_epoch(
+    train, parent, make_pictures, tmp_path
+):
+    two, source = tmp_path / "two", make_pictures(tmp_path / "three")
+    two.mkdir()
+    for folder in sorted(source.iterdir())[:2]:
+        folder.rename(two / folder.name)
+    child = train(two, Phase("full", 1), start=f"{parent.path}@1")
+    assert dense_units(child) == [2]
+    assert child.record["parent"]["epoch"] == 1
+
+
+@pytest.mark.parametrize("given", [{"backbone": "resnet50"}, {"weights": "random"}])
+def test_a_network_beside_the_one_it_starts_from_is_refused(train, pictures, parent, given):
+    with pytest.raises(TlfeatError, match="brings its own network"):
+        train(pictures, Phase("full", 1), start=parent.path, **given)
+
+
+def test_a_name_changes_no_run(train, pictures, parent):
+    child = train(pictures, Phase("full", 1), start=parent.path)
+    write_record(parent.path, {**parent.record, "name": "another"})
+    again = train(pictures, Phase("full", 1), start=parent.path)
+    assert (again.id, again.record["created"]) == (child.id, child.record["created"])
+
+
+def somebody_elses(path, activation, side=16):
+    pixels = keras.Input((side, side, 3))
+    x = keras.layers.Rescaling(1 / 255)(pixels)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(x))
+    keras.Model(pixels, keras.layers.Dense(3, activation=activation)(x)).save(path)
+    return path
+
+
+def test_logits_become_probabilities(train, pictures, tmp_path):
+    run = train(pictures, Phase("full", 1), start=somebody_elses(tmp_path / "l.keras", None))
+    scores = run.predictions().filter(like="score_").to_numpy()
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert run.record["recipes"][0]["size"] == 16  # the model's own
+
+
+def test_what_is_neither_softmax_nor_logits_is_refused(train, pictures, tmp_path):
+    path = somebody_elses(tmp_path / "s.keras", "sigmoid")
+    with pytest.raises(NetworkError, match="ends in sigmoid"):
+        train(pictures, Phase("full", 1), start=path)
+    assert train(pictures, Phase("full", 1), start=path, top=Top("new", (4,))).metrics["test"]
+
+
+def test_a_model_for_any_size_must_be_given_one(train, pictures, tmp_path):
+    path = somebody_elses(tmp_path / "any.keras", "softmax", None)
+    with pytest.raises(TlfeatError, match="say by --size"):
+        train(pictures, Phase("full", 1), start=path)
+
+
+def test_a_finished_run_gets_the_h5_that_is_asked_for_later(train, pictures):
+    settings = {"backbone": "plain-cnn", "size": 16}
+    run = train(pictures, Phase("scratch", 1), keep="last", **settings)
+    assert not (run.path / "model.h5").exists()
+    again = train(pictures, Phase("scratch", 1), h5=True, keep="last", **settings)
+    assert again.record["created"] == run.record["created"]
+    assert (run.path / "model.h5").exists()
+
+
+def test_a_study_gets_the_epochs_that_it_needs_later(train, pictures):
+    settings = {"backbone": "plain-cnn", "size": 16}
+    run = train(pictures, Phase("scratch", 2), keep="last", **settings)
+    with pytest.raises(TlfeatError, match="train it again with --keep all"):
+        train(pictures, Phase("full", 1), start=f"{run.path}@1")
+    train(pictures, Phase("scratch", 2), keep="all", resume=True, **settings)
+    assert train(pictures, Phase("full", 1), start=f"{run.path}@1").metrics["test"]
+
+
+def test_runs_that_differ_have_different_names(train, pictures):
+    common = {"backbone": "plain-cnn", "size": 16}
+    names = [
+        train(pictures, phase, **common, **more).name
+        for phase, more in (
+            (Phase("scratch", 1), {}),
+            (Phase("scratch", 1, learning_rate=1e-4), {}),
+            (Phase("scratch", 1, schedule="constant"), {}),
+            (Phase("scratch", 1, optimiser="sgd:momentum=0.5"), {}),
+            (Phase("scratch", 1, label_smoothing=0.1, patience=2), {}),
+            (Phase("scratch", 1), {"batch": 16}),
+            (Phase("scratch", 1), {"top": Top("new", (), 0.5)}),
+        )
+    ]
+    assert len(set(names)) == len(names), names
+
+
+def test_a_network_that_blows_up_says_so(train, pictures):
+    with pytest.raises(NetworkError, match="lower the learning rate"):
+        train(
+            pictures, Phase("scratch", 1, learning_rate=1e3, schedule="constant", warmup=0),
+            backbone="plain-cnn", size=16, batch=64,
+        )  # fmt: skip
+
+
+def test_a_frozen_backbone_drops_nothing_and_is_saved_as_it_was_built():
+    row = get_backbone("efficientnet_b0")
+    network = assemble(row, 32, Weights("random", None, "x"), 3, Top("new", (), 0.5))
+    built = {layer.name: layer.rate for layer in network.backbone_layers if hasattr(layer, "rate")}
+    assert any(built.values())
+    set_trainable(network, Phase("frozen"), row)
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    one, two = (np.asarray(network.base(picture, training=True)) for _ in range(2))
+    assert (one == two).all()
+    assert any(layer.rate for layer in network.top if hasattr(layer, "rate"))
+    set_trainable(network, Phase("partial", cut="stage4"), row)
+    now = {layer.name: layer.rate for layer in network.backbone_layers if hasattr(layer, "rate")}
+    assert {name for name, rate in now.items() if rate} == {
+        name for name, rate in built.items() if rate and name >= "block6"
+    }
+    drop_as_built(network)
+    assert built == {
+        layer.name: layer.rate for layer in network.backbone_layers if hasattr(layer, "rate")
+    }
+
+
+def test_the_networks_own_top_computes_what_a_new_one_is_fed(tmp_path):
+    row = get_backbone("efficientnet_b0")
+    given = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
+    norm = next(layer for layer in given.layers if type(layer).__name__ == "Normalization")
+    norm.set_weights([np.array([0.4, 0.5, 0.6]), np.array([0.05, 0.06, 0.07]), np.array(0)])
+    norm.finalize_state()
+    path = tmp_path / "b0.weights.h5"
+    given.save_weights(path)
+    weights = Weights("file", path, "x")
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    fed = []
+    for kind in ("new", "own"):
+        network = assemble(row, 32, weights, 3, Top(kind))
+        x = network.base(picture)
+        fed.append(np.asarray(x).mean(axis=(1, 2)) if len(x.shape) == 4 else np.asarray(x))
+    assert fed[0] == pytest.approx(fed[1], rel=1e-4, abs=1e-5)
+
+
+def test_mixed_precision_ends_in_float32_whatever_the_top():
+    row = get_backbone("mobilenet_v2")
+    for kind in ("new", "own"):
+        network = assemble(row, 32, Weights("random", None, "x"), 3, Top(kind), precision="mixed")
+        assert network.model.output.dtype == "float32", kind
