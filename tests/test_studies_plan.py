@@ -161,6 +161,13 @@ def test_another_network_than_the_file_names_is_a_stand_in_and_so_is_what_starts
     assert {run.stand_in for run in study().runs} == {None}
 
 
+def test_defaults_of_a_top_are_not_of_runs_that_start_from_another():
+    text = GOOD.replace("seed = 3", 'seed = 3\nhidden = "32"', 1)
+    found = {run.name: run for run in study(text).runs}
+    assert found["transfer"].top.hidden == (32,)
+    assert found["fine-1"].top is None
+
+
 def test_data_can_be_somewhere_else():
     assert study(data="elsewhere").data["path"] == "elsewhere"
     assert study(data="elsewhere").named_data == "photos"
@@ -266,6 +273,33 @@ WRONG = {
     "unknown augmentation": ('"flip"', '"flop"', ["run 'transfer'", "'flop'", "'flip'"]),
     "unknown mode": ('"frozen"', '"froze"', ["run 'transfer', phase 1", "'froze'", "'frozen'"]),
     "unknown features": ("stage4:grid2", "stage9:grid2", ["heads-logistic", "'stage9'", "stage"]),
+    "a stage misspelt": ("stage4:grid2", "stag4:grid2", ["heads-logistic", "'stag4'", "stage4"]),
+    "a cut misspelt": (
+        'mode = "frozen"',
+        'mode = "partial"\ncut = "stag4"',
+        ["run 'transfer'", "cut", "'stag4'", "stage4"],
+    ),
+    "a crop out of less": (
+        'mode = "horizontal"}',
+        'mode = "horizontal"}, {name = "crop", height = 60, width = 70}',
+        ["run 'transfer'", "64 pixels", "60x70"],
+    ),
+    "smoothing without cross-entropy": (
+        'mode = "frozen"',
+        'mode = "frozen"\nlabel_smoothing = 0.1\n[[run]]\nname = "x"\nloss = "mse"\n'
+        'label_smoothing = 0.1\nmode = "full"',
+        ["run 'x'", "cross-entropy"],
+    ),
+    "another size than what it starts from": (
+        "start = [1, 2, 4]",
+        "start = [1, 2, 4]\nsize = 96",
+        ["run 'fine-1'", "size = 96", "made for 64"],
+    ),
+    "the network's own top on a run": (
+        "start = [1, 2, 4]",
+        'start = [1, 2, 4]\ntop = "own"',
+        ["run 'fine-1'", "top = 'own'"],
+    ),
     "too small for the network": ("size = 64", "size = 8", ["heads-logistic", "size", "32"]),
     "unknown setting of a head": (
         'features = "stage4:grid2"',

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -360,3 +361,57 @@ def test_heads_of_one_network_share_its_forward_pass(go, monkeypatch):
     monkeypatch.setattr(runs_train, "embed", counted)
     go(HEADS_ONLY)
     assert calls == [2]
+
+
+def test_other_pictures_of_as_many_classes_are_not_taken_for_the_real_ones(
+    make_pictures, cache, tmp_path
+):
+    text = """
+schema = 1
+name = "s"
+[data]
+path = "wildlife"
+expected = { classes = 3 }
+[[run]]
+name = "lda"
+head = "lda"
+size = 32
+search = false
+"""
+    elsewhere = make_pictures(tmp_path / "zoo")
+    read = parse_study(text, "s.toml", folder=tmp_path, data=str(elsewhere))
+    done = run_study(read, cache=cache, reports=tmp_path / "reports")
+    assert "zoo (3 classes" in done.runs[0].record["stand_in"]
+    assert "taken for wildlife" in done.runs[0].record["stand_in"]
+    real = make_pictures(tmp_path / "wildlife", seed=1)
+    read = parse_study(text, "s.toml", folder=tmp_path, data=str(real))
+    done = run_study(read, cache=cache, reports=tmp_path / "reports2")
+    assert done.runs[0].record["stand_in"] is None
+
+
+def test_s2_takes_a_network_with_1000_outputs_among_two_classes(make_pictures, cache, tmp_path):
+    pictures = make_pictures(tmp_path / "colours")
+    shutil.rmtree(sorted(pictures.iterdir())[2])
+    text = """
+schema = 1
+name = "s"
+table = "s2"
+[data]
+path = "colours"
+[defaults]
+size = 32
+[[run]]
+name = "thousand"
+mode = "frozen"
+epochs = 0
+top = "imagenet"
+[[run]]
+name = "two"
+mode = "frozen"
+epochs = 0
+"""
+    done = run_study(
+        parse_study(text, "s.toml", folder=tmp_path), cache=cache, reports=tmp_path / "reports"
+    )
+    assert done.refused == {}
+    assert "| thousand | test |" in done.page.read_text()

@@ -23,11 +23,6 @@ def _flip(layers: Any, size: int, *, mode: str) -> list[Any]:
 
 def _crop(layers: Any, size: int, *, height: int | None, width: int | None) -> list[Any]:
     rows, columns = height or round(size * 1.15), width or round(size * 1.15)
-    if min(rows, columns) < size:
-        raise TlfeatError(
-            f"Augmentation crop: pictures of {size} pixels cannot be cut from {rows}x{columns}; "
-            f"height and width must be at least {size}."
-        )
     return [layers.Resizing(rows, columns, "bicubic"), layers.RandomCrop(size, size)]
 
 
@@ -121,6 +116,25 @@ _ROWS: Final = (
 AUGMENTATIONS: Final[Mapping[str, Row]] = MappingProxyType({row.name: row for row in _ROWS})
 
 
+def check_crops(choices: Sequence[Choice], size: int) -> None:
+    """Refuse to cut pictures out of smaller ones.
+
+    Raises
+    ------
+    TlfeatError
+        If a crop's height or width is below `size`.
+    """
+    for choice in choices:
+        if choice.name != "crop":
+            continue
+        height, width = (choice.settings[side] or size for side in ("height", "width"))
+        if min(height, width) < size:
+            raise TlfeatError(
+                f"Augmentation crop: pictures of {size} pixels cannot be cut from "
+                f"{height}x{width}; height and width must be at least {size}."
+            )
+
+
 def build_augmentation(
     choices: Sequence[Choice], size: int
 ) -> Callable[[Any, Any, Any], tuple[Any, Any]] | None:
@@ -142,6 +156,7 @@ def build_augmentation(
     """
     if not choices:
         return None
+    check_crops(choices, size)
     import keras
     import tensorflow as tf
 

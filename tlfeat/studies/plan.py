@@ -11,10 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tlfeat.backbones.table import get_backbone
 from tlfeat.errors import TlfeatError, did_you_mean
-from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
-from tlfeat.finetuning.plain_cnn import SIZE as PLAIN_SIZE
 from tlfeat.studies.grid import expand, grid_keys, taken_keys
 from tlfeat.studies.overrides import (
     Override,
@@ -321,10 +318,10 @@ def _link(
                 check_size(parent.backbone, run.size)
             except TlfeatError as error:
                 raise StudyError(f"{file}: run {run.name!r}: {error}") from None
-            if run.size is not None and run.size != _side(parent):
+            if run.size is not None and run.size != parent.side:
                 raise StudyError(
                     f"{file}: run {run.name!r}: size = {run.size}, but it starts from "
-                    f"{parent_name}, whose network is made for {_side(parent)}: leave size out."
+                    f"{parent_name}, whose network is made for {parent.side}: leave size out."
                 )
             linked[run.name] = replace(
                 run,
@@ -346,13 +343,6 @@ def _link(
         if run.name in linked
     ]
     return kept, left_out
-
-
-def _side(run: PlannedRun) -> int:
-    """Give the side of the pictures that a run is trained on."""
-    if run.size is not None:
-        return run.size
-    return PLAIN_SIZE if run.backbone == PLAIN_CNN else get_backbone(run.backbone).size
 
 
 def _parent(

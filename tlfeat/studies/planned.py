@@ -8,8 +8,9 @@ from tlfeat.backbones.table import get_backbone
 from tlfeat.data.decode import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import DTYPES, PRECISIONS, parse_spec
+from tlfeat.finetuning.augment import check_crops
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.plain_cnn import MIN_SIZE
+from tlfeat.finetuning.plain_cnn import MIN_SIZE, SIZE
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.finetuning.plan import (
     LOSSES,
@@ -80,6 +81,13 @@ class PlannedRun:
     parent: str | None = None
     epoch: int | None = None
     backbone_key: str = "defaults.backbone"
+
+    @property
+    def side(self) -> int:
+        """The side of the pictures that the network sees, where it is not that of a parent."""
+        if self.size is not None:
+            return self.size
+        return SIZE if self.backbone == PLAIN_CNN else get_backbone(self.backbone).size
 
     @property
     def has_random_weights(self) -> bool:
@@ -269,10 +277,13 @@ def _check_network(run: PlannedRun) -> str:
     else:
         row = get_backbone(run.backbone)
         name = row.name
-        for part in parse_spec(run.features):
-            if part.layer.startswith("stage") and part.layer not in row.layers:
-                raise unknown_key("features", part.layer, [*row.layers, "last"])
+        named = [("features", part.layer) for part in parse_spec(run.features)]
+        named += [("cut", phase.cut_name) for phase in run.phases if phase.cut_name]
+        for key, layer in named:  # other layers are only known once the network is built
+            if layer.startswith("stag") and layer not in row.layers:
+                raise unknown_key(key, layer, [*row.layers, "last"])
     check_size(name, run.size)
+    check_crops(run.augment, run.side)
     return name
 
 
