@@ -29,6 +29,7 @@ CLASS_MARKERS = "osD^vP*X<>"
 INK, LINE, PAPER = "#1d1f21", "#d0d7de", "#fefefe"
 MUTED = "#6e7781"
 LONGEST = 28  # letters of a name in a figure
+_MARGIN = 0.1  # inches
 _NOTE_LETTERS, _NOTE_ROW = 17, 0.11  # of a note under a figure: letters an inch, inches a row
 
 _SETTINGS: dict[str, Any] = {
@@ -151,14 +152,18 @@ def save(ax: "Axes", path: Path) -> str:
         An <svg> element without a background that takes the colours of the text around it;
         its ids begin with the file's name.
     """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     figure = ax.get_figure(root=True)
     if figure is None:
         raise ValueError("These Axes are not part of a figure.")
     path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
+    layout = figure.get_layout_engine()
+    if isinstance(layout, ConstrainedLayoutEngine):
+        layout.set(w_pad=_MARGIN)  # letters of a PNG are a little wider than those of an SVG
     with styled():
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "tlfeat"})
-        layout = figure.get_layout_engine()
         figure.set_layout_engine("none")  # it is laid out: the same places, in half the time
         figure.savefig(path.with_suffix(".png"), dpi=150, metadata={"Software": "tlfeat"})
         figure.set_layout_engine(layout)
