@@ -24,7 +24,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.runs.outcomes import Outcome, read_outcome
 from tlfeat.runs.record import Run, write_text
 
-METHOD = 2  # raised when a number would come out differently
+METHOD = 3  # raised when a number would come out differently
 LEVEL = 0.95
 RESAMPLES = 1000
 INTERVALS = "intervals.json"  # in the run's folder, so that they are computed once
@@ -185,11 +185,7 @@ def outcome_intervals(
     if metrics["log_loss"] is not None and outcome.scores is not None:
         found["log_loss"] = _log_loss_interval(outcome, outcome.scores, units, found["accuracy"])
     if metrics["roc_auc"] is not None and outcome.scores is not None:
-        spread = _auc_variance(outcome.true, outcome.scores, units)
-        area = metrics["roc_auc"]
-        size = area * (1 - area) / spread if spread > 0 else n / k
-        low, high = wilson(area, size * sums.few)
-        found["roc_auc"] = [float(low), float(high)]
+        found["roc_auc"] = _auc_interval(outcome, outcome.scores, units, metrics["roc_auc"], sums)
 
     per_class: dict[str, dict[str, list[float]]] = {}
     union = true + called - hits
@@ -350,28 +346,52 @@ def _log_loss_interval(
     ]
 
 
-def _auc_variance(true: np.ndarray, scores: np.ndarray, units: np.ndarray) -> float:
-    """Variance of the mean area of one class against the rest, from each sample's part in it.
+def _auc_interval(
+    outcome: Outcome, scores: np.ndarray, units: np.ndarray, area: float, sums: "_Resampled"
+) -> list[float]:
+    """Give the interval of the mean area of one class against the rest.
 
-    A positive's part is the share of negatives that score below it, a negative's the share
-    of positives that score above it.
+    Each sample has a part in a class's area: a positive the share of negatives that score below
+    it, a negative the share of positives that score above it. Beside the spread of the mean,
+    each class's own is looked at: of a rare class hardly any mistake is seen.
     """
+    true, n = outcome.true, len(outcome)
     columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
-    parts, used = np.zeros(len(true)), 0
+    parts, classes = np.zeros(n), []
     for column in columns:
         positive = true == column
         n_positive = np.count_nonzero(positive)
-        if not n_positive or n_positive == len(true):
+        if not n_positive or n_positive == n:
             continue
-        used += 1
         ours, theirs = scores[positive, column], scores[~positive, column]
         above = _share_below(np.sort(theirs), ours)
         below = 1 - _share_below(np.sort(ours), theirs)
-        parts[positive] += (above - above.mean()) / len(ours)
-        parts[~positive] += (below - below.mean()) / len(theirs)
-    if not used:
-        return 0.0
-    return float((np.bincount(units, weights=parts / used) ** 2).sum())
+        mine = np.empty(n)
+        mine[positive] = (above - above.mean()) / len(ours)
+        mine[~positive] = (below - below.mean()) / len(theirs)
+        parts += mine
+        mistaken = len(np.unique(units[positive & ~outcome.right]))
+        few = _student(min(sums.n_units - 1, mistaken + 2))
+        one = float(above.mean())
+        spread = _spread(mine, units) if mistaken else 0.0
+        classes.append((one, _area_ends(one, spread, float(n_positive), few)))
+    if not classes:
+        return [0.0, 1.0]
+    k = len(classes)
+    low, high = _area_ends(area, _spread(parts / k, units), n / k, sums.few)
+    apart = _mean_of(classes, area)
+    return [min(low, apart[0]), max(high, apart[1])]
+
+
+def _spread(parts: np.ndarray, units: np.ndarray) -> float:
+    return float((np.bincount(units, weights=parts) ** 2).sum())
+
+
+def _area_ends(area: float, spread: float, least: float, few: float) -> list[float]:
+    """Give Wilson's interval of an area; `least` samples where no spread was seen."""
+    size = area * (1 - area) / spread if spread > 0 else least
+    low, high = wilson(area, size * few)
+    return [float(low), float(high)]
 
 
 def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
