@@ -37,7 +37,7 @@ from tlfeat.finetuning.pictures import Pictures, Rows, make_batches
 from tlfeat.finetuning.plan import Phase, Top
 from tlfeat.watch import SILENT
 
-CLASSES, BATCH = 4, 16
+CLASSES, BATCH = 4, 32
 CUTS = {"14x14": "stage4", "7x7": "b14"}
 
 
