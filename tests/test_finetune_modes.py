@@ -17,7 +17,7 @@ from tlfeat.data.dataset import Dataset
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning import modes
 from tlfeat.finetuning.assemble import assemble
-from tlfeat.finetuning.cut import cut_network
+from tlfeat.finetuning.cut import Activations, cut_network
 from tlfeat.finetuning.lpft import fold_logistic
 from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
 from tlfeat.finetuning.plan import Phase, Top
@@ -289,3 +289,25 @@ def test_nothing_is_read_of_a_finished_run(train, pictures, monkeypatch):
     first = train(pictures, Phase("frozen", 1))
     monkeypatch.setattr(Dataset, "read", lambda *_: pytest.fail("a picture was opened"))
     assert train(pictures, Phase("frozen", 1)).id == first.id
+
+
+def test_pictures_and_activations_share_one_budget(pictures, tmp_path, monkeypatch):
+    kept = []
+    begin = Activations.__init__
+
+    def watched(self, *arguments):
+        begin(self, *arguments)
+        kept.append(self._kept is not None)
+
+    monkeypatch.setattr(Activations, "__init__", watched)
+    where = {"cache": tmp_path / "store", "batch": 8, "size": 32}
+    squares = 36 * 32 * 32 * 3
+    runs = [
+        finetune(
+            pictures, phases=Phase("partial", 1, cut="stage4"), memory=memory,
+            reports=tmp_path / str(memory), **where,
+        )
+        for memory in (2**30, squares + 1000)
+    ]  # fmt: skip
+    assert kept == [True, False]
+    assert runs[0].metrics == runs[1].metrics

@@ -358,7 +358,8 @@ class Training:
         each = seconds_an_image(self.store, request) or 0.0
         self.state.extract[f"{layer}:{pool}"] = each * len(wanted)
         digests = [sample.digest for sample in pictures.samples]
-        return Activations(digests, np.sort(needed), request, self.store, how.memory)
+        memory = how.memory - pictures.kept_bytes
+        return Activations(digests, np.sort(needed), request, self.store, memory)
 
     def _start_from_logistic(self) -> None:
         """Make the top the logistic regression of the features."""

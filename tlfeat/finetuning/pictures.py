@@ -117,6 +117,11 @@ class Pictures:
             )
         self._squares = squares[: len(self.samples)] if self.kept else None
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the squares that are in memory."""
+        return 0 if self._squares is None else self._squares.nbytes
+
     def _try(self, sample: Sample) -> np.ndarray | str:
         try:
             square = self._decode(sample)
