@@ -1,7 +1,8 @@
 """What the template gets of each dataset: tables of text, figures, and the script's data."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ MOST_CURVES = 12  # fine-tunes whose curves are drawn
 MOST_CHOSEN = 24  # runs, the best, whose every prediction the page knows
 MOST_PAIRS = 300  # rows
 _CONFUSIONS = 12  # pairs of classes that the list names
+_CALLED = 3  # classes that a picture is said to be called
 _WRONG_SHOWN = 60  # pictures that every run gets wrong
 _WIDE, _HIGH, _EDGE = 1000, 640, 26  # of the projection, in its own units
 
@@ -254,13 +256,25 @@ def _cards(
             "id": part.facts.ids[place],
             "true": part.classes[part.facts.true[place]],
             "picture": small.get(part.facts.digests[place]),
-            "predicted": " or ".join(dict.fromkeys(called)),
+            "predicted": _commonest(called),
             "sure": "",
         }
         if number is not None:
             card["sure"] = sureness(judges[0].confidence[place], judges[0].is_probability)
         cards.append(card)
     return cards
+
+
+def _commonest(called: Sequence[str]) -> str:
+    """Name what most runs call a picture.
+
+    >>> _commonest(["hat", "shirt", "hat"]), _commonest(["a", "b", "c", "d", "e"])
+    ('hat or shirt', 'a or b or c or 2 others')
+    """
+    names = [name for name, _ in Counter(called).most_common()]
+    rest = len(names) - _CALLED
+    shown = names if rest <= 1 else [*names[:_CALLED], f"{rest} others"]
+    return " or ".join(shown)
 
 
 def sureness(confidence: float, is_probability: bool) -> str:
