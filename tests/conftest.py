@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from store_writer import entry_in, put
+
+from tlfeat.features.store import Entry
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -69,3 +72,11 @@ def make_pictures() -> Callable[..., Path]:
 def pictures(tmp_path: Path, make_pictures: Callable[..., Path]) -> Path:
     """Give a folder of 36 pictures in three classes, without splits."""
     return make_pictures(tmp_path / "colours")
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Entry:
+    """Give a store's entry of five rows."""
+    entry = entry_in(tmp_path)
+    put(entry, 0, 1, 2, 3, 4)
+    return entry

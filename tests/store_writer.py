@@ -1,4 +1,4 @@
-"""A writer of store entries that test_store.py kills: run as a script, light to start.
+"""A writer of store entries that test_store_writers.py kills: run as a script, light to start.
 
 python store_writer.py write ROOT        stores all blocks, one printed line for each
 python store_writer.py die FOLDER        for each step of a write, a fork that dies there

@@ -1,22 +1,24 @@
 """Sources: what each kind expects, and that one picture is one picture wherever it lies."""
 
 import contextlib
-import csv
-import gzip
-import io
 import json
 import os
 import shutil
-import stat
-import tarfile
-import threading
-import zipfile
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import class_folder, noise, png, write, write_folder
+from pictures import class_folder, png, write, write_folder
+from source_makers import (
+    as_csv,
+    as_hdf5,
+    as_npz,
+    as_parquet,
+    as_tar,
+    as_webdataset,
+    as_zip,
+    table,
+)
 
 from tlfeat.data import DigestIndex, UndecodableImage, decode, open_dataset
 from tlfeat.errors import DataError
@@ -24,64 +26,6 @@ from tlfeat.errors import DataError
 
 def notes(dataset):
     return "\n".join(dataset.notes)
-
-
-def table(path, lines, delimiter=","):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter=delimiter).writerows(lines)
-    return path
-
-
-def files_of(folder):
-    return sorted(p for p in folder.rglob("*.png"))
-
-
-def as_csv(folder, path):
-    lines = [(p.relative_to(path.parent).as_posix(), p.parent.name) for p in files_of(folder)]
-    return table(path, [("path", "label"), *lines])
-
-
-def as_zip(folder, path):
-    with zipfile.ZipFile(path, "w") as archive:
-        for p in files_of(folder):
-            archive.write(p, p.relative_to(folder))
-    return path
-
-
-def as_tar(folder, path, mode="w"):
-    with tarfile.open(path, mode) as archive:
-        archive.add(folder, folder.name)
-    return path
-
-
-def add(archive, name, data):
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    archive.addfile(info, io.BytesIO(data))
-
-
-def as_webdataset(folder, path):
-    with tarfile.open(path, "w") as archive:
-        for i, p in enumerate(files_of(folder)):
-            add(archive, f"{i:05d}.png", p.read_bytes())
-            add(archive, f"{i:05d}.cls", f"{ord(p.parent.name) - ord('a')}\n".encode())
-    return path
-
-
-def as_parquet(folder, path):
-    pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as pq
-
-    files = files_of(folder)
-    pq.write_table(
-        pa.table(
-            {"image": [p.read_bytes() for p in files], "label": [p.parent.name for p in files]}
-        ),
-        path,
-        row_group_size=7,
-    )
-    return path
 
 
 @pytest.mark.parametrize("make", [as_csv, as_zip, as_tar, as_webdataset, as_parquet])
@@ -176,7 +120,7 @@ def test_column_names_for_a_folder_are_refused(tmp_path):
 
 
 def test_parquet_as_hugging_face_publishes_it(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     features = {"label": {"names": ["zebra", "ape"], "_type": "ClassLabel"}}
@@ -196,7 +140,7 @@ def test_parquet_as_hugging_face_publishes_it(tmp_path):
 
 
 def test_parquet_without_pictures_says_so(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
@@ -205,7 +149,7 @@ def test_parquet_without_pictures_says_so(tmp_path):
 
 
 def test_an_empty_cell_is_skipped(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(
@@ -216,143 +160,6 @@ def test_an_empty_cell_is_skipped(tmp_path):
         "cannot be read: empty cell",
         "cannot be read: zero bytes",
     ]
-
-
-# Arrays
-
-
-def pictures_of(n, seed=0, **size):
-    return np.stack([noise(seed + i, **size) for i in range(n)])
-
-
-def write_pairs(folder, n=6, **how):
-    h5py = pytest.importorskip("h5py")
-    folder.mkdir(parents=True, exist_ok=True)
-    for k, split in enumerate(("train", "valid", "test")):
-        stem = f"{folder}/camelyonpatch_level_2_split_{split}"
-        with h5py.File(f"{stem}_x.h5", "w") as file:
-            file.create_dataset("x", data=pictures_of(n, 100 * k), **how)
-        with h5py.File(f"{stem}_y.h5", "w") as file:
-            file["y"] = (np.arange(n) % 2).astype(np.uint8).reshape(n, 1, 1, 1)
-    return folder
-
-
-@pytest.mark.parametrize("how", [{}, {"chunks": (4, 12, 10, 3), "compression": "gzip"}])
-def test_hdf5_pairs_in_the_layout_of_pcam(tmp_path, how):
-    dataset = open_dataset(write_pairs(tmp_path / "pcam", **how))
-    assert (dataset.kind, dataset.name) == ("hdf5", "pcam")
-    assert dataset.counts() == {s: {"0": 3, "1": 3} for s in ("train", "validation", "test")}
-    first = {s.split: dataset.read(s) for s in dataset.samples if s.id.endswith("[5]")}
-    assert (first["train"] == noise(5)).all()
-    assert (first["test"] == noise(205)).all()
-
-
-def test_one_file_of_a_pair_stands_for_all(tmp_path):
-    folder = write_pairs(tmp_path / "pcam")
-    one = open_dataset(folder / "camelyonpatch_level_2_split_train_x.h5")
-    assert one.fingerprint == open_dataset(folder).fingerprint
-
-
-def test_half_a_pair_is_an_error(tmp_path):
-    folder = write_pairs(tmp_path / "pcam")
-    (folder / "camelyonpatch_level_2_split_train_x.h5").unlink()
-    with pytest.raises(DataError, match=r"_x\.h5.* missing"):
-        open_dataset(folder)
-
-
-def test_npz_and_hdf5_of_the_same_pictures_have_the_same_keys(tmp_path):
-    h5py = pytest.importorskip("h5py")
-    pairs = open_dataset(write_pairs(tmp_path / "pcam"))
-    arrays = {}
-    for k, split in enumerate(("train", "val", "test")):
-        arrays[f"{split}_images"] = pictures_of(6, 100 * k)
-        arrays[f"{split}_labels"] = (np.arange(6) % 2).astype(np.uint8).reshape(6, 1)
-    np.savez(tmp_path / "a.npz", **arrays)
-    np.savez_compressed(tmp_path / "b.npz", **arrays)
-    with h5py.File(tmp_path / "c.h5", "w") as file:
-        for name, array in arrays.items():
-            file[name] = array
-    for name in ("a.npz", "b.npz", "c.h5"):
-        assert open_dataset(tmp_path / name).fingerprint == pairs.fingerprint, name
-
-
-def test_npz_with_x_and_y_and_names(tmp_path):
-    x = pictures_of(6, bands=1)
-    y = np.eye(3)[[0, 1, 2, 0, 1, 2]]
-    np.savez(
-        tmp_path / "set.npz", x_train=x, y_train=y, class_names=["c", "b", "a"], mean=x.mean()
-    )
-    dataset = open_dataset(tmp_path / "set.npz")
-    assert dataset.kind == "npz"
-    assert dataset.classes == ("c", "b", "a")
-    assert dataset.samples[4].id == "train[4]"
-    assert (dataset.read(dataset.samples[4]) == x[4]).all()
-    assert "not used: mean" in notes(dataset)
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_rows_of_npz_are_read_in_any_order(tmp_path, save, order):
-    x = pictures_of(5)
-    save(tmp_path / "set.npz", x=np.asarray(x, order=order), y=np.arange(5))
-    dataset = open_dataset(tmp_path / "set.npz")
-    assert all((dataset.read(s) == x[i]).all() for i, s in enumerate(dataset.samples))
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"x": np.zeros((2, 4, 4, 3), np.float32), "y": [0, 1]}, r"float32; wanted uint8.*255"),
-        ({"x": np.zeros((2, 3, 4, 5), np.uint8), "y": [0, 1]}, r"shape \(2, 3, 4, 5\)"),
-        ({"x": np.zeros((2, 4, 4), np.uint8), "y": [0, 1, 2]}, "2 pictures, but 'y' 3 labels"),
-        ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.ones((2, 3))}, "several labels"),
-        ({"x": np.zeros((2, 4, 4), np.uint8), "y": [0.5, 1]}, "wanted whole numbers or names"),
-        ({"foo": np.zeros(3)}, "the arrays foo; expected x_train"),
-        ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.array(["a", 1], object)}, "cannot be read"),
-    ],
-)
-def test_arrays_that_will_not_do_say_what_will(tmp_path, arrays, message):
-    np.savez(tmp_path / "set.npz", **arrays)
-    with pytest.raises(DataError, match=message):
-        open_dataset(tmp_path / "set.npz")
-
-
-def test_hdf5_is_read_in_blocks_and_from_threads(tmp_path, monkeypatch):
-    h5py = pytest.importorskip("h5py")
-    from tlfeat.data.sources import hdf5
-
-    x = pictures_of(300)
-    with h5py.File(tmp_path / "set.h5", "w") as file:
-        file.create_dataset("x", data=x, chunks=(32, 12, 10, 3), compression="gzip")
-        file["y"] = np.arange(300) % 3
-    dataset = open_dataset(tmp_path / "set.h5")
-    wrong = []
-
-    def work(order):
-        wrong.extend(i for i in order if (dataset.read(dataset.samples[i]) != x[i]).any())
-
-    orders = [range(300), range(299, -1, -1), range(0, 300, 7)]
-    threads = [threading.Thread(target=work, args=(order,)) for order in orders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert len(dataset.source.files[0]._blocks) <= hdf5._BLOCKS
-
-
-def test_a_damaged_hdf5_file_is_one_sentence(tmp_path):
-    folder = write_pairs(tmp_path / "pcam")
-    path = folder / "camelyonpatch_level_2_split_train_x.h5"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="cannot be read as HDF5"):
-        open_dataset(folder)
-
-
-def test_pcam_of_the_real_pictures(shared_data):
-    dataset = open_dataset(shared_data / "pcam")
-    sizes = {s: sum(n.values()) for s, n in dataset.counts().items()}
-    assert sizes == {"train": 800, "validation": 200, "test": 200}
 
 
 # GTSRB
@@ -415,134 +222,11 @@ def test_gtsrb_of_the_real_pictures(shared_data):
     assert len({s.group for s in dataset.samples} - {None}) == 43 * 3
 
 
-# Archives
-
-
-def test_a_compressed_tar_is_read_too(tmp_path):
-    folder = class_folder(tmp_path / "set")
-    wanted = open_dataset(folder).fingerprint
-    for name, mode in (("a.tar.gz", "w:gz"), ("b.tar.xz", "w:xz"), ("c.tgz", "w:gz")):
-        dataset = open_dataset(as_tar(folder, tmp_path / name, mode))
-        assert (dataset.kind, dataset.fingerprint) == ("tar", wanted)
-    assert open_dataset(tmp_path / "a.tar.gz").name == "a"
-
-
-def test_links_in_archives_are_never_followed(tmp_path):
-    secret = write(tmp_path / "secret.png", png(1))
-    folder = class_folder(tmp_path / "set")
-    path = as_tar(folder, tmp_path / "a.tar")
-    with tarfile.open(path, "a") as archive:
-        for kind, name in (
-            (tarfile.SYMTYPE, "s.png"),
-            (tarfile.LNKTYPE, "h.png"),
-            (tarfile.FIFOTYPE, "f.png"),
-        ):
-            info = tarfile.TarInfo(f"set/a/{name}")
-            info.type, info.linkname = kind, str(secret)
-            archive.addfile(info)
-        add(archive, "../../escape.png", png(50))
-    dataset = open_dataset(path)
-    assert {(s.id, s.reason) for s in dataset.skipped} == {
-        (f"set/a/{name}.png", "not a regular file") for name in "shf"
-    }
-    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
-        archive.write(files_of(folder)[0], "a/0.png")
-        info = zipfile.ZipInfo("a/s.png")
-        info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(info, str(secret))
-    dataset = open_dataset(tmp_path / "b.zip")
-    assert [(s.id, s.reason) for s in dataset.skipped] == [("a/s.png", "not a regular file")]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar", "b.zip", "secret.png", "set"]
-
-
-def test_a_damaged_member_is_skipped(tmp_path):
-    path = as_zip(class_folder(tmp_path / "set"), tmp_path / "a.zip")
-    data = bytearray(path.read_bytes())
-    data[data.index(b"IDAT") + 10] ^= 255  # the first member's checksum is wrong now
-    path.write_bytes(data)
-    dataset = open_dataset(path)
-    assert len(dataset) == 5
-    assert "Bad CRC-32" in dataset.skipped[0].reason
-
-
-def test_a_cut_tar_gives_what_is_there(tmp_path):
-    path = as_tar(class_folder(tmp_path / "set", each=20), tmp_path / "a.tar")
-    path.write_bytes(path.read_bytes()[:20_000])
-    dataset = open_dataset(path)
-    assert 0 < len(dataset) < 40
-
-
-@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
-def test_rubbish_with_the_name_of_an_archive_is_one_sentence(tmp_path, name):
-    head = {"a.zip": b"PK\x03\x04", "a.tar": b"", "a.tar.gz": b"\x1f\x8b"}[name]
-    write(tmp_path / name, head + bytes(range(256)) * 4)
-    with pytest.raises(DataError) as error:
-        open_dataset(tmp_path / name)
-    assert "\n" not in str(error.value)
-
-
-def test_a_zip_bomb_is_skipped_by_its_header(tmp_path, monkeypatch):
-    monkeypatch.setattr("tlfeat.data.sources.base.MAX_BYTES", 1000)
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a/1.png", png(1))
-        archive.writestr("a/bomb.png", bytes(10_000_000))
-    dataset = open_dataset(tmp_path / "a.zip")
-    assert len(dataset) == 1
-    assert "more than" in dataset.skipped[0].reason
-
-
-def test_a_compressed_file_that_is_no_archive_is_refused(tmp_path):
-    write(tmp_path / "x.h5.gz", gzip.compress(b"something"))
-    with pytest.raises(DataError, match="unpack it first"):
-        open_dataset(tmp_path / "x.h5.gz")
-
-
-def test_webdataset_shards_with_json_labels_and_splits_by_name(tmp_path):
-    for shard, seed in (("train-000", 0), ("train-001", 10), ("val-000", 20)):
-        with tarfile.open(tmp_path / f"{shard}.tar", "w") as archive:
-            for i in range(4):
-                add(archive, f"{i}.png", png(seed + i))
-                add(archive, f"{i}.json", json.dumps({"label": "ab"[i % 2]}).encode())
-                add(archive, f"{i}.txt", b"a caption")
-    dataset = open_dataset(tmp_path)
-    assert dataset.kind == "webdataset"
-    assert dataset.classes == ("a", "b")
-    counts = {s: sum(n.values()) for s, n in dataset.counts().items()}
-    assert counts["validation"] == 4
-    assert counts["train"] + counts["test"] == 8
-    assert dataset.samples[0].id == "train-000.tar/0.png"
-
-
-def test_mac_clutter_in_a_zip_is_ignored_and_counted(tmp_path):
-    path = as_zip(class_folder(tmp_path / "set"), tmp_path / "a.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("__MACOSX/a/._0.png", b"x")
-        archive.writestr("a/Thumbs.db", b"x")
-        archive.writestr("read.me", b"x")
-    dataset = open_dataset(path)
-    assert len(dataset) == 6
-    assert "3 members were ignored: 1 .me, 2 hidden" in notes(dataset)
-
-
 def test_every_source_decodes(tmp_path):
     folder = class_folder(tmp_path / "set")
     for make in (as_csv, as_zip, as_tar, as_webdataset, as_parquet):
         dataset = open_dataset(make(folder, tmp_path / make.__name__))
         assert all(decode(dataset.read(s), 8).shape == (8, 8, 3) for s in dataset.samples)
-
-
-def as_npz(folder, path):
-    with path.open("wb") as file:  # a path would get the suffix .npz
-        np.savez(file, x=pictures_of(4), y=np.arange(4))
-    return path
-
-
-def as_hdf5(folder, path):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(path, "w") as file:
-        file.create_dataset("x", data=pictures_of(4), chunks=(2, 12, 10, 3), compression="gzip")
-        file["y"] = np.arange(4)
-    return path
 
 
 MAKERS = [as_csv, as_zip, as_tar, as_webdataset, as_parquet, as_npz, as_hdf5]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.runs import train as runs_train
 from tlfeat.runs.results import S1_END, S1_START, stand_in_lines
+from tlfeat.studies import tables
 from tlfeat.studies.plan import parse_study, read_study
 from tlfeat.studies.run import run_study
 from tlfeat_cli.app import app
@@ -129,6 +130,28 @@ def test_a_study_leaves_its_runs_tables_and_figures_and_is_not_run_again(go, onl
     assert changed.fresh == 1
     assert only_trained[len(TUNED) :] == ["fine-1"]
     assert "| head-nearest-centroid" not in changed.page.read_text()
+
+
+def test_tables_and_figures_are_made_again_only_where_something_changed(go, monkeypatch):
+    drawn = []
+    save = tables._save
+
+    def counted(figure, folder, name):
+        drawn.append(name)
+        return save(figure, folder, name)
+
+    monkeypatch.setattr(tables, "_save", counted)
+    first = go(NO_FINE)
+    assert drawn == ["pairs"]
+    again = go(NO_FINE)
+    assert drawn == ["pairs"]
+    assert (again.paragraph, again.stand_ins) == (first.paragraph, first.stand_ins)
+    (first.folder / "figures/study/pairs.png").unlink()
+    go(NO_FINE)
+    assert drawn == ["pairs", "pairs"]
+    renamed = go(NO_FINE.replace('name = "whole"', 'name = "other"'))
+    assert drawn == ["pairs"] * 3
+    assert "| other |" in renamed.page.read_text()
 
 
 def test_a_study_that_was_stopped_goes_on_where_it_stopped(go, only_trained, monkeypatch):

@@ -36,6 +36,19 @@ class HeadError(TlfeatError):
     """A head that cannot be trained, saved or loaded as asked."""
 
 
+def first_line(error: Exception) -> str:
+    r"""Give the first line of what somebody else's error says, or its kind.
+
+    Examples
+    --------
+    >>> first_line(ValueError("no.\nBecause."))
+    'no.'
+    >>> first_line(KeyError())
+    'KeyError'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give " Did you mean 'logistic'?" for the nearest known name, or nothing.
 

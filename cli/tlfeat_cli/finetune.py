@@ -241,8 +241,8 @@ def finetune(
 ) -> None:
     """Train a network end to end and keep the run beside those of the heads."""
     from tlfeat.finetuning.plan import Phase, Top, read_phase
+    from tlfeat.finetuning.request import native_size
     from tlfeat.finetuning.train import finetune as train_run
-    from tlfeat.finetuning.train import native_size
 
     watch = TerminalWatch(quiet)
     if start is not None:

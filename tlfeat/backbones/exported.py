@@ -27,7 +27,7 @@ import numpy.typing as npt
 from tlfeat.backbones.networks import Output, build_network
 from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import Weights
-from tlfeat.errors import NetworkError
+from tlfeat.errors import NetworkError, first_line
 
 SCHEMA: Final = 1  # raised when an export of before must not be used any more
 TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
@@ -206,7 +206,7 @@ def _compared(request: NetworkRequest) -> _Network:
     except CannotExportError:
         raise
     except Exception as error:  # converters raise whatever they come across
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         return _Network(record, refusal=f"its export failed: {reason}")
     record["parity"] = {"greatest_difference": difference, "pictures": len(pictures)}
     if not difference <= TOLERANCE:

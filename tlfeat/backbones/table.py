@@ -16,6 +16,8 @@ from typing import Final, Literal, NamedTuple
 
 from tlfeat.errors import UnknownName, did_you_mean
 
+DEFAULT_BACKBONE: Final = "efficientnet-lite0"  # its weights come with the installation
+
 
 class Stage(NamedTuple):
     """The layer behind a stage's name."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.table import Backbone
-from tlfeat.errors import WeightsError
+from tlfeat.errors import WeightsError, first_line
 
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
@@ -49,7 +49,7 @@ def load_weight_file(model: Any, backbone: Backbone, path: Path) -> None:
     except WeightsError:
         raise
     except Exception as error:  # h5py and Keras raise whatever a damaged file makes them
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"The weight file {path} cannot be read ({reason.rstrip('.')}): if it was "
             "downloaded, delete it and download it again."

@@ -12,7 +12,7 @@ from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_in
 from tlfeat.backbones.networks import build_base, freeze
 from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import Weights
-from tlfeat.errors import NetworkError, TlfeatError, WeightsError
+from tlfeat.errors import NetworkError, TlfeatError, WeightsError, first_line
 from tlfeat.finetuning.plain_cnn import build_plain_cnn
 from tlfeat.finetuning.plan import Top
 
@@ -220,7 +220,7 @@ def load_model(path: Path) -> Any:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
             "network of Keras, .keras or .h5, without code of its own."
@@ -303,7 +303,7 @@ def _load_weights(model: Any, path: Path) -> None:
     try:
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise whatever a damaged file makes them
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"The checkpoint {path} cannot be read: {reason.rstrip('.')}."
         ) from error

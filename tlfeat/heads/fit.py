@@ -243,7 +243,7 @@ class _OneClass(Learner):
         return np.ones((len(self.problem.held), 1), dtype=np.float32)
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
-        raise NotImplementedError("only folds can have one class")
+        raise AssertionError("only folds can have one class, and a fold is never finished")
 
 
 def _checked(X: Floats, y: npt.ArrayLike, n_classes: int, what: str) -> tuple[Floats, Ints]:

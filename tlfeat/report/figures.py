@@ -181,7 +181,7 @@ def draw_confusion(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ax.set_yticks(range(rows), [short(str(c), 22) for c in table.index], fontsize=size)
     ax.set_xticks(
         range(columns), [short(str(c), names) for c in table.columns],
-        fontsize=size, rotation=90 if rows > 3 or longest > 9 else 0,
+        fontsize=size, rotation=0 if longest <= (3 if rows > 3 else 9) and rows <= MANY else 90,
     )  # fmt: skip
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeat.features.recipe import Recipe
 from tlfeat.report.words import missing_runs
-from tlfeat.runs.record import PREDICTIONS, Run, write_text
+from tlfeat.runs.current import has_key, key_of
+from tlfeat.runs.record import Run, write_text
 from tlfeat.runs.study import STUDY_FILE
 from tlfeat.watch import SILENT, Watch
 
@@ -27,7 +28,6 @@ INDEX = "index.html"
 RESULTS_TEX = "results.tex"
 FIGURES = "figures"
 _TEMPLATE = Path(__file__).with_name("template")
-_HEAD_BYTES = 600  # the key of a page stands at its beginning
 
 
 def write_report(
@@ -76,7 +76,7 @@ def write_report(
         missing.append(f"{name} was refused: {reason}")
     page = folder / INDEX
     key = _key(folder, runs, missing, datasets, cache)
-    if _is_current(page, key):
+    if has_key(page, key) and any((folder / FIGURES).glob("*leaderboard.svg")):
         return page
     from tlfeat.report.contents import gather, split_by_data
     from tlfeat.report.latex import latex_table
@@ -172,11 +172,6 @@ def _key(
     cache: Path | None,
 ) -> str:
     """Digest all that a page is made of, without reading predictions or pictures."""
-    digest = hashlib.sha256()
-    ours = Path(__file__).parent
-    for source in (_TEMPLATE.iterdir(), ours.glob("*.py"), ours.parent.glob("runs/*.py")):
-        for path in sorted(source):
-            digest.update(path.read_bytes())
     entries = {
         Recipe.from_dict(fields).entry_name
         for run in runs
@@ -186,23 +181,11 @@ def _key(
     features = sorted(name for name in entries if cache and (cache / "features" / name).is_dir())
     facts = [
         folder.name,
-        sorted(
-            [run.id, run.name, run.record["created"], (run.path / PREDICTIONS).exists()]
-            for run in runs
-        ),
         list(missing),
         sorted(one.fingerprint for one in datasets),
         features,
         find_spec("umap") is not None,  # which then has a projection of its own
     ]
-    digest.update(json.dumps(facts).encode())
-    return digest.hexdigest()
-
-
-def _is_current(page: Path, key: str) -> bool:
-    try:
-        with page.open("rb") as file:
-            same = key.encode() in file.read(_HEAD_BYTES)
-        return same and any((page.parent / FIGURES).glob("*leaderboard.svg"))
-    except OSError:
-        return False
+    ours = Path(__file__).parent
+    code = (*_TEMPLATE.iterdir(), *ours.glob("*.py"), *ours.parent.glob("runs/*.py"))
+    return key_of(code, runs, facts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlfeat.backbones.table import DEFAULT_BACKBONE
 from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import HeadError, TlfeatError
@@ -21,7 +22,6 @@ from tlfeat.watch import SILENT, Watch
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_BACKBONE = "efficientnet-lite0"
 DEFAULT_HEADS = ("logistic", "lda", "svm-rbf", "mlp", "knn")
 
 
@@ -115,19 +115,14 @@ cache, reports, name, jobs, watch
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")
     given = _settings_by_head(heads, params or {})
-    numbers = range(seed, seed + seeds)
-    plans = {
-        number: [
+    store = FeatureStore(cache_folder(cache))
+    orders: list[HeadOrder] = []
+    for number in range(seed, seed + seeds):
+        plans = [
             HeadPlan(head, mine, search, class_weight, refit, number).checked()
             for head, mine in given.items()
         ]
-        for number in numbers
-    }
-    store = FeatureStore(cache_folder(cache))
-    orders = [
-        HeadOrder(request, plan)
-        for number in numbers
-        for request in [
+        requests = [
             request_features(
                 backbone,
                 spec,
@@ -141,8 +136,7 @@ cache, reports, name, jobs, watch
             for backbone in dict.fromkeys(backbones)
             for spec in dict.fromkeys(features)
         ]
-        for plan in plans[number]
-    ]
+        orders += [HeadOrder(request, plan) for request in requests for plan in plans]
     table = (
         dataset
         if isinstance(dataset, Dataset)

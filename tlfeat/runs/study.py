@@ -120,7 +120,7 @@ def _resolved(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
         "seed": record["seed"],
         "stand_in": record["stand_in"],
     }
-    return _there(settings | _resolved_finetune(record))
+    return without_none(settings | _resolved_finetune(record))
 
 
 def resolved_head(
@@ -165,7 +165,7 @@ def resolved_head(
         "class_weight": head["class_weight"],
         "set": {f"head.{key}": _plain(value) for key, value in head["params"].items()} or None,
     }
-    return _there(settings)
+    return without_none(settings)
 
 
 def _pictures(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,21 +190,21 @@ def _resolved_finetune(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         **({} if record["keeps_top"] else said),
-        "augment": None if view == "plain" else [_there(one) for one in view],
+        "augment": None if view == "plain" else [without_none(one) for one in view],
         "loss": record["loss"],
         "batch": record["batch"],
         "cut_dtype": record["cut_dtype"] or "none",
         "phase": [
-            _there({key: value for key, value in phase.items() if key not in measured})
+            without_none({key: value for key, value in phase.items() if key not in measured})
             for phase in record["phases"]
         ],
     }
 
 
-def _there(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is None, which TOML has not."""
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is None, which TOML has not, in tables in it too."""
     return {
-        key: _there(value) if isinstance(value, Mapping) else value
+        key: without_none(value) if isinstance(value, Mapping) else value
         for key, value in values.items()
         if value is not None
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from tlfeat.backbones.table import get_backbone
+from tlfeat.backbones.table import DEFAULT_BACKBONE, get_backbone
 from tlfeat.data.decode import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import DTYPES, PRECISIONS, parse_spec
@@ -25,7 +25,6 @@ from tlfeat.heads.table import check_class_weight, get_head
 from tlfeat.runs.train import HeadPlan
 from tlfeat.studies.schema import PHASE_KEYS, RUN_KEYS, StudyError, unknown_key
 
-DEFAULT_BACKBONE: Final = "efficientnet-lite0"
 _CUT_DTYPES: Final = ("float16", "float32", "none")
 _TOP_KEYS: Final = ("top", "hidden", "dropout")
 _OF_THE_PARENT: Final = ("backbone", "weights", "size", "resize", "precision", *_TOP_KEYS)

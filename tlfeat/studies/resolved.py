@@ -1,11 +1,11 @@
 """study.toml: a study with every setting resolved, which is a study file again."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tlfeat.data.dataset import Dataset
+from tlfeat.runs.study import resolved_head, without_none
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.schema import SCHEMA
@@ -57,30 +57,27 @@ def _found(weights: str, folder: Path | None) -> str:
 
 
 def _resolved(run: PlannedRun, folder: Path | None) -> dict[str, Any]:
-    values: dict[str, Any] = {"name": run.name}
-    if run.start is not None:
-        values["from"] = run.start
-    else:
-        values |= {"backbone": run.backbone, "weights": _found(run.weights, folder)}
-    values |= {
-        "size": run.size,
-        "resize": run.resize,
-        "precision": run.precision,
+    pictures = {"size": run.size, "resize": run.resize, "precision": run.precision}
+    weights = _found(run.weights, folder)
+    if run.head is not None:
+        return resolved_head(
+            run.name,
+            {**pictures, "resize": {"rule": run.resize}, "dtype": run.dtype},
+            asdict(run.head) | {"name": run.head.head},
+            backbone=run.backbone,
+            weights=weights,
+            features=run.features,
+            seed=run.seed,
+            stand_in=run.stand_in,
+        )
+    own = {"backbone": run.backbone, "weights": weights}
+    values: dict[str, Any] = {
+        "name": run.name,
+        **(own if run.start is None else {"from": run.start}),
+        **pictures,
         "seed": run.seed,
         "stand_in": run.stand_in,
     }
-    if run.head is not None:
-        plan = run.head
-        values |= {
-            "head": plan.head,
-            "features": run.features,
-            "dtype": run.dtype,
-            "search": plan.search,
-            "refit": plan.refit,
-            "class_weight": plan.class_weight,
-            "set": {f"head.{name}": _plain(value) for name, value in plan.params.items()} or None,
-        }
-        return _there(values)
     if run.top is not None:
         values |= {
             "top": run.top.kind,
@@ -88,24 +85,11 @@ def _resolved(run: PlannedRun, folder: Path | None) -> dict[str, Any]:
             "dropout": run.top.dropout,
         }
     values |= {
-        "augment": [_there(choice.as_dict()) for choice in run.augment] or None,
+        "augment": [without_none(choice.as_dict()) for choice in run.augment] or None,
         "loss": run.loss,
         "batch": run.batch,
         "cut_dtype": run.cut_dtype,
         "keep": run.keep,
-        "phase": [_there(phase.as_dict()) for phase in run.phases],
+        "phase": [without_none(phase.as_dict()) for phase in run.phases],
     }
-    return _there(values)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _there(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is None, which TOML has not."""
-    return {
-        name: _there(value) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-        if value is not None
-    }
+    return without_none(values)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.runs.costs import train_seconds
+from tlfeat.runs.current import has_key, key_of
 from tlfeat.runs.record import Run, write_text
 from tlfeat.runs.results import S1_END, S1_START, rank, stand_in_lines, write_into
 from tlfeat.studies.draw import (
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 PAGE = "study.md"
 FIGURES = "figures/study"  # those of the report stand one folder above
+_DRAWN = re.compile(rf"\]\(({FIGURES}/[^)]+)\)")
+_WORDS = 4  # the line of the page that the paragraph stands in
 _FEW = 4  # runs that are drawn as pairs; more are small multiples
 _PANELS = (
     ("loss", ("loss",)),
@@ -49,7 +52,7 @@ class Written(NamedTuple):
 
 
 def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
-    """Write study.md and the figures of a study.
+    """Write study.md and the figures of a study, unless they are of these runs.
 
     Parameters
     ----------
@@ -63,8 +66,13 @@ def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
     -------
     written : Written
     """
-    words, stand_ins = paragraph(runs), stand_in_lines(runs)
-    lines = [f"# {folder.name}", "", words, ""]
+    page, stand_ins, key = folder / PAGE, stand_in_lines(runs), _key(folder, study, runs)
+    if has_key(page, key):
+        text = page.read_text(encoding="utf-8")
+        if all((folder / place).exists() for place in _DRAWN.findall(text)):
+            return Written(page, text.splitlines()[_WORDS], stand_ins)
+    words = paragraph(runs)
+    lines = [f"[comment]: # (made of {key})", "", f"# {folder.name}", "", words, ""]
     if study.changes:
         lines += ["Changed by [quick] and --set, so these are not the study's full settings:", ""]
         lines += [f"- `{change}`" for change in study.changes] + [""]
@@ -74,11 +82,18 @@ def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
         lines += [f"Not in here: {', '.join([*missing, *left_out])}.", ""]
     parts = {"s1": _s1, "s2": _s2, "curves": _curves, None: _plain}[study.table]
     lines += parts(folder, study, runs)
-    page = folder / PAGE
     write_text(page, "\n".join(lines).rstrip() + "\n")
     if study.table == "s1":
         write_into(page, runs)
     return Written(page, words, stand_ins)
+
+
+def _key(folder: Path, study: Study, runs: Sequence[Run]) -> str:
+    ours = Path(__file__).parent
+    around = ("runs/*.py", "report/style.py", "finetuning/curves.py")
+    code = [*ours.glob("*.py"), *(path for place in around for path in ours.parent.glob(place))]
+    planned = [[run.name, run.parent, run.epoch] for run in study.runs]
+    return key_of(code, runs, [folder.name, study.table, study.changes, study.left_out, planned])
 
 
 def _s1(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:

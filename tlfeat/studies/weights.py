@@ -5,7 +5,7 @@ from typing import Any
 
 from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import imagenet_file, resolve_weights
-from tlfeat.errors import WeightsError
+from tlfeat.errors import WeightsError, first_line
 
 
 def classifier_weights(backbone: Backbone) -> str | Path:
@@ -36,7 +36,7 @@ def classifier_weights(backbone: Backbone) -> str | Path:
     try:
         _download(backbone)
     except Exception as error:  # Keras and urllib raise whatever goes wrong on the way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"The ImageNet weights of {backbone.name} with its classifier are not here and cannot "
             f"be downloaded ({reason.rstrip('. ')}): put {path.name} into {path.parent}."
