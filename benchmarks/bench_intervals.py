@@ -42,16 +42,19 @@ class Kind(NamedTuple):
     k: int
     grouped: bool
     shares: np.ndarray  # of the classes
+    saturated: bool = False  # probabilities are 0 and 1, mistakes too
 
 
-def kind(name, weights, grouped=False):
-    return Kind(name, len(weights), grouped, np.array(weights) / np.sum(weights))
+def kind(name, weights, **more):
+    shares = np.array(weights) / np.sum(weights)
+    return Kind(name, len(weights), more.pop("grouped", False), shares, **more)
 
 
 KINDS = (
     kind("2 classes", [1, 2]),
     kind("10 classes", np.linspace(1, 2, 10)),
     kind("5 classes, two of them rare", [30, 30, 30, 1, 1]),
+    kind("10 classes, sure of all", np.linspace(1, 2, 10), saturated=True),
     kind(f"2 classes, groups of {GROUP}", [1, 2], grouped=True),
     kind(f"10 classes, groups of {GROUP}", np.linspace(1, 2, 10), grouped=True),
 )
@@ -73,6 +76,8 @@ def simulate(random, n, accuracy, made):
     scores[np.arange(len(true)), called] = sure
     scores += 0.01 * random.random(scores.shape)
     scores /= scores.sum(axis=1, keepdims=True)
+    if made.saturated:
+        scores = np.eye(k)[called]
     groups = np.repeat(np.arange(units), repeats).astype(str).astype(object) if grouped else None
     return true, scores.astype(np.float32), groups
 

@@ -42,6 +42,15 @@ def test_two_classes_name_the_positive_one_and_f1_lies_between_precision_and_rec
     assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(true, p))
 
 
+def test_the_log_loss_of_sure_mistakes_is_the_same_in_single_and_double_precision():
+    true, scores = np.array([0, 1, 2, 0]), np.eye(3)[[0, 1, 2, 1]]
+    single, double = (
+        evaluate(true, scores.astype(kind), "abc", "probability")["log_loss"]
+        for kind in (np.float32, np.float64)
+    )
+    assert single == double == pytest.approx(-np.log(1e-15) / 4)
+
+
 def test_scores_have_no_log_loss():
     scores = RANDOM.normal(size=(30, 3))
     assert evaluate(RANDOM.integers(0, 3, 30), scores, "abc", "score")["log_loss"] is None

@@ -166,3 +166,11 @@ def test_a_class_of_two_pictures_makes_a_mean_over_classes_unsure():
     low = found["per_class"]["c"]["recall"][0]
     assert low < 0.4
     assert found["balanced_accuracy"][0] <= metrics["balanced_accuracy"] - (1 - low) / 3
+
+
+def test_the_interval_of_log_loss_holds_its_value_where_scores_are_saturated():
+    true = RANDOM.integers(0, 3, 200)
+    called = np.where(RANDOM.random(200) < 0.8, true, (true + 1) % 3)
+    metrics, ends = intervals(true, np.eye(3, dtype=np.float32)[called])
+    assert ends["log_loss"][0] < metrics["log_loss"] < ends["log_loss"][1]
+    assert metrics["log_loss"] == pytest.approx(-np.log(1e-15) * (true != called).mean())

@@ -9,14 +9,13 @@ regularised value on, the way in which a solution is the start of the next one.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tlfeat.heads.learner import Floats, Ints, Learner
 from tlfeat.heads.settings import Grid
-
-_LEAST: Final = 1e-15  # probability, as scikit-learn's log_loss has it for double precision
+from tlfeat.log_loss import log_losses
 
 Values = tuple[Any, ...]  # one value for each key of the grid, in its order
 
@@ -105,8 +104,7 @@ def _badness(part: Held, scores: Floats, probabilities: bool) -> _Badness:
     errors = int((scores.argmax(axis=1) != part.y).sum())
     if not probabilities:
         return _Badness(errors, 0.0)
-    of_truth = scores[np.arange(len(part.y)), part.y]
-    return _Badness(errors, -float(np.log(np.maximum(of_truth, _LEAST), dtype=np.float64).sum()))
+    return _Badness(errors, float(log_losses(part.y, scores).sum()))
 
 
 def _total(parts: Iterable[_Badness]) -> _Badness:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tlfeat.log_loss import probabilities
 from tlfeat.runs.statistics import wilson
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def temper(scores: np.ndarray, temperature: float) -> np.ndarray:
     """
     from scipy.special import softmax
 
-    logits = np.log(np.clip(scores.astype(np.float64), 1e-15, 1))
+    logits = np.log(probabilities(scores))
     return np.asarray(softmax(logits / temperature, axis=1))
 
 
@@ -161,7 +162,7 @@ def fit_temperature(true: np.ndarray, scores: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    logits = np.log(np.clip(scores.astype(np.float64), 1e-15, 1))
+    logits = np.log(probabilities(scores))
     of_true = logits[np.arange(len(true)), true]
 
     def loss(log_temperature: float) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tlfeat.log_loss import log_losses
+
 # In the order in which tables show them; True where less is better.
 METRICS: dict[str, bool] = {
     "accuracy": False,
@@ -48,9 +50,9 @@ def evaluate(
     References
     ----------
     sklearn.metrics: accuracy_score, balanced_accuracy_score,
-    precision_recall_fscore_support, log_loss, roc_auc_score.
+    precision_recall_fscore_support, roc_auc_score; log loss as in `tlfeat.log_loss`.
     """
-    from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     n_classes = len(classes)
     predicted = scores.argmax(axis=1)
@@ -69,8 +71,7 @@ def evaluate(
         "log_loss": None,
     }
     if score_kind == "probability":
-        loss = log_loss(true, np.clip(scores, 1e-15, 1), labels=np.arange(n_classes))
-        metrics["log_loss"] = float(loss)
+        metrics["log_loss"] = float(log_losses(true, scores).mean())
     if n_classes == 2:
         metrics |= {
             "positive": classes[1],

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from tlfeat.errors import TlfeatError
+from tlfeat.log_loss import LEAST, log_losses, probabilities
 from tlfeat.runs.outcomes import Outcome, read_outcome
 from tlfeat.runs.record import Run, write_text
 
-METHOD = 3  # raised when a number would come out differently
+METHOD = 4  # raised when a number would come out differently
 LEVEL = 0.95
 RESAMPLES = 1000
 INTERVALS = "intervals.json"  # in the run's folder, so that they are computed once
@@ -325,15 +326,13 @@ def _log_loss_interval(
     distances to their ends are added as squares.
     """
     n = len(outcome)
-    p = np.clip(scores.astype(np.float64), 1e-15, 1)
-    p /= p.sum(axis=1, keepdims=True)
-    losses = -np.log(p[np.arange(n), outcome.true])
+    p, losses = probabilities(scores), log_losses(outcome.true, scores)
     wrong = ~outcome.right
     n_wrong = int(np.count_nonzero(wrong))
     of_right = float(losses[~wrong].mean()) if n_wrong < n else 0.0
     of_wrong = float(losses[wrong].mean()) if n_wrong else of_right
     # What a mistake costs, were there one more: as much as these scores would make it cost.
-    another = -np.log(np.maximum(1 - p.max(axis=1), 1e-15) / max(p.shape[1] - 1, 1)).mean()
+    another = -np.log(np.maximum(1 - p.max(axis=1), LEAST) / max(p.shape[1] - 1, 1)).mean()
     excess = max((n_wrong * of_wrong + float(another)) / (n_wrong + 1) - of_right, 0.0)
     rest = losses - np.where(wrong, of_wrong, of_right)
     by_unit = np.bincount(units, weights=rest)
