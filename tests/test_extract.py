@@ -18,7 +18,8 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources.folder import FolderSource
 from tlfeat.errors import NetworkError, StoreError
-from tlfeat.features import pipeline
+from tlfeat.features import costs, pipeline
+from tlfeat.features.costs import keep_costs
 from tlfeat.features.extract import embed, extract, seconds_an_image
 from tlfeat.features.matrix import load_features
 from tlfeat.features.recipe import request_features
@@ -139,14 +140,42 @@ def test_half_precision_rows_are_read_as_float32(pictures, cache):
     np.testing.assert_allclose(half.X, full.X, rtol=1e-3, atol=1e-4)
 
 
-def test_the_cost_of_embedding_is_remembered(pictures, cache):
+def test_the_cost_of_embedding_is_of_the_pictures_that_are_asked_for(
+    pictures, cache, make_pictures, tmp_path
+):
     request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
-    assert seconds_an_image(store, request) is None
+    mine = [sample.digest for sample in opened(pictures, cache).samples]
+    assert seconds_an_image(store, request, mine) is None
     embedded(pictures, cache)
-    cost = seconds_an_image(store, request)
+    cost = seconds_an_image(store, request, mine)
     assert cost > 0
+    others = make_pictures(tmp_path / "others", seed=1)
+    theirs = [sample.digest for sample in opened(others, cache).samples]
+    assert seconds_an_image(store, request, theirs) is None
+    embedded(others, cache)
+    entry = store.path_of(request.recipes[0].entry_name)
+    keep_costs(entry, theirs, 1000.0 * len(theirs))  # as if these had been as slow
+    assert seconds_an_image(store, request, mine) == cost
+    assert seconds_an_image(store, request, [*mine, *theirs]) == pytest.approx(500, rel=0.1)
+
+
+def test_what_another_machine_took_is_no_cost_here(pictures, cache, monkeypatch):
     embedded(pictures, cache)
-    assert seconds_an_image(store, request) == cost
+    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
+    digests = [sample.digest for sample in opened(pictures, cache).samples]
+    monkeypatch.setattr(costs, "machine", lambda: {"processor": "another"})
+    assert seconds_an_image(store, request, digests) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"SQLite format 3\0 and then no more"])
+def test_a_spoilt_file_of_costs_costs_nothing_but_the_costs(pictures, cache, content):
+    first = embedded(pictures, cache)
+    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
+    digests = [sample.digest for sample in opened(pictures, cache).samples]
+    (store.path_of(request.recipes[0].entry_name) / costs.COSTS).write_bytes(content)
+    assert seconds_an_image(store, request, digests) is None
+    assert first.embedded == 36
+    assert embedded(pictures, cache).embedded == 0
 
 
 def test_an_interrupt_keeps_what_is_done(pictures, cache):

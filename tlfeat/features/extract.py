@@ -4,7 +4,6 @@ This module settles what is missing and whether there is room for it; `pipeline`
 does the work. Only what is new to the store is decoded and embedded.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from tlfeat.backbones.networks import Output
 from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import StoreError
+from tlfeat.features.costs import read_costs
 from tlfeat.features.matrix import Features, load_features, open_entry
-from tlfeat.features.pipeline import COST_FILE, Network, Sink, embed_pictures
+from tlfeat.features.pipeline import Network, Sink, embed_pictures
 from tlfeat.features.recipe import FeatureRequest, Recipe, request_features
 from tlfeat.features.store import DamagedEntry, Entry, FeatureStore
 from tlfeat.places import cache_folder
@@ -160,16 +160,30 @@ def embed(
     return Embedded(len(digests), embedded, failures, time.perf_counter() - began)
 
 
-def seconds_an_image(store: FeatureStore, request: FeatureRequest) -> float | None:
-    """Give the measured cost of embedding one picture, or None if it was never measured."""
-    costs = []
+def seconds_an_image(
+    store: FeatureStore, request: FeatureRequest, digests: Sequence[str]
+) -> float | None:
+    """Give what embedding one of these pictures took, when that was done on this machine.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    request : FeatureRequest
+        Of several layers that come from one pass the dearest counts.
+    digests : sequence of str
+        Of the pictures.
+
+    Returns
+    -------
+    seconds : float or None
+        Decoding and forward, a mean over those of the pictures that were embedded on this
+        machine; None where none was.
+    """
+    dearest: dict[str, float] = {}
     for recipe in request.recipes:
-        try:
-            cost = json.loads((store.path_of(recipe.entry_name) / COST_FILE).read_text())
-            costs.append(cost["seconds"] / cost["images"])
-        except (OSError, ValueError, KeyError, ZeroDivisionError):
-            return None
-    return max(costs, default=None)
+        costs = read_costs(store.path_of(recipe.entry_name), digests)
+        dearest |= {one: max(cost, dearest.get(one, 0.0)) for one, cost in costs.items()}
+    return sum(dearest.values()) / len(dearest) if dearest else None
 
 
 def _missing_networks(

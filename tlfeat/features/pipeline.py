@@ -8,8 +8,6 @@ decoded. Rows are committed in small blocks, so whatever ends the work, at most 
 block is done again.
 """
 
-import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +25,7 @@ from tlfeat.data.dataset import Dataset, Sample
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import digest_of
 from tlfeat.errors import NetworkError
+from tlfeat.features.costs import keep_costs
 from tlfeat.features.recipe import FeatureRequest
 from tlfeat.features.store import Entry, FeatureStore
 from tlfeat.watch import Watch
@@ -37,7 +36,6 @@ CHUNK_BYTES = 32 * 2**20  # of decoded squares that one engine sees at a time
 CHUNK_PICTURES = 256
 LONG_RUN = 1000  # pictures from which the cost is estimated aloud
 ESTIMATED_FROM = 32  # pictures
-COST_FILE = "cost.json"
 
 
 @dataclass
@@ -51,12 +49,10 @@ class Sink:
 
 @dataclass
 class Network:
-    """One network, the entries that its outputs go to, and what it cost so far."""
+    """One network and the entries that its outputs go to."""
 
     request: FeatureRequest
     sinks: list[Sink] = field(default_factory=list)
-    seconds: float = 0.0  # decoding and forward, as if this network were alone
-    images: int = 0
 
     def wants(self, digest: str) -> bool:
         """Say whether any entry lacks this picture."""
@@ -161,12 +157,11 @@ def embed_pictures(
                 for digests, outputs in running.run(_batches(network, squares, running.batch)):
                     block.add(digests, outputs)
                     watch.step(len(digests))
-                network.images += len(squares)
-                network.seconds += waited + time.perf_counter() - began
+                block.cost(
+                    [one.digest for one in squares], waited + time.perf_counter() - began
+                )
             estimate.hear(len(chunk))
             began = time.perf_counter()
-    for network in networks:
-        _add_cost(network)
     return unread
 
 
@@ -219,6 +214,7 @@ class _Blocks:
         self._digests: list[str] = []
         self._outputs: list[list[np.ndarray]] = []
         self._failures: dict[str, str] = {}
+        self._costs: list[tuple[list[str], float]] = []
         self._since = time.monotonic()
 
     def __enter__(self) -> "_Blocks":
@@ -234,6 +230,10 @@ class _Blocks:
     def fail(self, failures: dict[str, str]) -> None:
         """Take pictures that could not be decoded, with the reasons."""
         self._failures.update(failures)
+
+    def cost(self, digests: list[str], seconds: float) -> None:
+        """Take what decoding and forward of some pictures took, as if the network were alone."""
+        self._costs.append((digests, seconds))
 
     def add(self, digests: list[str], outputs: list[np.ndarray]) -> None:
         """Take the rows of one batch, an array for each output of the network."""
@@ -255,15 +255,19 @@ class _Blocks:
 
     def _commit(self) -> None:
         self._settle()
-        if self._digests or self._failures:
+        if self._digests or self._failures or self._costs:
             outputs = [np.concatenate(parts) for parts in zip(*self._outputs, strict=True)]
             self._pending = self._thread.submit(
-                self._append, self._digests, outputs, self._failures
+                self._append, self._digests, outputs, self._failures, self._costs
             )
         self._begin()
 
     def _append(
-        self, digests: list[str], outputs: list[np.ndarray], failures: dict[str, str]
+        self,
+        digests: list[str],
+        outputs: list[np.ndarray],
+        failures: dict[str, str],
+        costs: list[tuple[list[str], float]],
     ) -> None:
         for number, sink in enumerate(self._network.sinks):
             mine = [row for row, digest in enumerate(digests) if digest in sink.missing]
@@ -274,6 +278,8 @@ class _Blocks:
             elif failed:
                 empty = np.empty((0, *sink.entry.shape), np.float32)
                 sink.entry.append([], empty, failed)
+            for embedded, seconds in costs:
+                keep_costs(sink.entry.path, embedded, seconds)
 
     def _settle(self) -> None:
         pending, self._pending = self._pending, None
@@ -301,19 +307,3 @@ class _Estimate:
                 f"{self._images:,} pictures to embed: about {max(1, round(minutes))} min and "
                 f"{self._bytes / 1e6:,.0f} MB. Ctrl-C keeps what is done."
             )
-
-
-def _add_cost(network: Network) -> None:
-    """Keep what embedding cost beside the rows, for the tables that are made from them."""
-    for sink in network.sinks:
-        path = sink.entry.path / COST_FILE
-        try:
-            images, seconds = network.images, network.seconds
-            if path.exists():
-                before = json.loads(path.read_text())
-                images, seconds = images + before["images"], seconds + before["seconds"]
-            fresh = path.with_name(f"{COST_FILE}.{os.getpid()}")
-            fresh.write_text(json.dumps({"images": images, "seconds": round(seconds, 3)}))
-            fresh.replace(path)
-        except (OSError, ValueError, KeyError):
-            continue  # the cost is a courtesy: never a reason to lose a finished pass

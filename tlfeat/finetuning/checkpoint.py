@@ -29,7 +29,8 @@ class State:
     step: int = 0  # steps of the epoch after those
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0  # of training so far
-    extract: dict[str, float] = field(default_factory=dict)  # seconds by what was taken
+    # seconds by what was taken; None where that was not measured on this machine
+    extract: dict[str, float | None] = field(default_factory=dict)
     search_seconds: float | None = None  # of the logistic regression that lp-ft starts from
     step_seconds: float = 0.0  # of the epoch's steps so far
     callbacks: dict[str, Any] = field(default_factory=dict)

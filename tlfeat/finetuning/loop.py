@@ -355,8 +355,8 @@ class Training:
             jobs=how.jobs,
             watch=self.watch,
         )
-        each = seconds_an_image(self.store, request) or 0.0
-        self.state.extract[f"{layer}:{pool}"] = each * len(wanted)
+        each = seconds_an_image(self.store, request, [one.digest for one in wanted.samples])
+        self.state.extract[f"{layer}:{pool}"] = None if each is None else each * len(wanted)
         digests = [sample.digest for sample in pictures.samples]
         memory = how.memory - pictures.kept_bytes
         return Activations(digests, np.sort(needed), request, self.store, memory)

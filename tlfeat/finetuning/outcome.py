@@ -227,7 +227,7 @@ def make_record(
         },
         "metrics": metrics,
         "seconds": {
-            "extract": round(sum(state.extract.values()), 3),
+            "extract": _total(state.extract),
             "search": state.search_seconds,
             "fit": round(state.seconds, 3),
             "predict": inference[measured],
@@ -240,6 +240,12 @@ def make_record(
         "machine": machine(),
         "warnings": [*warnings, *state.notes],
     }
+
+
+def _total(extract: Mapping[str, float | None]) -> float | None:
+    """Add up what pictures and activations cost; None where that is not known of all."""
+    seconds = [value for value in extract.values() if value is not None]
+    return round(sum(seconds), 3) if len(seconds) == len(extract) else None
 
 
 def _held_out(data: Data) -> str:
