@@ -1,5 +1,7 @@
 """Choosing settings and training heads."""
 
+import subprocess
+import sys
 import threading
 import warnings
 from typing import Any
@@ -397,14 +399,98 @@ def test_heads_in_several_threads_share_one_limit_and_give_it_back(
         np.testing.assert_array_equal(fitted.scores(test_X), scores)
 
 
-def test_a_walk_ends_when_patience_does(digits: Any) -> None:
-    X, y, other_X, other_y = digits
-    fitted = fit_head("logistic", X, y, n_classes=10, validation=(other_X, other_y))
+def test_each_part_of_a_search_has_one_numeric_thread_in_its_own_thread(
+    digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _, _ = digits
+    seen: list[tuple[str, int]] = []
+    real = Neighbours.scores
+
+    def scores(learner: Neighbours, setting: Any) -> Any:
+        seen.extend((part["user_api"], part["num_threads"]) for part in threadpool_info())
+        return real(learner, setting)
+
+    monkeypatch.setattr(Neighbours, "scores", scores)
+    large = np.tile(X, (1, 800))  # 20 million numbers
+    fit_head("knn", large, y, n_classes=10, params={"k": [5]}, jobs=4)
+    assert {api for api, _ in seen} >= {"blas", "openmp"}
+    assert {threads for _, threads in seen} == {1}
+
+
+def test_seconds_are_of_the_processor_and_not_of_what_is_waited_for(
+    digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _, _ = digits
+    real = Neighbours.scores
+
+    def scores(learner: Neighbours, setting: Any) -> Any:
+        threading.Event().wait(0.5)
+        return real(learner, setting)
+
+    monkeypatch.setattr(Neighbours, "scores", scores)
+    fitted = fit_head("knn", X, y, n_classes=10, params={"k": [5]}, jobs=2)
+    assert 0 < fitted.seconds["search"] < 0.5 * 5
+
+
+def test_the_mlp_sees_other_mini_batches_in_every_pass(
+    digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sklearn.neural_network._multilayer_perceptron as perceptron
+
+    X, y, test_X, test_y = digits
+    orders: list[tuple[int, ...]] = []
+    real = perceptron.shuffle
+
+    def shuffle(sample: np.ndarray, **options: Any) -> Any:
+        order = real(sample, **options)
+        orders.append(tuple(order))
+        return order
+
+    monkeypatch.setattr(perceptron, "shuffle", shuffle)
+    settings = {**QUICK["mlp"], "epochs": 4}
+    fitted = fit_head(
+        "mlp", X, y, n_classes=10, validation=(test_X, test_y), params=settings, search=False
+    )
+    assert len(set(orders)) == len(orders) == 4
+    assert fitted.pipeline[-1].random_state == 0
+    again = fit_head(
+        "mlp", X, y, n_classes=10, validation=(test_X, test_y), params=settings, search=False
+    )
+    np.testing.assert_array_equal(again.scores(test_X), fitted.scores(test_X))
+
+
+def test_all_that_fitting_needs_is_imported_with_the_learner() -> None:
+    code = """
+import sys, numpy as np
+from tlfeat.heads.fit import fit_head
+from tlfeat.heads.learner import learner_class
+from tlfeat.heads.table import HEADS
+for head in HEADS:
+    learner_class(head)
+before = set(sys.modules)
+X, y = np.random.default_rng(0).normal(size=(60, 8)).astype("float32"), np.arange(60) % 3
+for head in HEADS:
+    fit_head(head.name, X, y, n_classes=3).scores(X)
+print([m for m in set(sys.modules) - before if m.startswith(("sklearn", "scipy", "joblib"))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_walk_ends_when_patience_does() -> None:
+    rng = np.random.default_rng(0)
+    y, other_y = rng.integers(0, 2, 200), rng.integers(0, 2, 200)
+    X, other_X = (  # one column tells a little, two hundred tell nothing
+        np.column_stack([labels + rng.normal(size=200), rng.normal(size=(200, 200))])
+        for labels in (y, other_y)
+    )
+    fitted = fit_head("logistic", X, y, n_classes=2, validation=(other_X, other_y))
     tried = [row["setting"]["C"] for row in fitted.search_table]
     assert tried == list(fitted.grid["C"][: len(tried)])
+    assert len(tried) < len(fitted.grid["C"])
     scores = [row["score"] for row in fitted.search_table]
-    if len(tried) < len(fitted.grid["C"]):
-        assert max(scores[-get_head("logistic").patience :]) <= max(scores[:-4])
+    patience = get_head("logistic").patience
+    assert max(scores[-patience:]) <= max(scores[:-patience])
 
 
 def test_minimise_finds_the_minimum_of_a_badly_scaled_bowl() -> None:

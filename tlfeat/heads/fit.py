@@ -16,12 +16,11 @@ from tlfeat.heads.search import Choice, Held, choose
 from tlfeat.heads.settings import Grid, plan_settings
 from tlfeat.heads.standardise import fit_scaler
 from tlfeat.heads.table import Head, check_class_weight, get_head
-from tlfeat.heads.threads import numeric_threads
+from tlfeat.heads.threads import one_numeric_thread
 from tlfeat.heads.trained import TrainedHead, all_classes
 
-# With fewer numbers than this in the matrix, threads are better spent on folds than inside the
-# numeric libraries, whose threads then wait for each other most of the time.
-_LARGE: Final = 20_000_000
+# Bytes that folds may take that are fitted side by side; each takes about three copies of its rows.
+_FOLD_BYTES: Final = 4 * 2**30
 # On so few rows one draw of the folds decides little, so some heads add up the errors of three.
 _FEW: Final = 1000
 
@@ -34,7 +33,7 @@ class FittedHead(TrainedHead):
     chosen: Mapping[str, Any]
     search_table: list[dict[str, Any]]  # setting, score (share of right ones)
     converged: bool
-    seconds: Mapping[str, float]  # search, fit
+    seconds: Mapping[str, float]  # search, fit: of a processor, whatever else it was doing
     warnings: list[str]
     n_train: int  # rows that the pipeline was trained on
     n_parameters: int  # numbers that it learned, without the standardisation
@@ -129,22 +128,21 @@ def fit_head(
     grid = learner_class(head).check(fixed, wanted, n_least, n_most, kernel_budget)
     job = _Job(head, fixed, grid, class_weight is not None, n_classes, seed)
 
-    large = X.size >= _LARGE
     choice: Choice | None = None
-    with numeric_threads(jobs if large else 1):
-        began = time.perf_counter()
+    with one_numeric_thread():
         if fold is not None:
             several = head.draws if grid and folds is None and len(y) <= _FEW else 1
             draws = [fold, *(assign_folds(y, groups, seed=seed + i) for i in range(1, several))]
-            choice = job.choose([job.folds(X, y, draw) for draw in draws], 1 if large else jobs)
+            side_by_side = max(1, min(jobs, _FOLD_BYTES // (3 * X.nbytes)))
+            choice = job.choose([job.folds(X, y, draw) for draw in draws], side_by_side)
         elif held is not None and (grid or refit):
             choice = job.choose([[job.validation(X, y, *held)]], 1)
         chosen = choice.setting if choice is not None else {}
-        searched = time.perf_counter()
         if held is not None and refit:
             X, y = np.concatenate([X, held[0]]), np.concatenate([y, held[1]])
+        began = time.thread_time()
         pipeline, done = job.pipeline(X, y, chosen)
-        fitted = time.perf_counter()
+        fit_seconds = time.thread_time() - began
 
     settings = {**fixed, **chosen, "class_weight": class_weight}
     trained = TrainedHead(head.name, pipeline, settings, head.score_kind, n_classes)
@@ -159,7 +157,7 @@ def fit_head(
         chosen=chosen,
         search_table=choice.table if choice is not None and grid else [],
         converged=not done.trouble,
-        seconds={"search": searched - began, "fit": fitted - searched},
+        seconds={"search": choice.seconds if choice else 0.0, "fit": fit_seconds},
         warnings=[f"{head.name} did not converge: {done.trouble}."] if done.trouble else [],
         n_train=len(y),
         n_parameters=done.n_parameters,

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,14 @@ from tlfeat.heads.table import Head
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
+
+
+_FOR_ALL: Final = (
+    "joblib",
+    "sklearn.gaussian_process",  # where kernels are computed, it is imported on the way
+    "sklearn.model_selection",
+    "threadpoolctl",
+)
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,14 @@ class Learner(ABC):
 
 
 def learner_class(head: Head) -> type[Learner]:
-    """Import the class that a head's row names, and scikit-learn's that it will need."""
-    for kind in head.file_types:  # now, so that no timed part of the work waits for an import
-        if kind.startswith("sklearn."):
-            import_module(kind.rpartition(".")[0])
+    """Import the class that a head's row names, and all of scikit-learn that it will need.
+
+    Now, so that no timed part of the work waits for it, and so that it can be done before a pool
+    of threads starts: several that import scikit-learn at once may lock each other up.
+    """
+    kinds = (kind.rpartition(".")[0] for kind in head.file_types if kind.startswith("sklearn."))
+    for name in (*kinds, *_FOR_ALL):
+        import_module(name)
     module, _, name = head.learner.partition(":")
     found: type[Learner] = getattr(import_module(module), name)
     return found

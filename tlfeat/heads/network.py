@@ -51,13 +51,15 @@ class Network(Learner):
         from sklearn.neural_network import MLPClassifier
 
         problem, fixed = self.problem, self.problem.fixed
+        # A seed would give `partial_fit` the same mini-batches in every pass.
+        luck = np.random.RandomState(problem.seed)  # noqa: NPY002 - what scikit-learn takes
         network = MLPClassifier(
             tuple(int(size) for size in fixed["hidden"].split("-")),
             alpha=alpha,
             batch_size=min(int(fixed["batch"]), len(problem.X)),
             learning_rate_init=fixed["learning_rate"],
             max_iter=epochs,
-            random_state=problem.seed,
+            random_state=luck,
         )
         labels = problem.labels[problem.y]
         # a pass at a time: `fit` would stop by its own rule and warn where that is not met
@@ -67,6 +69,7 @@ class Network(Learner):
             )
             if epoch in stops and len(problem.held):
                 self.known[alpha, epoch] = network.predict_proba(problem.held)
+        network.random_state = problem.seed
         return network
 
     def scores(self, setting: Mapping[str, Any]) -> Floats:

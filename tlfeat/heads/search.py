@@ -7,6 +7,7 @@ A setting is one point of the grid. They are walked along the main regulariser f
 regularised value on, the way in which a solution is the start of the next one.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 
 from tlfeat.heads.learner import Floats, Ints, Learner
 from tlfeat.heads.settings import Grid
+from tlfeat.heads.threads import one_numeric_thread
 from tlfeat.log_loss import log_losses
 
 Values = tuple[Any, ...]  # one value for each key of the grid, in its order
@@ -35,6 +37,7 @@ class Choice(NamedTuple):
     setting: dict[str, Any]
     table: list[dict[str, Any]]  # setting, score (share of right ones); in the order of the walk
     scores: Floats  # of the chosen setting on all held rows of the first draw, in their places
+    seconds: float  # of a processor, all parts together
 
 
 def choose(
@@ -69,11 +72,12 @@ def choose(
 
     parts = [part for draw in draws for part in draw]
     first, *others = parts
-    kept = [_walk(first, fixed, grid, _lines(grid), probabilities, patience)]
-    tried = list(kept[0])
-    kept += Parallel(n_jobs=min(jobs, len(others) or 1), prefer="threads")(
+    walks = [_walk(first, fixed, grid, _lines(grid), probabilities, patience)]
+    tried = list(walks[0].scores)
+    walks += Parallel(n_jobs=min(jobs, len(others) or 1), prefer="threads")(
         delayed(_walk)(part, fixed, grid, [tried], probabilities) for part in others
     )
+    kept = [walk.scores for walk in walks]
     n = sum(len(part.rows) for part in draws[0])
     badness = {
         values: _total(
@@ -90,7 +94,8 @@ def choose(
         {"setting": dict(zip(grid, values, strict=True)), "score": 1 - wrong / (n * len(draws))}
         for values, (wrong, _) in badness.items()
     ]
-    return Choice(dict(zip(grid, best, strict=True)), table, together)
+    seconds = sum(walk.seconds for walk in walks)
+    return Choice(dict(zip(grid, best, strict=True)), table, together, seconds)
 
 
 class _Badness(NamedTuple):
@@ -125,6 +130,11 @@ def _rank(grid: Grid, values: Values) -> tuple[int, ...]:
     return tuple(places.index(value) for places, value in zip(grid.values(), values, strict=True))
 
 
+class _Walk(NamedTuple):
+    scores: dict[Values, Floats]  # of the part's rows, by what was tried
+    seconds: float  # of the one processor that it was on
+
+
 def _walk(
     part: Held,
     fixed: Mapping[str, Any],
@@ -132,8 +142,22 @@ def _walk(
     lines: Sequence[Sequence[Values]],
     probabilities: bool,
     patience: int | None = None,
-) -> dict[Values, Floats]:
+) -> _Walk:
     """Score a part's rows with each setting, lines cut short where patience ends."""
+    with one_numeric_thread():
+        began = time.thread_time()
+        scores = _scores(part, fixed, grid, lines, probabilities, patience)
+        return _Walk(scores, time.thread_time() - began)
+
+
+def _scores(
+    part: Held,
+    fixed: Mapping[str, Any],
+    grid: Grid,
+    lines: Sequence[Sequence[Values]],
+    probabilities: bool,
+    patience: int | None,
+) -> dict[Values, Floats]:
     learner = part.learner()
     scores: dict[Values, Floats] = {}
     for line in lines:

@@ -1,8 +1,9 @@
-"""How many threads the numeric libraries may use while heads are fitted.
+"""One numeric thread a task, while heads are fitted: tasks run side by side, their BLAS does not.
 
-The limit of BLAS holds for the whole process, so heads that are fitted in several threads at
-once share it: the first sets it, the last restores what was there. Without it, two heads at once
-take ten times as long as one after the other, as the threads of one wait for those of the other.
+Two threads of OpenBLAS in one task spin while the other waits for a core: beside busy processes,
+or beside another task, one Cholesky then takes five to sixty times as long. The limit of BLAS
+holds for the whole process, so tasks in several threads share it: the first sets it, the last
+restores what was there. That of OpenMP holds for a thread.
 """
 
 import threading
@@ -17,10 +18,11 @@ _restore: Callable[[], None] | None = None
 
 
 @contextmanager
-def numeric_threads(most: int) -> Iterator[None]:
-    """Limit the threads of BLAS, unless another holder has done so, and of OpenMP.
+def one_numeric_thread() -> Iterator[None]:
+    """Let BLAS, and OpenMP in this thread, use one thread.
 
-    Put it around a pool of threads that fit heads, too, so that all of them have one limit.
+    Each task holds it in its own thread; a pool of tasks holds it, too, so that the limit is
+    not set and lifted between them.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -28,10 +30,10 @@ def numeric_threads(most: int) -> Iterator[None]:
     found = ThreadpoolController()
     with _lock:
         if _holders == 0:
-            _restore = _limit(found.select(user_api="blas"), most)
+            _restore = _limit(found.select(user_api="blas"))
         _holders += 1
     try:
-        with found.select(user_api="openmp").limit(limits=most):  # this thread's alone
+        with found.select(user_api="openmp").limit(limits=1):
             yield
     finally:
         with _lock:
@@ -40,9 +42,9 @@ def numeric_threads(most: int) -> Iterator[None]:
                 _restore()
 
 
-def _limit(libraries: Any, most: int) -> Callable[[], None]:
+def _limit(libraries: Any) -> Callable[[], None]:
     """Limit some libraries; give what restores them."""
-    limiter = _aside(lambda: libraries.limit(limits=most))
+    limiter = _aside(lambda: libraries.limit(limits=1))
     return lambda: _aside(limiter.restore_original_limits)
 
 

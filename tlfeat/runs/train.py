@@ -1,7 +1,7 @@
 """Train heads on features: one run a head, and none that is finished already."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,9 @@ from tlfeat.features.extract import embed, seconds_an_image
 from tlfeat.features.matrix import Features, load_features
 from tlfeat.features.recipe import FeatureRequest, request_features
 from tlfeat.features.store import FeatureStore
+from tlfeat.heads.learner import learner_class
 from tlfeat.heads.table import check_settings, get_head
-from tlfeat.heads.threads import numeric_threads
+from tlfeat.heads.threads import one_numeric_thread
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.record import (
@@ -224,7 +225,11 @@ def train_heads(
             _key(request): load_features(dataset, request, store, done.failures)
             for request in needed
         }
-        costs = {_key(request): seconds_an_image(store, request) for request in needed}
+        costs = {
+            key: seconds_an_image(store, request, matrices[key].digests)
+            for request in needed
+            for key in [_key(request)]
+        }
         threads = jobs or usable_cores()
         at_once = min(threads, len(todo))
         watch.start("training", len(todo))
@@ -239,7 +244,8 @@ def train_heads(
                 )
                 for job in todo
             )
-            with numeric_threads(threads // at_once):
+            _import_all(job.plan.head for job in todo)
+            with one_numeric_thread():
                 for name, reason in parallel(tasks):
                     if reason:
                         refused[name] = reason
@@ -251,6 +257,12 @@ def train_heads(
         asked = [job.resolved() for job in wanted if job.name in refused]
         write_study(folder, dataset, comparable_runs(folder, dataset), asked)
     return Trained(runs, refused, len(todo) - len(refused))
+
+
+def _method(head: str) -> dict[str, int]:
+    """Give what tells a head's runs from those that an older method of it made."""
+    method = get_head(head).method
+    return {"method": method} if method > 1 else {}
 
 
 class _Job:
@@ -265,7 +277,7 @@ class _Job:
                 "dataset": dataset.fingerprint,
                 "split": dataset.split_fingerprint,
                 "recipes": [recipe.as_dict() for recipe in order.request.recipes],
-                "head": asdict(order.plan),
+                "head": asdict(order.plan) | _method(order.plan.head),
                 "parent": None,
             }
         )
@@ -335,10 +347,27 @@ def _check_classes(dataset: Dataset) -> None:
         )
 
 
+def _import_all(heads: Iterable[str]) -> None:
+    """Import what training heads needs, before several threads would do it at once."""
+    import pyarrow.parquet
+    import skops.io
+    import sklearn.metrics  # noqa: F401
+
+    for head in heads:
+        learner_class(get_head(head))
+
+
 def _train_one(
     job: _Job, features: Features, image_seconds: float | None, threads: int
 ) -> tuple[str, str]:
     """Train, measure and write one run; give its name and why it was refused, or ""."""
+    with one_numeric_thread():
+        return _train(job, features, image_seconds, threads)
+
+
+def _train(
+    job: _Job, features: Features, image_seconds: float | None, threads: int
+) -> tuple[str, str]:
     from tlfeat.heads.fit import fit_head
     from tlfeat.heads.persist import save_head
 
@@ -365,10 +394,10 @@ def _train_one(
         return job.name, str(error)
 
     scores = {"train": fitted.scores(X[train])}
-    began = time.perf_counter()
+    began = time.thread_time()
     if len(test):
         scores["test"] = fitted.scores(X[test])
-    predict_seconds = time.perf_counter() - began
+    predict_seconds = time.thread_time() - began
     rows = {"train": train, "test": test, "validation": validation}
     folds: dict[str, Sequence[int | None]] = {}
     if fitted.validation_scores is not None:
