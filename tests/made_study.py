@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlfeat.data.dataset import Dataset
+from tlfeat.machine import machine
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.record import (
     PREDICTIONS,
     Run,
-    machine,
     run_folder,
     versions,
     write_predictions,
@@ -70,8 +70,12 @@ def make_run(
     k = outputs or len(classes)
     names = [*classes, *(f"output {i}" for i in range(len(classes), k))]
     metrics, parts = {}, []
-    for split in dict.fromkeys(row.split for row in rows):
-        some = [row for row in rows if row.split == split]
+    by_split = {
+        split: [row for row in rows if row.split == split]
+        for split in dict.fromkeys(row.split for row in rows)
+    }
+    by_split.setdefault("validation", by_split["train"])  # out of fold
+    for split, some in by_split.items():
         true = np.array([row.label for row in some])
         hard = np.random.default_rng(len(some)).normal(size=(len(some), k))
         scores = hard + 0.4 * random.normal(size=(len(some), k)) + skill * np.eye(k)[true]
@@ -119,7 +123,7 @@ def make_run(
             "skipped": [],
         },
         "split": {"rule": "source", "seed": 0, "fingerprint": "made"},
-        "recipes": [],
+        "recipes": [RECIPE],
         "parent": None,
         "seed": 0,
         "n_train": sum(row.split == "train" for row in rows),
@@ -133,7 +137,6 @@ def make_run(
         "warnings": [],
     }
     if kind == "head":
-        record["recipes"] = [RECIPE]
         record["head"] = {
             "name": name.removeprefix("efficientnet-lite0-"),
             "params": {},
@@ -149,7 +152,11 @@ def make_run(
     else:
         record |= {
             "phases": [{"mode": "frozen", "epochs": 4}, {"mode": "full", "epochs": 2}],
-            "top": "new",
+            "top": {"kind": "new", "hidden": [], "dropout": 0.0},
+            "keeps_top": False,
+            "cut_dtype": None,
+            "history": [],
+            "best_epoch": {},
             "loss": "cross-entropy",
             "batch": 32,
             "file_bytes": 17_000_000,

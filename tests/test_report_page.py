@@ -248,7 +248,7 @@ def test_studies_of_one_dataset_are_merged_into_one_table(tmp_path):
 def test_studies_of_two_datasets_stand_below_each_other(tmp_path):
     one, two, out = tmp_path / "one", tmp_path / "two", tmp_path / "out"
     make_run(one, "lda", CLASSES, ROWS, source="/data/birds")
-    rows = made_rows("xy", {"train": 20, "test": 40})
+    rows = made_rows("xy", {"train": 20, "validation": 20, "test": 40})
     make_run(two, "lda", "xy", rows, fingerprint="other", source="/data/fish")
     page = read(report([one, two], out))
     assert {"part-0", "part-1"} <= set(page.ids)

@@ -121,9 +121,10 @@ def test_scores_have_no_interval_of_log_loss():
 
 
 def test_intervals_are_computed_once_and_again_when_the_run_is_another(tmp_path, monkeypatch):
-    run = make_run(tmp_path, "one", CLASSES, made_rows(CLASSES, {"train": 30, "test": 60}))
+    rows = made_rows(CLASSES, {"train": 30, "validation": 30, "test": 60})
+    run = make_run(tmp_path, "one", CLASSES, rows)
     first = run_intervals(run)
-    assert set(first) == {"test"}
+    assert set(first) == {"validation", "test"}
     monkeypatch.setattr(
         "tlfeat.runs.statistics.read_outcome", lambda *_: pytest.fail("computed again")
     )
@@ -135,7 +136,7 @@ def test_intervals_are_computed_once_and_again_when_the_run_is_another(tmp_path,
 
 
 def test_a_network_may_have_more_outputs_than_there_are_classes(tmp_path):
-    rows = made_rows(CLASSES, {"train": 30, "test": 60})
+    rows = made_rows(CLASSES, {"train": 30, "validation": 30, "test": 60})
     run = make_run(tmp_path, "base", CLASSES, rows, outputs=9, skill=0.5)
     assert read_outcome(run, "test").predicted.max() > 2
     found = run_intervals(run)["test"]

@@ -32,6 +32,10 @@ class StoreError(TlfeatError):
     """A feature store that cannot be read or written."""
 
 
+class DamagedFile(TlfeatError):  # noqa: N818 - says what it is
+    """A file of a run or a study that is not as it was written, or was never one."""
+
+
 class HeadError(TlfeatError):
     """A head that cannot be trained, saved or loaded as asked."""
 

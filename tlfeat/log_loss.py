@@ -27,8 +27,9 @@ def probabilities(scores: npt.NDArray[Any]) -> Double:
     -------
     probabilities : ndarray of shape (n_samples, n_classes), float64
     """
-    clipped: Double = np.clip(scores.astype(np.float64), LEAST, 1)
-    return clipped / clipped.sum(axis=1, keepdims=True)
+    clipped = np.clip(scores.astype(np.float64), LEAST, 1)
+    result: Double = clipped / clipped.sum(axis=1, keepdims=True)
+    return result
 
 
 def log_losses(true: npt.NDArray[Any], scores: npt.NDArray[Any]) -> Double:

@@ -39,14 +39,17 @@ def keep_costs(entry: Path, digests: Sequence[str], seconds: float) -> None:
     if not digests:
         return
     here, each = _here(), seconds / len(digests)
-    with contextlib.suppress(OSError, sqlite3.Error):
-        with contextlib.closing(sqlite3.connect(entry / COSTS)) as connection, connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute(_SCHEMA)
-            connection.executemany(
-                "INSERT OR REPLACE INTO costs VALUES (?, ?, ?)",
-                [(digest, here, each) for digest in digests],
-            )
+    with (
+        contextlib.suppress(OSError, sqlite3.Error),
+        contextlib.closing(sqlite3.connect(entry / COSTS)) as connection,
+        connection,
+    ):
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(_SCHEMA)
+        connection.executemany(
+            "INSERT OR REPLACE INTO costs VALUES (?, ?, ?)",
+            [(digest, here, each) for digest in digests],
+        )
 
 
 def read_costs(entry: Path, digests: Sequence[str]) -> dict[str, float]:

@@ -157,9 +157,7 @@ def embed_pictures(
                 for digests, outputs in running.run(_batches(network, squares, running.batch)):
                     block.add(digests, outputs)
                     watch.step(len(digests))
-                block.cost(
-                    [one.digest for one in squares], waited + time.perf_counter() - began
-                )
+                block.cost([one.digest for one in squares], waited + time.perf_counter() - began)
             estimate.hear(len(chunk))
             began = time.perf_counter()
     return unread

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tlfeat.runs.record import write_text
+from tlfeat.files import write_text
+from tlfeat.runs.record import HISTORY
 
-HISTORY: Final = "history.csv"
 TENSORBOARD: Final = "tensorboard"
 MEASURED: Final = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS: Final = (

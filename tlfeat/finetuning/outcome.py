@@ -8,25 +8,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from tlfeat.files import write_text
 from tlfeat.finetuning.assemble import Network, load_model
 from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.curves import CURVES, write_curves
 from tlfeat.finetuning.loop import Data
 from tlfeat.finetuning.modes import count_parameters, drop_as_built
 from tlfeat.finetuning.predict import Predictor, check_finite
+from tlfeat.machine import machine
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.record import (
+    MODEL,
+    MODEL_H5,
     PREDICTIONS,
     Run,
-    machine,
     versions,
     write_predictions,
-    write_text,
+    write_record,
 )
 from tlfeat.watch import Watch
 
-MODEL: Final = "model.keras"
-MODEL_H5: Final = "model.h5"
 SUMMARY: Final = "summary.txt"
 GRAPH: Final = "model.png"
 _LARGE_GRAPH: Final = 1200  # layers from which a picture of the graph helps nobody
@@ -55,8 +56,9 @@ def with_h5(run: Run) -> Run:
     """Save the model of a finished run as `.h5` too, where it is not."""
     if not (run.path / MODEL_H5).exists():
         fresh = run.path / f".{os.getpid()}-{MODEL_H5}"
-        load_model(run.path / MODEL).save(fresh)
+        load_model(run.file(MODEL)).save(fresh)
         fresh.replace(run.path / MODEL_H5)
+        return write_record(run.path, run.record)
     return run
 
 

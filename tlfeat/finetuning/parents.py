@@ -9,8 +9,7 @@ from typing import Any
 
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.checkpoint import epoch_file
-from tlfeat.finetuning.outcome import MODEL
-from tlfeat.runs.record import RECORD, load_run
+from tlfeat.runs.record import MODEL, RECORD, load_run
 
 _IMAGENET = 1000  # classes
 _FILES = (".keras", ".h5", ".hdf5")
@@ -81,7 +80,7 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
             f"{folder} is a {run.record['kind']} on features: a fine-tune starts from a "
             "fine-tune; mode lp-ft starts from the logistic head."
         )
-    model = folder / MODEL
+    model = run.file(MODEL)
     if not model.is_file():
         raise TlfeatError(f"{model} is not there any more: run it again.")
     weights = None

@@ -35,7 +35,7 @@ from tlfeat.finetuning.plan import (
 )
 from tlfeat.finetuning.request import BATCH, FinetuneRequest
 from tlfeat.places import cache_folder, reports_folder
-from tlfeat.runs.record import RECORD, Run, load_run, run_folder, run_id, write_record
+from tlfeat.runs.record import Run, finished_run, run_folder, run_id, write_record
 from tlfeat.runs.study import comparable_runs, study_folder, write_study
 from tlfeat.watch import SILENT, Watch
 
@@ -176,8 +176,8 @@ def finetune(
     identity = run_id({**settings, "parent": parent_facts or None})  # a name changes nothing
     called = run_name or ask.name()
     folder = run_folder(study, called, identity)
-    if (folder / RECORD).exists():
-        run = load_run(folder)
+    run = finished_run(folder, watch)
+    if run is not None:
         if not (resume and keep == "all" and _lacks_epochs(run)):
             return with_h5(run) if h5 else run
         watch.note(f"{run.name} kept no epochs, and they are wanted: it is trained again.")

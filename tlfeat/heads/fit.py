@@ -19,7 +19,7 @@ from tlfeat.heads.table import Head, check_class_weight, get_head
 from tlfeat.heads.threads import one_numeric_thread
 from tlfeat.heads.trained import TrainedHead, all_classes
 
-# Bytes that folds may take that are fitted side by side; each takes about three copies of its rows.
+# Bytes for folds that are fitted side by side; each takes about three copies of its rows.
 _FOLD_BYTES: Final = 4 * 2**30
 # On so few rows one draw of the folds decides little, so some heads add up the errors of three.
 _FEW: Final = 1000

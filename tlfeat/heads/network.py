@@ -52,7 +52,7 @@ class Network(Learner):
 
         problem, fixed = self.problem, self.problem.fixed
         # A seed would give `partial_fit` the same mini-batches in every pass.
-        luck = np.random.RandomState(problem.seed)  # noqa: NPY002 - what scikit-learn takes
+        luck = np.random.RandomState(problem.seed)
         network = MLPClassifier(
             tuple(int(size) for size in fixed["hidden"].split("-")),
             alpha=alpha,

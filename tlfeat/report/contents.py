@@ -14,13 +14,12 @@ from tlfeat.report.words import run_labels
 from tlfeat.runs.calibration import Calibration, calibrate
 from tlfeat.runs.outcomes import Outcome, aligned, read_outcome
 from tlfeat.runs.paired import Pair, compare_pairs
-from tlfeat.runs.record import Run
+from tlfeat.runs.record import HISTORY, Run
 from tlfeat.runs.results import rank
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HISTORY = "history.csv"  # of a fine-tune: a row an epoch
 OTHER = "(another output)"  # a network may have outputs that are no class of the dataset
 
 

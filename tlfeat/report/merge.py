@@ -1,15 +1,16 @@
 """Make the report of one study again, or one report of several."""
 
-import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlfeat.errors import TlfeatError
+from tlfeat.errors import DamagedFile, TlfeatError
+from tlfeat.files import write_text
 from tlfeat.places import cache_folder
 from tlfeat.report.page import write_report
 from tlfeat.runs.record import Run, find_runs
-from tlfeat.runs.study import STUDY_FILE
+from tlfeat.runs.study import STUDY_FILE, read_toml
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def report(
     from tlfeat.report.contents import split_by_data
     from tlfeat.report.latex import latex_table
     from tlfeat.report.page import RESULTS_TEX
-    from tlfeat.runs.record import write_text
     from tlfeat.runs.results import write_results
 
     homes = list(dict.fromkeys(Path(study).resolve() for study in studies))
@@ -90,12 +90,11 @@ def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dat
 
     places = [run.record["dataset"]["source"] for run in runs if run.path.parent.parent == home]
     asked: dict[str, Any] = {}
-    try:
-        data = tomllib.loads((home / STUDY_FILE).read_text(encoding="utf-8"))["data"]
-        places.insert(0, str(data["path"]))
-        asked = {name: data[name] for name in OPENED_BY if name in data}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
-        pass
+    with suppress(DamagedFile):  # the page says so
+        data = read_toml(home / STUDY_FILE).get("data")
+        if isinstance(data, dict) and isinstance(data.get("path"), str):
+            places.insert(0, data["path"])
+            asked = {name: data[name] for name in OPENED_BY if name in data}
     for place in dict.fromkeys(places):
         if place != "digits" and not Path(place).exists():
             continue

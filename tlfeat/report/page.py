@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlfeat.features.recipe import Recipe
+from tlfeat.files import write_text
 from tlfeat.report.words import missing_runs
 from tlfeat.runs.current import has_key, key_of
-from tlfeat.runs.record import Run, write_text
+from tlfeat.runs.record import Run
 from tlfeat.runs.study import STUDY_FILE
 from tlfeat.watch import SILENT, Watch
 

@@ -1,17 +1,17 @@
 """What a page says in words: the summary, what is missing, how to do it again."""
 
 import shlex
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tlfeat.backbones.table import get_backbone
+from tlfeat.errors import DamagedFile
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair
-from tlfeat.runs.record import RECORD, Run, as_text
+from tlfeat.runs.record import RECORD, Run, as_text, scan_runs
 from tlfeat.runs.statistics import known_intervals
-from tlfeat.runs.study import STUDY_FILE
+from tlfeat.runs.study import STUDY_FILE, read_toml
 
 _NAMED = 4  # runs that a sentence lists
 
@@ -131,20 +131,29 @@ def missing_runs(study: Path, finished: Iterable[Run]) -> list[str]:
     done = list(finished)
     names = {run.name for run in done}
     said = []
-    try:
-        rows = tomllib.loads((study / STUDY_FILE).read_text(encoding="utf-8")).get("run", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        rows = []
-        if not (study / STUDY_FILE).exists():
-            said.append(f"{study.name} has no {STUDY_FILE}: it was stopped before it was written.")
+    rows: Any = []
+    if not (study / STUDY_FILE).exists():
+        said.append(f"{study.name} has no {STUDY_FILE}: it was stopped before it was written.")
+    else:
+        try:
+            rows = read_toml(study / STUDY_FILE).get("run")
+        except DamagedFile as error:
+            said.append(str(error))
+    rows = rows if isinstance(rows, list) else []
     wanted = [str(row.get("name", "?")) for row in rows if isinstance(row, dict)]
     lacking = [name for name in wanted if name not in names]
     said += [f"{name}: asked for in {STUDY_FILE}, not finished." for name in lacking]
+    damaged = scan_runs(study).damaged
     for folder in sorted((study / "runs").glob("*")):
-        if folder.is_dir() and not (folder / RECORD).exists():
-            name = folder.name.rpartition("-")[0] or folder.name
-            said = [text for text in said if not text.startswith(f"{name}: ")]
-            said.append(f"{name}: begun, not finished; run the study again to go on.")
+        name = folder.name.rpartition("-")[0] or folder.name
+        if folder.name in damaged:
+            why = damaged[folder.name]
+        elif folder.is_dir() and not (folder / RECORD).exists():
+            why = "begun, not finished; run the study again to go on."
+        else:
+            continue
+        said = [text for text in said if not text.startswith(f"{name}: ")]
+        said.append(f"{name}: {why}")
     return said
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -75,22 +76,30 @@ def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
     Raises
     ------
     TlfeatError
-        If the predictions are gone or cannot be read.
+        If the predictions are gone, are not as they were written, or cannot be read.
     """
     import pyarrow as pa
+
+    path = run.file(PREDICTIONS)
+    try:
+        outcome = _read(path, split, scores)
+        wrong = _problem(outcome, run)
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        outcome, wrong = None, type(error).__name__
+    if outcome is None or wrong:
+        raise TlfeatError(
+            f"{path} cannot be read ({wrong}): remove the run's folder and run the study again."
+        )
+    return outcome
+
+
+def _read(path: Path, split: str, scores: bool) -> Outcome:
     import pyarrow.parquet as pq
 
-    path = run.path / PREDICTIONS
-    try:
-        names = pq.read_schema(path).names
-        columns = [f"score_{i}" for i in range(sum(n.startswith("score_") for n in names))]
-        wanted = [*_FACTS, *(columns if scores else ())]
-        table = pq.read_table(path, columns=wanted, filters=[("split", "=", split)])
-    except (OSError, pa.ArrowException) as error:
-        raise TlfeatError(
-            f"{path} cannot be read ({type(error).__name__}): remove the run's folder and run "
-            "the study again."
-        ) from None
+    names = pq.read_schema(path).names
+    columns = [f"score_{i}" for i in range(sum(n.startswith("score_") for n in names))]
+    wanted = [*_FACTS, *(columns if scores else ())]
+    table = pq.read_table(path, columns=wanted, filters=[("split", "=", split)])
     facts = {name: table[name].to_numpy() for name in _FACTS}
     matrix = np.empty((len(table), len(columns)), dtype=np.float32) if scores else None
     if matrix is not None:
@@ -104,6 +113,21 @@ def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
         facts["predicted"].astype(np.int64),
         matrix,
     )
+
+
+def _problem(outcome: Outcome, run: Run) -> str | None:
+    """Say what makes predictions no predictions of this run."""
+    k = len(run.record["dataset"]["classes"])
+    if len(outcome) and not (outcome.true.min() >= 0 and outcome.true.max() < k):
+        return "classes that the dataset has not"
+    if outcome.scores is not None and not np.isfinite(outcome.scores).all():
+        return "scores that are not finite"
+    if (
+        outcome.scores is not None
+        and not (outcome.scores.argmax(axis=1) == outcome.predicted).all()
+    ):
+        return "predictions that do not follow from the scores"
+    return None
 
 
 def aligned(outcomes: Sequence[Outcome]) -> list[Outcome] | None:

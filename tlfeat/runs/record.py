@@ -1,24 +1,28 @@
 """A run on disk: one trained model with its metrics, timings, predictions and versions.
 
-run.json is written last, by rename: a run folder without it is unfinished work, and
-is done again.
+run.json is written last, by rename: a run folder without it is unfinished work, and is done
+again. It keeps the SHA-256 of the files beside it and of itself, so that nothing that was
+changed is shown as a result.
 """
 
 import hashlib
 import json
-import os
-import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from platform import python_version
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.cores import usable_cores
-from tlfeat.errors import TlfeatError
+from tlfeat.errors import DamagedFile, HeadError, TlfeatError
+from tlfeat.files import replacing, write_text
+from tlfeat.runs.fields import problem_of
+from tlfeat.runs.seal import SEAL, file_digest, is_intact, read_record, sealed
+from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +30,15 @@ if TYPE_CHECKING:
     from tlfeat.deploy.predict import Prediction
     from tlfeat.heads.persist import LoadedHead
 
-SCHEMA = 1
-RECORD = "run.json"
-PREDICTIONS = "predictions.parquet"
-HEAD = "head.skops"
+SCHEMA: Final = 2
+UNSEALED: Final = 1  # the schema before records kept digests
+RECORD: Final = "run.json"
+PREDICTIONS: Final = "predictions.parquet"
+HEAD: Final = "head.skops"
+MODEL: Final = "model.keras"
+MODEL_H5: Final = "model.h5"
+HISTORY: Final = "history.csv"  # of a fine-tune: a row an epoch
+_KEPT: Final = (PREDICTIONS, HEAD, MODEL, MODEL_H5, HISTORY)
 _VERSIONED = ("tlfeat", "numpy", "scikit-learn", "pillow", "openvino", "tensorflow", "keras")
 
 
@@ -42,11 +51,16 @@ class Run:
     path : Path
         The run's folder.
     record : dict
-        What run.json holds; docs/formats.md names every field.
+        What run.json holds; docs/store.md names every field.
     """
 
     path: Path
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
+
+    def __repr__(self) -> str:
+        test = self.metrics.get("test")
+        result = "" if test is None else f", test accuracy {test['accuracy']:.3f}"
+        return f"<Run {self.name} at {self.path}{result}>"
 
     @property
     def id(self) -> str:
@@ -64,19 +78,55 @@ class Run:
         metrics: Mapping[str, Any] = self.record["metrics"]
         return metrics
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether run.json keeps digests; those of older versions do not."""
+        return bool(self.record["schema"] != UNSEALED)
+
+    def file(self, name: str) -> Path:
+        """Give the path of a file of the run, seeing that it is as it was written.
+
+        Parameters
+        ----------
+        name : str
+            Such as "head.skops".
+
+        Raises
+        ------
+        DamagedFile
+            If it is not what it was; one that is gone, or that nobody wrote down, is let pass.
+        """
+        path = self.path / name
+        wanted = self.record.get("files", {}).get(name)
+        if wanted is not None and path.exists():
+            try:
+                found = file_digest(path)
+            except OSError as error:
+                raise DamagedFile(f"{path} cannot be read ({error.strerror}).") from None
+            if found != wanted:
+                raise DamagedFile(
+                    f"{path} is not as it was written (SHA-256 {found[:12]}..., wanted "
+                    f"{wanted[:12]}...): run the study again, which makes it anew."
+                )
+        return path
+
     def predictions(self) -> "pd.DataFrame":
         """Read the predictions: a row a sample, scores in the order of the classes."""
         import pandas as pd
 
-        return pd.read_parquet(self.path / PREDICTIONS)
+        return pd.read_parquet(self.file(PREDICTIONS))
 
     def head(self) -> "LoadedHead":
         """Load the trained head; its `predict` and `scores` take features."""
         from tlfeat.heads.persist import load_head
 
         if self.record["kind"] != "head":
-            raise TlfeatError(f"{self.path} has no head: load its model.keras with Keras.")
-        return load_head(self.path / HEAD)
+            raise TlfeatError(f"{self.path} has no head: load its {MODEL} with Keras.")
+        head = load_head(self.file(HEAD))
+        made = self.record["head"]["name"], tuple(self.record["dataset"]["classes"])
+        if (head.name, head.classes) != made:
+            raise HeadError(f"{self.path / HEAD} is the head of another run than {RECORD} tells.")
+        return head
 
     def predict(
         self, pictures: "Iterable[str | Path | bytes | np.ndarray] | str | Path", **options: Any
@@ -103,29 +153,85 @@ def load_run(path: str | Path) -> Run:
     ------
     TlfeatError
         If there is no finished run, or one of a later schema.
+    DamagedFile
+        If run.json is not as it was written.
     """
     folder = Path(path)
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        record = read_record(folder / RECORD)
+    except (FileNotFoundError, NotADirectoryError):
         raise TlfeatError(
             f"No finished run at {folder}: a run's folder has a {RECORD}. "
             "`tlfeat train` prints where it put one."
         ) from None
-    except (OSError, ValueError) as error:
-        raise TlfeatError(f"{folder / RECORD} cannot be read: {error}") from None
-    if record.get("schema") != SCHEMA:
+    schema = record.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA and is_intact(record):
         raise TlfeatError(
-            f"{folder / RECORD} has schema {record.get('schema')!r} and this tlfeat reads "
-            f"{SCHEMA}: use the version that wrote it, or train again."
+            f"{folder / RECORD} has schema {schema} and this tlfeat reads {SCHEMA}: use the "
+            "version that wrote it, or train again."
+        )
+    if schema != UNSEALED or SEAL in record:
+        wrong = None if is_intact(record) else "its digest is of another text"
+    else:
+        wrong = None
+    wrong = wrong or problem_of(record)
+    if wrong is not None:
+        raise DamagedFile(
+            f"{folder / RECORD} is not as it was written ({wrong}): run the study again, which "
+            "makes it anew."
         )
     return Run(folder, record)
 
 
+class FoundRuns(NamedTuple):
+    """The finished runs of a study folder."""
+
+    runs: list[Run]  # by name of their folders
+    damaged: dict[str, str]  # name of a folder to what is wrong with it
+
+
+def scan_runs(study: Path) -> FoundRuns:
+    """Find the finished runs of a study folder, and those that are not as they were written.
+
+    Raises
+    ------
+    TlfeatError
+        If a run is of a later schema.
+    """
+    found = FoundRuns([], {})
+    for path in sorted((study / "runs").glob(f"*/{RECORD}")):
+        try:
+            run = load_run(path.parent)
+            run.file(PREDICTIONS)
+        except DamagedFile as error:
+            found.damaged[path.parent.name] = str(error)
+        else:
+            found.runs.append(run)
+    return found
+
+
 def find_runs(study: Path) -> list[Run]:
-    """Give the finished runs of a study folder, by name."""
-    found = (study / "runs").glob(f"*/{RECORD}")
-    return [load_run(path.parent) for path in sorted(found)]
+    """Give the finished runs of a study folder that are as they were written, by name."""
+    return scan_runs(study).runs
+
+
+def finished_run(folder: Path, watch: Watch = SILENT) -> Run | None:
+    """Give the run of a folder, if it is finished and all of it is as it was written.
+
+    One that was changed counts as unfinished from now on: its record is kept under another
+    name, and `watch` hears of it.
+    """
+    if not (folder / RECORD).exists():
+        return None
+    try:
+        run = load_run(folder)
+        for name in _KEPT:
+            run.file(name)
+    except DamagedFile as error:
+        watch.note(str(error))
+        (folder / RECORD).replace(folder / f"{RECORD}.damaged")
+        return None
+    return run
 
 
 def run_id(settings: Mapping[str, Any]) -> str:
@@ -152,24 +258,19 @@ def run_folder(study: Path, name: str, digest: str) -> Path:
     folder = study / "runs" / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name)}-{digest[:8]}"
     if not (folder / RECORD).exists():
         for found in sorted((study / "runs").glob(f"*-{digest[:8]}/{RECORD}")):
-            if load_run(found.parent).id == digest:
-                return found.parent
+            with suppress(DamagedFile):
+                if load_run(found.parent).id == digest:
+                    return found.parent
     return folder
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Run:
-    """Finish a run: write run.json under another name, then rename it."""
-    text = json.dumps({"schema": SCHEMA, **record}, indent=1, ensure_ascii=False, allow_nan=False)
+    """Finish a run: write run.json, whole, with the digests of what lies beside it."""
+    files = {name: file_digest(folder / name) for name in _KEPT if (folder / name).is_file()}
+    record = sealed({**record, "schema": SCHEMA, "files": files})
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(folder / RECORD, text + "\n")
     return load_run(folder)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
 
 
 def write_predictions(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
@@ -200,36 +301,16 @@ def write_predictions(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
         }
         columns |= {f"score_{i}": scores[:, i] for i in range(scores.shape[1])}
         tables.append(pa.table(columns))
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.concat_tables(tables), fresh)
-    fresh.replace(path)
+    with replacing(path) as fresh:
+        pq.write_table(pa.concat_tables(tables), fresh)
 
 
 def versions() -> dict[str, str]:
     """Give the versions of what computed a run, without importing any of it."""
-    found = {"python": platform.python_version()}
+    found = {"python": python_version()}
     for name in _VERSIONED:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
-
-
-def machine() -> dict[str, Any]:
-    """Say what computed a run."""
-    return {
-        "system": platform.system(),
-        "processor": _processor(),
-        "cores": usable_cores(),
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

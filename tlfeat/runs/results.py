@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
+from tlfeat.files import write_text
 from tlfeat.runs.costs import seed_spread, train_seconds
 from tlfeat.runs.metrics import METRICS
-from tlfeat.runs.record import Run, as_text, write_text
+from tlfeat.runs.record import Run, as_text
 from tlfeat.runs.statistics import known_intervals
 
 RESULTS_CSV = "results.csv"

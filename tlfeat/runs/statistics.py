@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from tlfeat.errors import TlfeatError
+from tlfeat.errors import DamagedFile, TlfeatError
+from tlfeat.files import write_text
 from tlfeat.log_loss import LEAST, log_losses, probabilities
 from tlfeat.runs.outcomes import Outcome, read_outcome
-from tlfeat.runs.record import Run, write_text
+from tlfeat.runs.record import Run
+from tlfeat.runs.seal import is_intact, read_record, sealed
 
 METHOD = 4  # raised when a number would come out differently
 LEVEL = 0.95
@@ -92,21 +94,21 @@ def run_intervals(run: Run) -> Intervals:
     """
     path = run.path / INTERVALS
     key = {"method": METHOD, "run": run.id, "created": run.record["created"]}
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] == key:
+    key["files"] = run.record.get("files")
+    with suppress(OSError, DamagedFile):
+        kept = read_record(path)
+        if kept.get("key") == key and is_intact(kept):
             intervals: Intervals = kept["intervals"]
             return intervals
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     classes = run.record["dataset"]["classes"]
     found = {
         split: outcome_intervals(read_outcome(run, split), run.metrics[split], classes)
         for split in MEASURED
         if split in run.metrics
     }
-    text = json.dumps({"key": key, "level": LEVEL, "intervals": found}, ensure_ascii=False)
-    with suppress(OSError):  # a study that is only read: computed again next time
+    record = sealed({"key": key, "level": LEVEL, "intervals": found})
+    text = json.dumps(record, ensure_ascii=False)
+    with suppress(TlfeatError):  # a study that is only read: computed again next time
         write_text(path, text + "\n")
     return found
 

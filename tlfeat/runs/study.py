@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tlfeat.data.dataset import Dataset
-from tlfeat.errors import TlfeatError
-from tlfeat.runs.record import Run, find_runs, write_text
+from tlfeat.errors import DamagedFile, first_line
+from tlfeat.files import write_text
+from tlfeat.runs.record import Run, find_runs
 
 SCHEMA = 1
 STUDY_FILE = "study.toml"
@@ -81,6 +82,22 @@ def write_study(
         + [dict(one) for one in asked if one["name"] not in names.values()],
     }
     write_text(folder / STUDY_FILE, tomli_w.dumps(study))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file, whatever lies there.
+
+    Raises
+    ------
+    DamagedFile
+        If there is none, it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedFile(
+            f"{path} cannot be read as TOML ({first_line(error)}): mend it, or take it away."
+        ) from None
 
 
 def comparable_runs(folder: Path, dataset: Dataset) -> list[Run]:
@@ -212,13 +229,10 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_of(folder: Path, dataset: Dataset) -> bool:
     try:
-        data = tomllib.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))["data"]
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise TlfeatError(
-            f"{folder / STUDY_FILE} cannot be read ({error}): mend or remove it, or choose "
-            "another --name."
-        ) from None
-    return bool(
+        data = read_toml(folder / STUDY_FILE).get("data", {})
+    except DamagedFile as error:
+        raise DamagedFile(f"{error} Or choose another --name.") from None
+    return isinstance(data, Mapping) and bool(
         data.get("path") == _location(dataset) or data.get("fingerprint") == dataset.fingerprint
     )
 

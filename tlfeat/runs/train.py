@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,16 +19,16 @@ from tlfeat.features.store import FeatureStore
 from tlfeat.heads.learner import learner_class
 from tlfeat.heads.table import check_settings, get_head
 from tlfeat.heads.threads import one_numeric_thread
+from tlfeat.machine import machine
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.record import (
     HEAD,
     PREDICTIONS,
-    RECORD,
     Run,
     as_text,
+    finished_run,
     load_run,
-    machine,
     run_folder,
     run_id,
     versions,
@@ -205,7 +206,7 @@ def train_heads(
 
     _check_classes(dataset)
     wanted = [_Job(dataset, order, folder) for order in orders]
-    todo = [job for job in wanted if not (job.folder / RECORD).exists()]
+    todo = [job for job in wanted if finished_run(job.folder, watch) is None]
     refused: dict[str, str] = {}
     if study_file and todo:
         asked = [job.resolved() for job in todo]
@@ -349,10 +350,8 @@ def _check_classes(dataset: Dataset) -> None:
 
 def _import_all(heads: Iterable[str]) -> None:
     """Import what training heads needs, before several threads would do it at once."""
-    import pyarrow.parquet
-    import skops.io
-    import sklearn.metrics  # noqa: F401
-
+    for name in ("pyarrow.parquet", "skops.io", "sklearn.metrics"):
+        import_module(name)
     for head in heads:
         learner_class(get_head(head))
 

@@ -137,7 +137,7 @@ def parse_study(
     """Read a study from the text of its file; parameters as in `read_study`."""
     try:
         written = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StudyError(f"{file}: not TOML: {error}.") from None
     _check_top(file, written)
     named = _Tables(file, written)  # as the file has it: what is changed stands in for it

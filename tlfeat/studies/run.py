@@ -13,10 +13,11 @@ from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.features.recipe import FeatureRequest, request_features
 from tlfeat.features.store import FeatureStore
+from tlfeat.files import write_text
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.report.page import write_report
-from tlfeat.runs.record import Run, find_runs, write_record, write_text
+from tlfeat.runs.record import Run, find_runs, write_record
 from tlfeat.runs.results import rank, write_results
 from tlfeat.runs.study import STUDY_FILE, study_folder
 from tlfeat.runs.train import HeadOrder, train_heads

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tlfeat.files import write_text
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.current import has_key, key_of
-from tlfeat.runs.record import Run, write_text
+from tlfeat.runs.record import Run
 from tlfeat.runs.results import S1_END, S1_START, rank, stand_in_lines, write_into
 from tlfeat.studies.draw import (
     Curve,
