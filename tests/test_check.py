@@ -1,0 +1,48 @@
+"""What is wrong with a dataset: pictures of test in train, classes far apart in size."""
+
+from pictures import class_folder, png, write
+
+from tlfeat.data import open_dataset
+from tlfeat.data.check import imbalance, leaked
+
+
+def uneven(root, **sizes):
+    """Write train and test pictures of classes of different sizes."""
+    for number, (label, size) in enumerate(sizes.items()):
+        for i in range(size):
+            write(root / f"train/{label}/{i}.png", png(1000 * number + i))
+        write(root / f"test/{label}/0.png", png(9000 + number))
+    return open_dataset(root)
+
+
+def test_pictures_of_test_that_are_in_train_are_counted_once_each(tmp_path):
+    class_folder(tmp_path, split="train")
+    class_folder(tmp_path, split="test")
+    assert leaked(open_dataset(tmp_path)) == 0
+    for name in ("one.png", "two.png"):
+        write(tmp_path / "test/a" / name, (tmp_path / "train/a/0.png").read_bytes())
+    write(tmp_path / "test/b/three.png", (tmp_path / "train/b/0.png").read_bytes())
+    assert leaked(open_dataset(tmp_path)) == 2
+
+
+def test_a_picture_twice_within_a_split_is_no_leak(tmp_path):
+    class_folder(tmp_path, split="train")
+    class_folder(tmp_path, split="test")
+    write(tmp_path / "train/b/again.png", (tmp_path / "train/a/0.png").read_bytes())
+    assert leaked(open_dataset(tmp_path)) == 0
+
+
+def test_a_class_ten_times_as_large_as_another_is_told(tmp_path):
+    assert imbalance(uneven(tmp_path / "ten", cat=2, dog=20, hen=7)) == ("dog", 20, "cat", 2)
+    assert imbalance(uneven(tmp_path / "nine", cat=2, dog=19)) is None
+
+
+def test_a_class_without_train_pictures_makes_no_imbalance(tmp_path):
+    dataset = uneven(tmp_path, cat=3, dog=20, hen=0)
+    assert dataset.counts()["train"]["hen"] == 0
+    assert imbalance(dataset) is None
+
+
+def test_an_unlabelled_dataset_has_no_imbalance(tmp_path):
+    write(tmp_path / "a.png", png(1))
+    assert imbalance(open_dataset(tmp_path)) is None
