@@ -46,3 +46,9 @@ def test_a_class_without_train_pictures_makes_no_imbalance(tmp_path):
 def test_an_unlabelled_dataset_has_no_imbalance(tmp_path):
     write(tmp_path / "a.png", png(1))
     assert imbalance(open_dataset(tmp_path)) is None
+
+
+def test_uneven_classes_are_a_note_of_the_dataset(tmp_path):
+    dataset = uneven(tmp_path / "ten", cat=2, dog=20)
+    assert "classes are uneven in train: 20 of dog, 2 of cat" in dataset.notes
+    assert not any("uneven" in note for note in uneven(tmp_path / "nine", cat=3, dog=20).notes)

@@ -37,7 +37,7 @@ def data(
     quiet: QuietOpt = False,
 ) -> None:
     """Show what was understood of a dataset: classes, counts, splits, problems."""
-    from tlfeat.data.check import find_broken
+    from tlfeat.data.broken import find_broken
     from tlfeat.runs.results import Column
     from tlfeat_cli.opening import open_data
 

@@ -1,15 +1,13 @@
-"""What is wrong with a dataset, found without embedding any picture."""
+"""What is wrong with a dataset, told from its table alone: no picture is opened."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
-from tlfeat.data.ahead import chunks_ahead
-from tlfeat.data.dataset import Dataset, Sample, Skipped
-from tlfeat.data.decode import Resize, UndecodableImage, decode
-from tlfeat.data.names import TEST, TRAIN
-from tlfeat.watch import SILENT, Watch
+from tlfeat.data.names import TEST, TRAIN, be, counted
 
-_SIZE = 224  # pixels: what most networks see, so that a large JPEG is read at a fraction
-_CHUNK = 64
+if TYPE_CHECKING:
+    from tlfeat.data.dataset import Dataset
+
 _UNEVEN = 10  # times as many pictures
 
 
@@ -22,14 +20,14 @@ class Imbalance(NamedTuple):
     fewest: int
 
 
-def leaked(dataset: Dataset) -> int:
+def leaked(dataset: "Dataset") -> int:
     """Count the different test pictures that are in train too, byte for byte."""
     train = {sample.digest for sample in dataset.samples if sample.split == TRAIN}
     test = {sample.digest for sample in dataset.samples if sample.split == TEST}
     return len(train & test)
 
 
-def imbalance(dataset: Dataset) -> Imbalance | None:
+def imbalance(dataset: "Dataset") -> Imbalance | None:
     """Give the largest and the smallest class of train, if they are far apart.
 
     Returns
@@ -47,43 +45,45 @@ def imbalance(dataset: Dataset) -> Imbalance | None:
     return Imbalance(largest, counts[largest], smallest, counts[smallest])
 
 
-def find_broken(
-    dataset: Dataset, *, jobs: int | None = None, watch: Watch = SILENT
-) -> list[Skipped]:
-    """Decode every picture and give those that cannot be, with the reasons.
+def remarks(dataset: "Dataset", lost: Iterable[str]) -> list[str]:
+    """Say what a user should know of a dataset before anything is trained on it.
 
     Parameters
     ----------
     dataset : Dataset
-    jobs : int, optional
-        Threads; one a core if None.
-    watch : Watch
-        Hears of the progress.
+    lost : iterable of str
+        Classes that have no picture that can be read.
 
     Returns
     -------
-    broken : list of Skipped
-        In the order of the dataset, without those in `dataset.skipped`.
+    notes : list of str
     """
-
-    def problem(sample: Sample) -> str:
-        try:
-            decode(dataset.read(sample), _SIZE, Resize())
-        except UndecodableImage as error:
-            return str(error)
-        except OSError as error:
-            return f"cannot be read: {error.strerror or error}"
-        return ""
-
-    def judged(sample: Sample) -> tuple[Sample, str]:
-        return sample, problem(sample)
-
-    broken = []
-    watch.start("decoding", len(dataset))
-    try:
-        for chunk in chunks_ahead(judged, dataset.samples, length=_CHUNK, threads=jobs):
-            broken += [Skipped(s.id, why, s.label, s.split) for s, why in chunk if why]
-            watch.step(len(chunk))
-    finally:
-        watch.finish()
-    return broken
+    notes = []
+    for label in lost:
+        notes.append(f"class {label} has no picture that can be read: it is left out")
+    if 0 < dataset.unlabelled < len(dataset):
+        notes.append(f"{counted(dataset.unlabelled, 'picture')} without a label: not trained on")
+    twice = dataset.duplicates()
+    if twice:
+        n = len(twice)
+        extra = sum(len(same) - 1 for same in twice.values())
+        notes.append(
+            f"{counted(n, 'picture')} {be(n, 'occurs', 'occur')} more than once "
+            f"({counted(extra, 'extra sample')})"
+        )
+    conflicts = dataset.conflicts()
+    if conflicts:
+        n = len(conflicts)
+        same = next(iter(conflicts.values()))
+        example = " and ".join(f"{s.id} ({dataset.label_name(s)})" for s in same[:2])
+        notes.append(
+            f"{counted(n, 'picture')} {be(n, 'stands', 'stand')} under two labels, for instance "
+            f"{example}"
+        )
+    uneven = imbalance(dataset)
+    if uneven is not None:
+        notes.append(
+            f"classes are uneven in train: {uneven.most:,} of {uneven.largest}, "
+            f"{uneven.fewest:,} of {uneven.smallest}"
+        )
+    return notes

@@ -9,8 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tlfeat.data.check import remarks
 from tlfeat.data.digests import DigestIndex, Progress
-from tlfeat.data.names import SPLITS, be, counted, sort_labels
+from tlfeat.data.names import SPLITS, counted, sort_labels
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
     Picture,
@@ -241,7 +242,7 @@ def open_dataset(
             if value
         },
     )
-    notes = [*listing.notes, *notes, *splitting.notes, *_remarks(dataset, lost), *index.notes]
+    notes = [*listing.notes, *notes, *splitting.notes, *remarks(dataset, lost), *index.notes]
     object.__setattr__(dataset, "notes", tuple(notes))
     return dataset
 
@@ -258,32 +259,6 @@ def default_name(path: str | Path) -> str:
     if absolute.is_file():
         return absolute.name.split(".")[0] or absolute.name
     return absolute.name.rpartition(":")[2] or "root"
-
-
-def _remarks(dataset: Dataset, lost: Iterable[str]) -> list[str]:
-    notes = []
-    for label in lost:
-        notes.append(f"class {label} has no picture that can be read: it is left out")
-    if 0 < dataset.unlabelled < len(dataset):
-        notes.append(f"{counted(dataset.unlabelled, 'picture')} without a label: not trained on")
-    twice = dataset.duplicates()
-    if twice:
-        n = len(twice)
-        extra = sum(len(same) - 1 for same in twice.values())
-        notes.append(
-            f"{counted(n, 'picture')} {be(n, 'occurs', 'occur')} more than once "
-            f"({counted(extra, 'extra sample')})"
-        )
-    conflicts = dataset.conflicts()
-    if conflicts:
-        n = len(conflicts)
-        same = next(iter(conflicts.values()))
-        example = " and ".join(f"{s.id} ({dataset.label_name(s)})" for s in same[:2])
-        notes.append(
-            f"{counted(n, 'picture')} {be(n, 'stands', 'stand')} under two labels, for instance "
-            f"{example}"
-        )
-    return notes
 
 
 def _nothing_readable(path: str, reasons: Sequence[str]) -> str:

@@ -1,0 +1,51 @@
+"""Find the pictures of a dataset that cannot be decoded, without embedding any."""
+
+from tlfeat.data.ahead import chunks_ahead
+from tlfeat.data.dataset import Dataset, Sample, Skipped
+from tlfeat.data.decode import Resize, UndecodableImage, decode
+from tlfeat.watch import SILENT, Watch
+
+_SIZE = 224  # pixels: what most networks see, so that a large JPEG is read at a fraction
+_CHUNK = 64
+
+
+def find_broken(
+    dataset: Dataset, *, jobs: int | None = None, watch: Watch = SILENT
+) -> list[Skipped]:
+    """Decode every picture and give those that cannot be, with the reasons.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    jobs : int, optional
+        Threads; one a core if None.
+    watch : Watch
+        Hears of the progress.
+
+    Returns
+    -------
+    broken : list of Skipped
+        In the order of the dataset, without those in `dataset.skipped`.
+    """
+
+    def problem(sample: Sample) -> str:
+        try:
+            decode(dataset.read(sample), _SIZE, Resize())
+        except UndecodableImage as error:
+            return str(error)
+        except OSError as error:
+            return f"cannot be read: {error.strerror or error}"
+        return ""
+
+    def judged(sample: Sample) -> tuple[Sample, str]:
+        return sample, problem(sample)
+
+    broken = []
+    watch.start("decoding", len(dataset))
+    try:
+        for chunk in chunks_ahead(judged, dataset.samples, length=_CHUNK, threads=jobs):
+            broken += [Skipped(s.id, why, s.label, s.split) for s, why in chunk if why]
+            watch.step(len(chunk))
+    finally:
+        watch.finish()
+    return broken
