@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 _WHOLE = 24  # a cell of so few columns is never broken
 
-OUT = Console(highlight=False)
-ERRORS = Console(stderr=True, highlight=False)
+# Names that users choose are printed: nothing in a text is markup or an emoji's name.
+OUT = Console(highlight=False, markup=False, emoji=False)
+ERRORS = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class TerminalWatch(Watch):
@@ -51,7 +52,7 @@ class TerminalWatch(Watch):
                 )
 
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             Rate(),
@@ -114,6 +115,11 @@ def say(text: str = "", style: str = "") -> None:
 def complain(text: str) -> None:
     """Print a line of what went wrong, quiet or not."""
     ERRORS.print(Text(text), soft_wrap=True)
+
+
+def fail(text: str) -> None:
+    """Print the sentence that ends a command."""
+    ERRORS.print(Text.assemble(("Error:", "bold red"), " ", text), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
