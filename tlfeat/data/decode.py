@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from tlfeat.data.layout import AVIF_BRANDS, HEIC_BRANDS
 from tlfeat.data.names import printable
 from tlfeat.data.sources.base import Picture
 from tlfeat.errors import DataError, did_you_mean
@@ -254,8 +255,17 @@ def _scale(
 
 
 def _unknown(head: bytes) -> str:
-    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
-        return "HEIC, which cannot be read here; convert it to JPEG"
+    if head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS:
+        return "AVIF, but torn, or Pillow was built without it"
+    kind = ""
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        kind = "HEIC"
+    elif head.startswith((b"\0\0\0\x0cJXL ", b"\xff\x0a")):
+        kind = "JPEG XL"
+    elif head.startswith(b"8BPS"):
+        kind = "Photoshop"
+    if kind:
+        return f"{kind}, which cannot be read here: convert it to JPEG first"
     return "not a picture, or of a format that is not read"
 
 
