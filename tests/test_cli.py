@@ -102,6 +102,10 @@ def test_an_error_shows_a_name_as_it_was_typed(name, tmp_path):
         (["compare", "digits", "--splits", "train"], "OURS=THEIRS"),
         (["compare", "digits", "--head", ","], "name one or more"),
         (["backbones", "nothing*"], "nothing*"),
+        (["backbones", "mobilnet"], "Did you mean 'mobilenet'"),
+        (["compare", "wildlife-eficientnet"], "Did you mean 'wildlife-efficientnet'"),
+        (["compare", "pcam-mobilenet", "--set", "defalts.size=32"], "Did you mean 'defaults'"),
+        (["data", "hf:"], "hf:NAME"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
