@@ -145,6 +145,28 @@ def decode(data: Picture, size: int, resize: Resize = Resize()) -> npt.NDArray[n
         raise UndecodableImage(_reason(error)) from error
 
 
+def pixels_of(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Give the pixels of a PIL picture as `decode` sees those of its file.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width) or (height, width, 3), uint8
+        Alpha over white; turned as EXIF says.
+
+    Raises
+    ------
+    UndecodableImage
+        If nobody knows the range of its pixels.
+    """
+    turn = _TRANSPOSE.get(_orientation(image))
+    flat = _flatten(image)
+    return np.asarray(flat if turn is None else flat.transpose(turn))
+
+
 def _open(data: bytes, size: int, resize: Resize) -> Image.Image:
     if not data:
         raise UndecodableImage("zero bytes")
