@@ -1,16 +1,24 @@
 """What holds for every command: help is instant, an error is one sentence."""
 
 import json
+import re
 import subprocess
 import sys
+import typing
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from tlfeat_cli.app import app
 
 HEAVY = "{'numpy', 'pandas', 'sklearn', 'scipy', 'tensorflow', 'keras', 'openvino', 'matplotlib'}"
 COMMANDS = [command.name for command in app.registered_commands]
+CALLBACKS = {(command.name,): command.callback for command in app.registered_commands} | {
+    (group.name, command.name): command.callback
+    for group in app.registered_groups
+    for command in group.typer_instance.registered_commands
+}
 
 
 def tlfeat(*arguments, **settings):
@@ -45,6 +53,43 @@ def test_every_command_has_a_help_text(command):
     assert command in done.output
 
 
+@pytest.mark.parametrize("words", CALLBACKS, ids=" ".join)
+def test_help_shows_what_stands_in_brackets(words):
+    text = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "300"}).output
+    callback = CALLBACKS[words]
+    hints = typing.get_type_hints(callback, include_extras=True).values()
+    said = [str(getattr(one, "help", "")) for hint in hints for one in typing.get_args(hint)]
+    for bracketed in re.findall(r"\[[^]]+]", " ".join([*said, callback.__doc__])):
+        assert bracketed in text
+
+
+def test_the_list_of_commands_shows_brackets_too():
+    from tlfeat_cli.help import PlainGroup
+
+    one = typer.Typer(cls=PlainGroup, help="Say [top].")
+    one.callback()(lambda: None)
+    one.command("do", help="Say [do].")(lambda: None)
+    inner = typer.Typer(help="Say [inner].")
+    inner.command("it", help="Say [it].")(lambda: None)
+    one.add_typer(inner, name="more")
+    for arguments, said in (
+        ([], ("[top]", "[do]", "[inner]")),
+        (["do"], ("[do]",)),
+        (["more"], ("[inner]", "[it]")),
+        (["more", "it"], ("[it]",)),
+    ):
+        text = CliRunner().invoke(one, [*arguments, "--help"]).output
+        assert all(f"Say {word}." in text for word in said)
+
+
+@pytest.mark.parametrize("name", ["pictures[/b]", "[bold]x", "[[run]]", "a\\[b]", ":smile:"])
+def test_an_error_shows_a_name_as_it_was_typed(name, tmp_path):
+    done = tlfeat("data", name, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert repr(name)[1:-1] in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -57,6 +102,10 @@ def test_every_command_has_a_help_text(command):
         (["compare", "digits", "--splits", "train"], "OURS=THEIRS"),
         (["compare", "digits", "--head", ","], "name one or more"),
         (["backbones", "nothing*"], "nothing*"),
+        (["backbones", "mobilnet"], "Did you mean 'mobilenet'"),
+        (["compare", "wildlife-eficientnet"], "Did you mean 'wildlife-efficientnet'"),
+        (["compare", "pcam-mobilenet", "--set", "defalts.size=32"], "Did you mean 'defaults'"),
+        (["data", "hf:"], "hf:NAME"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -9,6 +9,7 @@ from conftest import SIZE
 from typer.testing import CliRunner
 
 from tlfeat.errors import TlfeatError
+from tlfeat_cli import terminal
 from tlfeat_cli.app import app
 
 EXTRACT = ["--size", str(SIZE), "--quiet"]
@@ -99,10 +100,19 @@ def test_layers_are_listed_with_shapes(run):
     assert "stage4" in run("backbones", "efficientnet-lite0", "--layers", "--size", 64)
 
 
-def test_runs_are_listed(run, pictures, tmp_path):
+def test_runs_are_listed(run, pictures, tmp_path, monkeypatch):
     reports = ["--reports", tmp_path / "reports"]
     run("train", pictures, "--head", "knn", *EXTRACT, *reports)
-    assert "efficientnet-lite0-32-knn" in run("runs", *reports)
-    assert len(json.loads(run("runs", tmp_path / "reports" / "colours", "--json"))) == 1
+    (path,) = (tmp_path / "reports" / "colours" / "runs").iterdir()
+    for width in (30, 60, 120):
+        monkeypatch.setattr(terminal.OUT, "width", width)
+        words = run("runs", *reports).split()
+        assert path.name in words
+        assert str(tmp_path / "reports" / "colours") in words
+    for study in ("colours", tmp_path / "reports" / "colours"):
+        (one,) = json.loads(run("runs", study, *reports, "--json"))
+        assert one["path"] == str(path)
     with pytest.raises(TlfeatError, match="no finished run"):
         run("runs", "--reports", tmp_path / "none")
+    with pytest.raises(TlfeatError, match="Did you mean 'colours'"):
+        run("runs", "colors", *reports)

@@ -43,6 +43,18 @@ def test_data_shows_what_was_understood(run, pictures):
     assert [one["id"] for one in facts["broken"]] == ["red/notes.jpg"]
 
 
+def test_pictures_that_are_unusable_for_one_reason_are_told_once(run, pictures, tmp_path):
+    for number in range(12):
+        name = f"{number:02}.heic"
+        (pictures / "red" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes([number]))
+    (pictures / "red" / "x.jpg").write_text("no picture")
+    text = run("data", pictures)
+    assert "13 pictures cannot be used" in text
+    assert text.count("HEIC") == 1
+    assert "- 12 pictures, such as red/00.heic: HEIC" in text
+    assert "- red/x.jpg: " in text
+
+
 def test_extract_says_what_it_did_and_where(run, pictures, cache):
     assert "36 embedded" in run("extract", pictures, *FAST)
     again = json.loads(run("extract", pictures, *FAST, "--json"))

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SIZE
+from pictures import write
 from PIL import Image
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources.folder import FolderSource
-from tlfeat.errors import NetworkError, StoreError
+from tlfeat.errors import DataError, NetworkError, StoreError
 from tlfeat.features import costs, pipeline
 from tlfeat.features.costs import keep_costs
 from tlfeat.features.extract import embed, extract, seconds_an_image
@@ -75,6 +76,16 @@ def test_a_picture_in_another_dataset_is_not_embedded_again(pictures, cache, tmp
     pictures.rename(tmp_path / "moved")
     (tmp_path / "moved" / "red").rename(tmp_path / "moved" / "crimson")
     assert embedded(tmp_path / "moved", cache).embedded == 0
+
+
+def test_a_dataset_of_which_nothing_can_be_used_is_one_sentence(tmp_path, cache):
+    for number in range(12):
+        head = b"\0\0\0\x18ftypheic\0\0\0\0" + bytes([number])
+        write(tmp_path / "phone" / "ab"[number % 2] / f"{number}.heic", head)
+    for _ in range(2):  # the store knows it the second time
+        with pytest.raises(DataError, match=r"^None of the 12 pictures .*: HEIC, .* to JPEG") as e:
+            embedded(tmp_path / "phone", cache)
+        assert str(e.value).count("HEIC") == 1
 
 
 def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache):

@@ -99,9 +99,64 @@ def test_the_command_gives_csv_or_json_lines(run, pictures):
     names = "\n".join(str(path) for path in sorted((pictures / "red").iterdir())[:3])
     done = CliRunner().invoke(app, ["predict", str(run.path), "-", "--top", "2"], input=names)
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert list(rows[0]) == ["id", "label", "score", "label_2", "score_2", "reason"]
+    wanted = ["id", "label", "probability", "label_2", "probability_2", "reason"]
+    assert list(rows[0]) == wanted
     assert [row["label"] for row in rows] == ["red"] * 3
     done = CliRunner().invoke(app, ["predict", str(run.path), str(pictures), "--json"])
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 36
-    assert set(lines[0]) == {"id", "label", "score", "top", "reason"}
+    assert set(lines[0]) == {"id", "label", "probability", "top", "reason"}
+    assert set(lines[0]["top"][0]) == {"label", "probability"}
+
+
+def test_a_score_is_not_called_a_probability(pictures, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLFEAT_CACHE", str(cache))
+    run = train(pictures, head="ridge", size=SIZE, cache=cache, reports=tmp_path / "reports")
+    one = run.predict(pictures / "red" / "red-000.png")[0]
+    assert one.score_kind == "score"
+    arguments = ["predict", str(run.path), str(pictures / "red")]
+    header, first, *_ = CliRunner().invoke(app, arguments).stdout.splitlines()
+    assert header == "id,label,score,reason"
+    line = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout.splitlines()[0])
+    assert set(line) == {"id", "label", "score", "top", "reason"}
+    assert line["score"] == pytest.approx(float(first.split(",")[2]), rel=1e-5)
+
+
+def test_a_missing_file_ends_in_1_after_the_rest(run, pictures):
+    arguments = ["predict", str(run.path), "gone.png", str(pictures / "red" / "red-000.png")]
+    for json_ in ([], ["--json"]):
+        done = CliRunner().invoke(app, [*arguments, *json_])
+        assert done.exit_code == 1
+        assert "there is no such file" in done.stdout
+        assert "red-000.png" in done.stdout
+        assert "1 of 2 pictures has no label" in done.stderr
+    assert CliRunner().invoke(app, ["predict", str(run.path), arguments[3]]).exit_code == 0
+
+
+def test_pictures_of_two_folders_have_the_ids_that_were_typed(run, make_pictures, tmp_path):
+    one, two = (make_pictures(tmp_path / name, per_class=1) for name in ("one", "two"))
+    ids = [found.id for found in run.predict([one, f"{two}/", two / "red" / "red-000.png"])]
+    assert ids[:2] == [f"{one}/blue/blue-000.png", f"{one}/green/green-000.png"]
+    assert ids[3:] == [f"{two}/{c}/{c}-000.png" for c in ("blue", "green", "red", "red")]
+
+
+def test_a_run_is_named_as_the_list_of_runs_names_it(run, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
+    picture = str(pictures / "red" / "red-000.png")
+    by_folder = CliRunner().invoke(app, ["predict", str(run.path), picture])
+    for name in (run.name, run.path.name, "colours", f"colours/{run.name}"):
+        done = CliRunner().invoke(app, ["predict", name, picture])
+        assert done.stdout == by_folder.stdout
+        assert run.path.name in done.stderr
+    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "none"))
+    reports = ["--reports", str(tmp_path / "reports")]
+    done = CliRunner().invoke(app, ["predict", "colours", picture, *reports])
+    assert done.stdout == by_folder.stdout
+
+
+def test_a_mistake_is_answered_before_anything_is_printed(run, pictures):
+    record = json.loads((run.path / "run.json").read_text())
+    write_record(run.path, record | {"kind": "other"})
+    done = CliRunner().invoke(app, ["predict", str(run.path), str(pictures)])
+    assert isinstance(done.exception, TlfeatError)
+    assert done.stdout == ""

@@ -197,6 +197,26 @@ WRONG = {
         "feature =",
         ["run 'heads-{head}'", "'feature'", "'features'"],
     ),
+    "a key misspelt that is as near to another": (
+        "head = [",
+        "heed = [",
+        ["run 'heads-{head}'", "'heed'", "mean 'head'"],
+    ),
+    "the name misspelt": (
+        'name = "transfer"',
+        'nam = "transfer"',
+        ["number 3", "'nam'", "'name'"],
+    ),
+    "a split misspelt": (
+        'path = "photos"',
+        'path = "photos"\nsplits = {trian = "a", test = "b"}',
+        ["[data] splits", "'trian'", "'train'"],
+    ),
+    "a column misspelt": (
+        'path = "photos"',
+        'path = "photos"\ncolumns = {lable = "species"}',
+        ["[data] columns", "'lable'", "'label'"],
+    ),
     "unknown key of a phase": (
         "epochs = 4",
         "epoch = 4",
@@ -349,6 +369,9 @@ def test_a_mistake_is_answered_with_its_place_and_the_nearest_key(case):
         ("run.transfer.epoch=2", ["'epoch'", "'epochs'"]),
         ("run.transfer.phase.2.epochs=2", ["1 phases", "no phase 2"]),
         ("data=photos", ["data.KEY"]),
+        ("size=32", ["'size'", "mean 'defaults.size'"]),
+        ("limt=32", ["'limt'", "mean 'data.limit'"]),
+        ("head.C=1", ["'head.C'", "run.NAME.set.head.C"]),
     ],
 )
 def test_a_setting_that_cannot_be_is_answered_too(setting, wanted):
@@ -396,12 +419,33 @@ def test_the_studies_are_those_that_were_promised():
 def test_a_target_is_a_file_then_a_path_then_a_built_in_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_study("pcam-mobilenet") == get_study("PCam_MobileNet").path
+    (tmp_path / "mine.toml").write_text(GOOD)
     assert find_study("mine.toml").name == "mine.toml"
-    assert find_study("digits") is None
     (tmp_path / "pcam-mobilenet").mkdir()
     assert find_study("pcam-mobilenet") is None
     with pytest.raises(TlfeatError, match="Did you mean 'gtsrb-nasnet'"):
         get_study("gtsrb")
+
+
+@pytest.mark.parametrize("target", ["wildlife-eficientnet", "wildlife-eficientnet.toml"])
+def test_the_name_of_a_study_misspelt_is_no_path(target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TlfeatError, match=r"Did you mean 'wildlife-efficientnet'\?"):
+        find_study(target)
+
+
+def test_a_study_file_misspelt_is_answered_with_the_one_that_is_there(tmp_path):
+    (tmp_path / "mine.toml").write_text(GOOD)
+    with pytest.raises(
+        TlfeatError, match=r"There is no .*miine\.toml'\. Did you mean 'mine\.toml'"
+    ):
+        find_study(str(tmp_path / "miine.toml"))
+
+
+@pytest.mark.parametrize("target", ["digits", "hf:user/wildlife-efficientnet", "nothing/alike"])
+def test_what_may_be_pictures_is_no_study_misspelt(target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_study(target) is None
 
 
 def test_listing_the_studies_imports_nothing_heavy():

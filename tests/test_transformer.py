@@ -76,6 +76,65 @@ def test_something_that_is_no_picture_is_an_error(cache):
         ImageFeatures(size=SIZE, cache=cache).transform([17])
 
 
+def test_tables_columns_and_pil_pictures_are_sequences_of_pictures(paths, cache):
+    import pandas as pd
+
+    features = ImageFeatures(size=SIZE, cache=cache)
+    paths = paths[::12]
+    wanted = features.transform(paths)
+    shuffled = pd.DataFrame({"path": paths}, index=[2, 0, 1])  # as train_test_split leaves it
+    for given in (
+        shuffled,
+        shuffled["path"],
+        shuffled.to_numpy(),
+        np.array(paths)[:, np.newaxis],
+        tuple(map(Path, paths)),
+    ):
+        np.testing.assert_array_equal(features.transform(given), wanted)
+    opened = [Image.open(path) for path in paths]
+    np.testing.assert_allclose(features.transform(opened), wanted, atol=1e-5)
+
+
+def test_a_pil_picture_is_turned_and_flattened_as_its_file_is(tmp_path, cache):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(pixels).quantize(16).save(tmp_path / "palette.png")
+    paths = [tmp_path / "turned.png", tmp_path / "palette.png"]
+    features = ImageFeatures(size=SIZE, cache=cache)
+    rows = features.transform([Image.open(path) for path in paths])
+    np.testing.assert_allclose(rows, features.transform(paths), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("a.png", r"one str.*wanted a sequence"),
+        (Path("a.png"), r"one \w*Path.*wanted a sequence"),
+        (b"GIF89a", r"one bytes.*wanted a sequence"),
+        (np.zeros((8, 8, 3), np.uint8), r"one picture, of shape \(8, 8, 3\).*wanted a sequence"),
+        (Image.new("RGB", (8, 8)), r"one Image.*wanted a sequence"),
+        (np.array([["a.png", "b.png"]]), r"2 columns.*one column"),
+        (7, r"one int.*wanted a sequence"),
+        (np.array("a.png"), r"one ndarray.*wanted a sequence"),
+        ([Image.new("F", (8, 8))], r"floating point"),
+    ],
+    ids=["string", "path", "bytes", "array", "pil", "matrix", "number", "scalar", "floats"],
+)
+def test_what_is_no_sequence_of_pictures_is_answered_in_one_sentence(given, sentence, cache):
+    with pytest.raises(DataError, match=sentence):
+        ImageFeatures(size=SIZE, cache=cache).transform(given)
+
+
+def test_a_table_of_several_columns_is_answered_with_their_names(cache):
+    import pandas as pd
+
+    table = pd.DataFrame({"path": ["a.png"], "label": ["a"]})
+    with pytest.raises(DataError, match=r"2 columns \(path, label\).*one column"):
+        ImageFeatures(size=SIZE, cache=cache).transform(table)
+
+
 def test_the_columns_have_names(cache):
     features = ImageFeatures(size=SIZE, cache=cache, features="stage4:grid2+last")
     names = features.get_feature_names_out()

@@ -5,7 +5,7 @@ Anything else that is raised is a defect of tlfeat and keeps its traceback.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 class TlfeatError(Exception):
@@ -53,6 +53,26 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Give the known name that a misspelt one is nearest to, or None.
+
+    Of names that are as near, one with the same first letter: it is seldom mistyped.
+
+    Examples
+    --------
+    >>> nearest("heed", ["seed", "head"]), nearest("zzz", ["lda", "logistic"])
+    ('head', None)
+    """
+    typed = name.lower()
+    spelled = {word.lower(): word for word in known}
+
+    def nearness(word: str) -> tuple[float, bool]:
+        return SequenceMatcher(None, word, typed).ratio(), word[:1] == typed[:1]
+
+    near = get_close_matches(typed, spelled, n=3, cutoff=0.5)
+    return spelled[max(near, key=nearness)] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give " Did you mean 'logistic'?" for the nearest known name, or nothing.
 
@@ -65,6 +85,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["lda", "logistic"])
     ''
     """
-    spelled = {word.lower(): word for word in known}
-    near = get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
-    return f" Did you mean {spelled[near[0]]!r}?" if near else ""
+    near = nearest(name, known)
+    return "" if near is None else f" Did you mean {near!r}?"

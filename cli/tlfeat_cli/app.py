@@ -25,10 +25,12 @@ from tlfeat_cli import (
     studies,
     train,
 )
-from tlfeat_cli.terminal import ERRORS
+from tlfeat_cli.help import PlainGroup
+from tlfeat_cli.terminal import complain, fail
 
 app = typer.Typer(
     name="tlfeat",
+    cls=PlainGroup,
     help="Embed every picture once with a frozen network, train classifiers in seconds, "
     "compare them honestly.",
     no_args_is_help=True,
@@ -72,10 +74,10 @@ def main() -> None:
     try:
         app()
     except TlfeatError as error:
-        ERRORS.print(f"[bold red]Error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        fail(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        ERRORS.print("Stopped. What was embedded is kept; run the same command to go on.")
+        complain("Stopped. What was embedded is kept; run the same command to go on.")
         sys.exit(130)
     except BrokenPipeError:
         sys.stdout = None  # `| head` closed it: there is nothing to flush to

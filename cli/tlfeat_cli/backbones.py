@@ -29,12 +29,15 @@ def backbones(
         return
     from tlfeat.backbones.table import list_backbones
     from tlfeat.backbones.weights import weights_here
-    from tlfeat.errors import UnknownName
+    from tlfeat.errors import UnknownName, did_you_mean
     from tlfeat.runs.results import Column
 
     rows = list_backbones(pattern)
     if not rows:
-        raise UnknownName(f"No backbone matches {pattern!r}: `tlfeat backbones` lists them all.")
+        hint = did_you_mean(str(pattern), [row.name for row in list_backbones()])
+        raise UnknownName(
+            f"No backbone matches {pattern!r}.{hint} `tlfeat backbones` lists them all."
+        )
     here = [weights_here(row) for row in rows]
     if as_json:
         print_json(

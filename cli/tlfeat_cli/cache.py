@@ -54,11 +54,11 @@ def ls(cache: CacheOpt = None, as_json: JsonOpt = False) -> None:
         return
     print_table(
         [
-            Column("kind", [item.kind for item in items], is_number=False),
             Column("name", [item.name for item in items], is_number=False),
+            Column("kind", [item.kind for item in items], is_number=False, drop=1),
             Column("rows", ["-" if item.rows is None else f"{item.rows:,}" for item in items]),
             Column("MB", [f"{item.bytes / 1e6:,.1f}" for item in items]),
-            Column("last used", [_day(item.last_used) for item in items], is_number=False),
+            Column("last used", [_day(item.last_used) for item in items], is_number=False, drop=2),
         ]
     )
     for item in items:

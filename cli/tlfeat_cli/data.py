@@ -1,6 +1,6 @@
 """`tlfeat data`: what was understood of a dataset, before anything is computed on it."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,11 @@ from tlfeat_cli.options import (
 )
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
 
-SHOWN = 20  # broken pictures that are named; --json names them all
+if TYPE_CHECKING:
+    from tlfeat.data.dataset import Skipped
+
+SHOWN = 20  # lines of broken pictures; --json names them all
+_ALIKE = 4  # pictures from which a common reason is said once
 
 
 def data(
@@ -38,6 +42,7 @@ def data(
 ) -> None:
     """Show what was understood of a dataset: classes, counts, splits, problems."""
     from tlfeat.data.broken import find_broken
+    from tlfeat.data.names import be, counted
     from tlfeat.runs.results import Column
     from tlfeat_cli.opening import open_data
 
@@ -62,7 +67,8 @@ def data(
             }
         )
         return
-    say(f"{table.name}: {len(table):,} pictures, {len(table.classes)} classes ({table.kind})")
+    found = f"{counted(len(table), 'picture')}, {counted(len(table.classes), 'class')}"
+    say(f"{table.name}: {found} ({table.kind})")
     rule = "as the source has it" if table.split_rule == "source" else table.split_rule
     say(f"Split: {rule}." if counts else "No labels: for extract and predict only.")
     if counts:
@@ -80,10 +86,25 @@ def data(
     for note in table.notes:
         say(f"- {note}")
     if broken:
-        say(f"\n{len(broken)} pictures cannot be used and are left out:")
-        for one in broken[:SHOWN]:
-            say(f"- {one.id}: {one.reason}")
-        if len(broken) > SHOWN:
-            say(f"- and {len(broken) - SHOWN} more; --json names them all")
+        n = len(broken)
+        say(f"\n{counted(n, 'picture')} cannot be used and {be(n)} left out:")
+        lines = _by_reason(broken)
+        for line in lines[:SHOWN]:
+            say(f"- {line}")
+        if len(lines) > SHOWN:
+            say(f"- and {len(lines) - SHOWN} more; --json names them all")
     elif check:
         say("\nEvery picture can be decoded.")
+
+
+def _by_reason(broken: "list[Skipped]") -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for one in broken:
+        by_reason.setdefault(one.reason, []).append(one.id)
+    lines = []
+    for reason, ids in by_reason.items():
+        if len(ids) < _ALIKE:
+            lines += [f"{identity}: {reason}" for identity in ids]
+        else:
+            lines.append(f"{len(ids):,} pictures, such as {ids[0]}: {reason}")
+    return lines

@@ -27,7 +27,7 @@ from tlfeat_cli.options import (
     comma_list,
     refuse_options,
 )
-from tlfeat_cli.terminal import ERRORS, TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
 
 _NO_TOP = ("new", None, 0.0)
 _PHASE, _NETWORK, _TRAINING, _GOING = "Phase", "Network", "Training", "Where and how"
@@ -298,7 +298,7 @@ def finetune(
             watch=watch,
         )
     except KeyboardInterrupt:
-        ERRORS.print("Stopped. The same command with --resume goes on from here.")
+        complain("Stopped. The same command with --resume goes on from here.")
         raise typer.Exit(130) from None
     _print(run, as_json)
 

@@ -4,17 +4,28 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlfeat_cli.options import CacheOpt, EngineOpt, JobsOpt, JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch
+from tlfeat_cli.options import CacheOpt, EngineOpt, JobsOpt, JsonOpt, QuietOpt, ReportsOpt
+from tlfeat_cli.terminal import TerminalWatch, complain
+
+if TYPE_CHECKING:
+    from tlfeat.deploy.predict import Prediction
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's folder or name, as `tlfeat runs` shows it; or a study's, for its best "
+            "run by validation.",
+        ),
+    ],
     pictures: Annotated[
         list[str],
         typer.Argument(
@@ -29,37 +40,64 @@ def predict(
     ] = None,
     engine: EngineOpt = "auto",
     cache: CacheOpt = None,
+    reports: ReportsOpt = None,
     jobs: JobsOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
     """Predict pictures with a finished run: CSV on stdout, or JSON lines with --json."""
-    from tlfeat.deploy.predict import as_json as to_json
+    from tlfeat.data.names import be, counted
     from tlfeat.deploy.predict import predict as predict_pictures
-    from tlfeat.runs.record import load_run
+    from tlfeat.runs.find import find_run
 
+    watch = TerminalWatch(quiet)
+    chosen = find_run(run, reports)
+    if chosen.path != Path(run):
+        watch.note(f"Run: {chosen.path}")
     found = predict_pictures(
-        load_run(run),
+        chosen,
         _names(pictures),
         top=top,
         weights=weights,
         engine=engine,
         cache=cache,
         jobs=jobs,
-        watch=TerminalWatch(quiet),
+        watch=watch,
     )
+    done = unlabelled = 0
+    for one in _printed(found, top, as_json):
+        done += 1
+        unlabelled += one.label is None
+    if unlabelled:
+        complain(
+            f"{unlabelled:,} of {counted(done, 'picture')} {be(unlabelled, 'has', 'have')} no "
+            "label: `reason` says why."
+        )
+        raise typer.Exit(1)
+
+
+def _printed(found: "Iterator[Prediction]", top: int, as_json: bool) -> "Iterator[Prediction]":
+    """Print each prediction, then pass it on."""
+    from tlfeat.deploy.predict import as_json as to_json
+
     if as_json:
         for one in found:
             print(json.dumps(to_json(one), ensure_ascii=True), flush=True)
+            yield one
+        return
+    first = next(found, None)  # a mistake is answered before anything is printed
+    if first is None:
         return
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    more = [f"{what}_{rank}" for rank in range(2, top + 1) for what in ("label", "score")]
-    writer.writerow(["id", "label", "score", *more, "reason"])
-    for one in found:
+    kind = first.score_kind
+    more = [f"{what}_{rank}" for rank in range(2, top + 1) for what in ("label", kind)]
+    writer.writerow(["id", "label", kind, *more, "reason"])
+    for one in chain([first], found):
         cells = [cell for label, score in one.top for cell in (label, f"{score:.6g}")]
         cells += [""] * (2 * top - len(cells))
         writer.writerow([one.id, *cells, one.reason])
+        yield one
 
 
 def _names(pictures: list[str]) -> Iterator[str]:

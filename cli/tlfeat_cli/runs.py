@@ -1,18 +1,22 @@
 """`tlfeat runs`: the finished runs."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlfeat_cli.options import JsonOpt, ReportsOpt
 from tlfeat_cli.terminal import print_json, print_table, say
 
+if TYPE_CHECKING:
+    from tlfeat.runs.record import Run
+
 
 def runs(
     study: Annotated[
-        Path | None,
-        typer.Argument(metavar="[STUDY_DIR]", help="A study's folder.  [default: all studies]"),
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]", help="A study's folder or name.  [default: all studies]"
+        ),
     ] = None,
     reports: ReportsOpt = None,
     as_json: JsonOpt = False,
@@ -20,33 +24,45 @@ def runs(
     """List the finished runs, best by validation first in each study."""
     from tlfeat.errors import TlfeatError
     from tlfeat.places import reports_folder
+    from tlfeat.runs.find import find_study_folder, study_folders
     from tlfeat.runs.record import find_runs
-    from tlfeat.runs.results import Column, rank
+    from tlfeat.runs.results import rank
 
-    root = reports_folder(reports)
-    studies = [study] if study else sorted(path.parent for path in root.glob("*/runs"))
-    found = [(folder, run) for folder in studies for run in rank(find_runs(folder))]
+    folders = study_folders(reports) if study is None else [find_study_folder(study, reports)]
+    found = {folder: rank(find_runs(folder)) for folder in folders}
     if as_json:
-        print_json([{"path": str(run.path), **run.record} for _, run in found])
+        print_json([{"path": str(r.path), **r.record} for mine in found.values() for r in mine])
         return
     if not found:
         raise TlfeatError(
-            f"There is no finished run in {study or root}: `tlfeat train` makes one."
+            f"There is no finished run in {reports_folder(reports)}: `tlfeat train` makes one."
         )
+    for folder, mine in found.items():
+        say(str(folder), style="bold")
+        _print(mine)
+        say()
+    say(
+        "`tlfeat predict RUN PICTURES...` takes a run's name, or a study's for its best by "
+        "validation. A run's folder: STUDY/runs/RUN.",
+        style="dim",
+    )
 
-    def accuracy(split: str) -> Column:
-        values = [run.metrics.get(split, {}).get("accuracy") for _, run in found]
-        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
-        return Column(f"{split} %", cells)
 
+def _print(found: "list[Run]") -> None:
+    from tlfeat.runs.results import Column
+
+    def accuracy(title: str, split: str) -> Column:
+        values = [run.metrics.get(split, {}).get("accuracy") for run in found]
+        return Column(title, ["-" if value is None else f"{100 * value:.1f}" for value in values])
+
+    made = [run.record["created"][:16].replace("T", " ") for run in found]
+    trained = [f"{run.record['n_train']:,}" for run in found]
     print_table(
         [
-            Column("study", [folder.name for folder, _ in found], is_number=False),
-            Column("run", [run.path.name for _, run in found], is_number=False),
-            Column("trained on", [f"{run.record['n_train']:,}" for _, run in found]),
-            accuracy("validation"),
-            accuracy("test"),
-            Column("made", [run.record["created"][:16] for _, run in found], is_number=False),
+            Column("run", [run.path.name for run in found], is_number=False),
+            accuracy("val %", "validation"),
+            accuracy("test %", "test"),
+            Column("trained on", trained, drop=1),
+            Column("made", made, is_number=False, drop=2),
         ]
     )
-    say(f"Folders: {(study or root / 'STUDY') / 'runs' / 'RUN'}", style="dim")

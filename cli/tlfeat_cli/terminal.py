@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from itertools import takewhile
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from tlfeat.runs.results import Column
 
 _WHOLE = 24  # a cell of so few columns is never broken
+_PROSE = 20  # columns in which a sentence can still be read
 
-OUT = Console(highlight=False)
-ERRORS = Console(stderr=True, highlight=False)
+# Names that users choose are printed: nothing in a text is markup or an emoji's name.
+OUT = Console(highlight=False, markup=False, emoji=False)
+ERRORS = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class TerminalWatch(Watch):
@@ -51,7 +55,7 @@ class TerminalWatch(Watch):
                 )
 
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             Rate(),
@@ -80,30 +84,84 @@ class TerminalWatch(Watch):
 
 
 def print_table(columns: "Sequence[Column]", best: int | None = None) -> None:
-    """Print a table, the row `best` in bold; a narrow terminal gets fewer columns."""
+    """Print a table, the row `best` in bold.
+
+    A narrow terminal gets fewer columns; where even these do not fit, all of them, each row on a
+    few lines.
+    """
+    shown = list(columns)
+    while _least_width(shown) > OUT.width and any(column.drop for column in shown):
+        shown.remove(max(shown, key=lambda column: column.drop))
+    if _least_width(shown) > OUT.width:
+        _print_records(columns, best)
+    else:
+        _print_grid(shown, best)
+
+
+def _print_grid(columns: "Sequence[Column]", best: int | None) -> None:
     from rich import box
 
-    shown = list(columns)
-    while _width(shown) > OUT.width and any(column.drop for column in shown):
-        shown.remove(max(shown, key=lambda column: column.drop))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in shown:
+    for column in columns:
         table.add_column(
             Text(column.title),  # a class may be named [b]
             justify="right" if column.is_number else "left",
-            no_wrap=column.is_number or max(map(cell_len, column.cells)) <= _WHOLE,
+            no_wrap=not _is_prose(column),
+            min_width=_least(column),
             overflow="fold",
         )
-    for row in range(len(shown[0].cells)):
-        cells = [Text(column.cells[row]) for column in shown]
+    for row in range(len(columns[0].cells)):
+        cells = [Text(column.cells[row]) for column in columns]
         table.add_row(*cells, style="bold" if row == best else None)
     OUT.print(table)
 
 
-def _width(columns: "Sequence[Column]") -> int:
-    cells = ([column.title, *column.cells] for column in columns)
-    # a space on either side of a cell, and one between columns
-    return sum(max(cell_len(text) for text in texts) + 3 for texts in cells) - 3
+def _print_records(columns: "Sequence[Column]", best: int | None) -> None:
+    """Print what names a row on a line of its own, and the rest below it."""
+    names = list(takewhile(lambda one: not one.is_number and not _is_prose(one), columns))
+    for row in range(len(columns[0].cells)):
+        style = "bold" if row == best else ""
+        say("  ".join(column.cells[row] for column in names), style)
+        for line in _filled(columns[len(names) :], row, OUT.width - 2):
+            say(f"  {line}", style)
+
+
+def _filled(columns: "Sequence[Column]", row: int, width: int) -> list[str]:
+    """Put as many titles and cells on a line as it takes; a sentence has lines of its own."""
+    lines = [""]
+    for column in columns:
+        cell = column.cells[row]
+        if _is_prose(column):
+            text = f"{column.title}: {cell}"
+            lines += [*wrap(text, width, break_long_words=False, break_on_hyphens=False), ""]
+            continue
+        room = " " * (max(map(cell_len, column.cells)) - cell_len(cell))
+        field = f"{column.title} {room}{cell}" if column.is_number else f"{column.title} {cell}"
+        joined = f"{lines[-1]}   {field}" if lines[-1] else field
+        if cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(field)
+    return [line for line in lines if line]
+
+
+def _least_width(columns: "Sequence[Column]") -> int:
+    return sum(_least(column) + 3 for column in columns) - 3  # a space on either side, and one
+
+
+def _least(column: "Column") -> int:
+    """Give the least width at which a column can be read."""
+    if not _is_prose(column):
+        return max(map(cell_len, (column.title, *column.cells)))
+    words = (word for text in (column.title, *column.cells) for word in text.split())
+    return max(_PROSE, *map(cell_len, words))
+
+
+def _is_prose(column: "Column") -> bool:
+    """Say whether a column holds sentences; numbers and names are never broken."""
+    return not column.is_number and any(
+        cell_len(cell) > _WHOLE and " " in cell for cell in column.cells
+    )
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -114,6 +172,11 @@ def say(text: str = "", style: str = "") -> None:
 def complain(text: str) -> None:
     """Print a line of what went wrong, quiet or not."""
     ERRORS.print(Text(text), soft_wrap=True)
+
+
+def fail(text: str) -> None:
+    """Print the sentence that ends a command."""
+    ERRORS.print(Text.assemble(("Error:", "bold red"), " ", text), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -1,9 +1,11 @@
 """What is wrong with a dataset, told from its table alone: no picture is opened."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlfeat.data.names import TEST, TRAIN, be, counted
+from tlfeat.errors import DataError
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
@@ -87,3 +89,12 @@ def remarks(dataset: "Dataset", lost: Iterable[str]) -> list[str]:
             f"{uneven.fewest:,} of {uneven.smallest}"
         )
     return notes
+
+
+def nothing_readable(path: str, reasons: Sequence[str]) -> DataError:
+    """Make the error for pictures none of which can be used, a reason each."""
+    (commonest, _), *others = Counter(reasons).most_common(2)
+    why = f"; the commonest reason: {commonest}" if others else f": {commonest}"
+    return DataError(
+        f"None of the {counted(len(reasons), 'picture')} in {path!r} can be used{why}."
+    )

@@ -3,15 +3,15 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tlfeat.data.check import remarks
+from tlfeat.data.check import nothing_readable, remarks
 from tlfeat.data.digests import DigestIndex, Progress
-from tlfeat.data.names import SPLITS, counted, sort_labels
+from tlfeat.data.names import SPLITS, sort_labels
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
     Picture,
@@ -191,10 +191,8 @@ def open_dataset(
     )
     good = [(row, digest) for row, digest in zip(rows, found, strict=True) if digest is not None]
     if not good:
-        raise DataError(
-            _nothing_readable(
-                str(path), [*problems.values(), *(row.reason for row in listing.skipped)]
-            )
+        raise nothing_readable(
+            str(path), [*problems.values(), *(row.reason for row in listing.skipped)]
         )
     splitting = assign_splits(
         [digest for _, digest in good],
@@ -259,15 +257,6 @@ def default_name(path: str | Path) -> str:
     if absolute.is_file():
         return absolute.name.split(".")[0] or absolute.name
     return absolute.name.rpartition(":")[2] or "root"
-
-
-def _nothing_readable(path: str, reasons: Sequence[str]) -> str:
-    commonest = Counter(reasons).most_common(1)[0][0]
-    return (
-        f"None of the {counted(len(reasons), 'picture')} in {path!r} can be read; the commonest "
-        "reason: "
-        f"{commonest}."
-    )
 
 
 def _hash_rows(rows: Iterable[tuple[str | None, ...]]) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from tlfeat.data.layout import AVIF_BRANDS, HEIC_BRANDS
 from tlfeat.data.names import printable
 from tlfeat.data.sources.base import Picture
 from tlfeat.errors import DataError, did_you_mean
@@ -144,6 +145,28 @@ def decode(data: Picture, size: int, resize: Resize = Resize()) -> npt.NDArray[n
         raise UndecodableImage(_reason(error)) from error
 
 
+def pixels_of(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Give the pixels of a PIL picture as `decode` sees those of its file.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width) or (height, width, 3), uint8
+        Alpha over white; turned as EXIF says.
+
+    Raises
+    ------
+    UndecodableImage
+        If nobody knows the range of its pixels.
+    """
+    turn = _TRANSPOSE.get(_orientation(image))
+    flat = _flatten(image)
+    return np.asarray(flat if turn is None else flat.transpose(turn))
+
+
 def _open(data: bytes, size: int, resize: Resize) -> Image.Image:
     if not data:
         raise UndecodableImage("zero bytes")
@@ -254,8 +277,17 @@ def _scale(
 
 
 def _unknown(head: bytes) -> str:
-    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
-        return "HEIC, which cannot be read here; convert it to JPEG"
+    if head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS:
+        return "AVIF, but torn, or Pillow was built without it"
+    kind = ""
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        kind = "HEIC"
+    elif head.startswith((b"\0\0\0\x0cJXL ", b"\xff\x0a")):
+        kind = "JPEG XL"
+    elif head.startswith(b"8BPS"):
+        kind = "Photoshop"
+    if kind:
+        return f"{kind}, which cannot be read here: convert it to JPEG first"
     return "not a picture, or of a format that is not read"
 
 

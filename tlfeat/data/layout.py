@@ -32,6 +32,11 @@ OTHER_SUFFIXES = frozenset(
 )
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
+# Of the files that begin with a box "ftyp"; mif1 and msf1 may be either, and phones write HEIC.
+AVIF_BRANDS = frozenset((b"avif", b"avis"))
+HEIC_BRANDS = frozenset(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+)
 _MAGIC = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
@@ -77,7 +82,7 @@ def looks_like_picture(head: bytes) -> bool:
         head.startswith(_MAGIC)
         or head.startswith(_PNM)
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or head[4:12] in (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypmif1")
+        or (head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS | HEIC_BRANDS)
         or (head[:2] == b"BM" and head[6:10] == b"\x00\x00\x00\x00")
     )
 

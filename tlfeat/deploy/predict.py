@@ -38,11 +38,15 @@ class Prediction:
     Attributes
     ----------
     id : str
-        The picture's path, or its number where it came as bytes or an array.
+        The picture's path, as the caller gave it; within a folder, table or archive what the
+        caller gave, a slash, and where it is in there. The number where it came as bytes or
+        an array.
     label : str or None
         The most likely class; None where the picture cannot be used.
     score : float or None
         Its probability, or its score where the head gives no probabilities.
+    score_kind : {"probability", "score"}
+        What the head gives.
     top : tuple of (str, float)
         The most likely classes with their scores, best first.
     reason : str
@@ -52,6 +56,7 @@ class Prediction:
     id: str
     label: str | None
     score: float | None
+    score_kind: str
     top: tuple[tuple[str, float], ...]
     reason: str = ""
 
@@ -192,12 +197,12 @@ def _predict_chunk(
     scores: Iterator[np.ndarray] = iter(head.scores(np.concatenate(rows)) if rows else ())
     for one in chunk:
         if one.pixels is None:
-            yield Prediction(one.id, None, None, (), one.reason)
+            yield Prediction(one.id, None, None, head.score_kind, (), one.reason)
             continue
         mine = next(scores)
         order = np.argsort(-mine, kind="stable")[:top]
         best = tuple((head.classes[i], float(mine[i])) for i in order)
-        yield Prediction(one.id, best[0][0], best[0][1], best)
+        yield Prediction(one.id, best[0][0], best[0][1], head.score_kind, best)
 
 
 def _asked(picture: str | Path | Picture, number: int) -> Iterator[_Asked]:
@@ -225,10 +230,11 @@ def _asked(picture: str | Path | Picture, number: int) -> Iterator[_Asked]:
         return
     if not listing.rows and not listing.skipped:
         yield _Asked(str(picture), None, "there is no picture in it")
+    given = str(picture).rstrip("/")
     for row in listing.rows:
-        yield _Asked(row.id, _reader(source.read, row.locator))
+        yield _Asked(f"{given}/{row.id}", _reader(source.read, row.locator))
     for skipped in listing.skipped:
-        yield _Asked(skipped.id, None, skipped.reason)
+        yield _Asked(f"{given}/{skipped.id}", None, skipped.reason)
 
 
 def _reader(read: Any, locator: Hashable) -> Any:
@@ -247,11 +253,12 @@ def _is_dataset(path: Path) -> bool:
 
 
 def as_json(prediction: Prediction) -> Mapping[str, Any]:
-    """Give a prediction as plain JSON values."""
+    """Give a prediction as plain JSON values, its score under the name of its kind."""
+    kind = prediction.score_kind
     return {
         "id": prediction.id,
         "label": prediction.label,
-        "score": prediction.score,
-        "top": [{"label": label, "score": score} for label, score in prediction.top],
+        kind: prediction.score,
+        "top": [{"label": label, kind: score} for label, score in prediction.top],
         "reason": prediction.reason,
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlfeat.backbones.networks import Output
+from tlfeat.data.check import nothing_readable
 from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import StoreError
@@ -142,6 +143,8 @@ def embed(
         If a network gives numbers that are not finite.
     StoreError
         If the store cannot be written, or the disk has no room for the rows.
+    DataError
+        If not one picture can be used.
     """
     began = time.perf_counter()
     first = {sample.digest: sample for sample in reversed(dataset.samples)}
@@ -157,6 +160,8 @@ def embed(
     for request in requests:
         for recipe in request.recipes:
             failures |= open_entry(store, recipe).failures(digests)
+    if digests and failures.keys() >= set(digests):
+        raise nothing_readable(dataset.path, [failures[digest] for digest in digests])
     return Embedded(len(digests), embedded, failures, time.perf_counter() - began)
 
 

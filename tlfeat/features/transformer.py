@@ -1,14 +1,16 @@
 """Features as a scikit-learn transformer, for pipelines, searches and cross-validation."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from tlfeat.data.dataset import Dataset, Sample, Skipped
+from tlfeat.data.decode import pixels_of
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources.base import Listing, Picture, Row, stamp_of
 from tlfeat.errors import DataError
@@ -75,8 +77,8 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : sequence of path, bytes or ndarray
-            Pictures.
+        X : sequence of pictures
+            As in `transform`.
         y : ignored
 
         Returns
@@ -91,8 +93,9 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : sequence of path, bytes or ndarray
-            Picture files, their bytes, or uint8 arrays of shape (height, width, 3).
+        X : sequence of path, bytes, ndarray or PIL picture
+            Picture files, their bytes, uint8 arrays of shape (height, width, 3), or what
+            `PIL.Image.open` gives; a list, a pandas column, or a table or array of one column.
 
         Returns
         -------
@@ -101,20 +104,23 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If a picture cannot be used: a transformer must give a row for each.
+            If a picture cannot be used: a transformer must give a row for each; or if `X` is
+            no sequence of pictures.
         """
+        pictures = _sequence(X)
         store = FeatureStore(cache_folder(self.cache))
         request = self._request()
-        dataset = _dataset_of(X, store)
-        if not len(X):
+        dataset = _dataset_of(pictures, store)
+        if not pictures:
             return np.zeros((0, _width(request)), np.float32)
         done = embed(dataset, [request], store, engine=self.engine, jobs=self.jobs)
         found = load_features(dataset, request, store, done.failures)
         if found.skipped:
             bad = found.skipped[0]
             raise DataError(
-                f"{len(found.skipped)} of {len(X)} pictures cannot be used, such as {bad.id}: "
-                f"{bad.reason}. Leave them out: a transformer gives a row for each picture."
+                f"{len(found.skipped)} of {len(pictures)} pictures cannot be used, such as "
+                f"{bad.id}: {bad.reason}. Leave them out: a transformer gives a row for each "
+                "picture."
             )
         return found.X
 
@@ -148,7 +154,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class _Given:
-    """Pictures that a caller holds in a sequence, as a source."""
+    """Pictures that a caller holds in a list, as a source."""
 
     kind = "sequence"
 
@@ -160,20 +166,22 @@ class _Given:
 
     def read(self, locator: Hashable) -> Picture:
         picture = self._pictures[int(str(locator))]
-        if isinstance(picture, bytes):
-            return picture
-        if isinstance(picture, np.ndarray):
+        if isinstance(picture, Image.Image):
+            return pixels_of(picture)
+        if isinstance(picture, bytes | np.ndarray):
             return picture
         return Path(picture).read_bytes()
 
     @staticmethod
     def _row(number: int, picture: Any) -> Row:
-        if isinstance(picture, bytes | np.ndarray):
+        if isinstance(picture, Image.Image):
+            picture.load()  # it reads its file when it is first used, and not safely in threads
+        if isinstance(picture, bytes | np.ndarray | Image.Image):
             return Row(f"[{number}]", number, None, None, None, None)
         if not isinstance(picture, str | Path):
             raise DataError(
                 f"Picture {number} is a {type(picture).__name__}; wanted a path, the bytes of a "
-                "picture file, or a uint8 array of shape (height, width, 3)."
+                "picture file, a PIL picture, or a uint8 array of shape (height, width, 3)."
             )
         path = Path(picture).absolute()
         try:
@@ -181,6 +189,24 @@ class _Given:
         except OSError:
             stamp = None  # reading it will say why
         return Row(str(picture), number, None, None, None, stamp)
+
+
+def _sequence(X: Any) -> list[Any]:
+    """Give the pictures as a list; the index of a pandas column says nothing of their order."""
+    what, dimensions = type(X).__name__, getattr(X, "ndim", 1)
+    if isinstance(X, np.ndarray) and X.ndim == 3 and X.shape[2] in (3, 4):
+        what = f"picture, of shape {X.shape}"
+    elif dimensions == 2:
+        columns = [X[name] for name in X.columns] if hasattr(X, "columns") else list(X.T)
+        if len(columns) == 1:
+            return list(columns[0])
+        names = f" ({', '.join(map(str, X.columns))})" if hasattr(X, "columns") else ""
+        raise DataError(
+            f"X is a table of {len(columns)} columns{names}: give the one column of pictures."
+        )
+    elif dimensions and isinstance(X, Iterable) and not isinstance(X, str | bytes | Image.Image):
+        return list(X)
+    raise DataError(f"X is one {what}: wanted a sequence of pictures, such as [picture].")
 
 
 def _dataset_of(pictures: Sequence[Any], store: FeatureStore) -> Dataset:

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tlfeat.errors import UnknownName, did_you_mean
+from tlfeat.errors import UnknownName, did_you_mean, nearest
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -61,11 +61,29 @@ def find_study(target: str) -> Path | None:
     -------
     path : Path or None
         None where the target is no study: what exists at that path is a dataset.
+
+    Raises
+    ------
+    UnknownName
+        If nothing is there and the name is near to that of a study.
     """
     path = Path(target).expanduser()
-    if path.suffix == ".toml":
-        return path
     if path.exists():
+        return path if path.suffix == ".toml" else None
+    by_name = {study.name: study for study in list_studies()}
+    built_in = by_name.get(target.strip().lower().replace("_", "-"))
+    if built_in is not None:
+        return built_in.path
+    if path.suffix == ".toml":
+        files = [file.name for file in path.parent.glob("*.toml")]
+        hint = did_you_mean(path.name, files) or did_you_mean(path.stem, by_name)
+        raise UnknownName(f"There is no study file {target!r}.{hint}")
+    if ":" in target or target == "digits":  # a dataset by its name
         return None
-    wanted = target.strip().lower().replace("_", "-")
-    return next((study.path for study in list_studies() if study.name == wanted), None)
+    near = nearest(target, by_name)
+    if near is not None:
+        raise UnknownName(
+            f"Nothing lies at {target!r}, and no study is called so. Did you mean {near!r}? "
+            "`tlfeat studies` lists them."
+        )
+    return None

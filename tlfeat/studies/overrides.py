@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from tlfeat.errors import UnknownName, did_you_mean
+from tlfeat.errors import UnknownName, did_you_mean, nearest
 from tlfeat.studies.schema import (
     DATA_KEYS,
     PHASE_KEYS,
@@ -122,7 +122,7 @@ def apply_overrides(
     late: list[Override] = []
     for one in overrides:
         if not one.key or one.key[0] not in _PLACES:
-            raise unknown_key(one.place, ".".join(one.key[:1]), _PLACES)
+            raise _unknown_place(one)
         if len(one.key) < 2:
             raise StudyError(
                 f"{one.place}: {one.dotted} alone is no key: wanted {one.dotted}.KEY."
@@ -146,6 +146,24 @@ def apply_overrides(
         check_value(one.place, one.dotted, known[name], value, grids=False)
         changes.append(_change(study[one.key[0]], name, value, one.dotted))
     return [change for change in changes if change], late
+
+
+def _unknown_place(one: Override) -> UnknownName:
+    """Make the error for a key that begins with no place; perhaps the place was left out."""
+    if one.key[:1] == ("head",) and len(one.key) > 1:
+        return UnknownName(
+            f"{one.place}: unknown key {one.dotted!r}: in a study a head's setting is "
+            f"run.NAME.set.{one.dotted}."
+        )
+    if len(one.key) == 1 and nearest(one.dotted, _PLACES) is None:
+        dotted = {name: f"data.{name}" for name in DATA_KEYS}
+        dotted |= {name: f"defaults.{name}" for name, key in RUN_KEYS.items() if key.in_defaults}
+        near = nearest(one.dotted, dotted)
+        if near is not None:
+            return UnknownName(
+                f"{one.place}: unknown key {one.dotted!r}. Did you mean {dotted[near]!r}?"
+            )
+    return unknown_key(one.place, ".".join(one.key[:1]), _PLACES)
 
 
 def change_runs(one: Override, runs: Sequence[MutableMapping[str, Any]]) -> list[str]:

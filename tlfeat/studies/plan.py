@@ -193,11 +193,11 @@ class _Tables:
         check_data(self.file, self.data)
         check_defaults(self.file, self.defaults)
         for number, run in enumerate(self.run, 1):
-            if not isinstance(run.get("name"), str) or not run["name"].strip():
-                raise StudyError(
-                    f"{self.file}: run number {number} has no name: give it one, name = ..."
-                )
-            check_run(_place(self.file, run), run, taken_keys(run))
+            named = isinstance(run.get("name"), str) and run["name"].strip()
+            place = _place(self.file, run) if named else f"{self.file}: run number {number}"
+            check_run(place, run, taken_keys(run))
+            if not named:
+                raise StudyError(f"{place} has no name: give it one, name = ...")
 
 
 def _check_top(file: str, written: Mapping[str, Any]) -> None:

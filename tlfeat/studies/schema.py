@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from tlfeat.data.names import SPLITS
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
 
 SCHEMA: Final = 1
@@ -94,6 +95,10 @@ DATA_KEYS: Final[Mapping[str, Key]] = {
     "expected": Key("table"),  # classes and pictures by split of the set that is meant
     "fingerprint": Key("text"),  # of the very pictures that are meant
 }
+_ENTRIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "splits": SPLITS,
+    "columns": ("path", "image", "label", "split", "group"),
+}
 EXPECTED_KEYS: Final = ("classes", "train", "validation", "test")
 
 
@@ -169,9 +174,12 @@ def check_data(place: str, table: Any) -> dict[str, Any]:
         if name not in EXPECTED_KEYS:
             raise unknown_key(where, name, EXPECTED_KEYS)
         check_value(where, name, Key("whole"), count, grids=False)
-    for table_name in ("splits", "columns"):
+    for table_name, known in _ENTRIES.items():
+        where = f"{place}: [data] {table_name}"
         for name, given in table.get(table_name, {}).items():
-            check_value(f"{place}: [data] {table_name}", name, Key("text"), given, grids=False)
+            if name not in known:
+                raise unknown_key(where, name, known)
+            check_value(where, name, Key("text"), given, grids=False)
     return dict(table)
 
 

@@ -48,6 +48,8 @@ def find_source(target: str, options: SourceOptions) -> Source:
     path = Path(target).expanduser()
     if not _exists(path):
         for prefix, open_name in _BY_PREFIX.items():
+            if target == prefix:
+                raise DataError(f"{prefix} alone is no dataset: wanted {prefix}NAME.")
             if target.startswith(prefix):
                 return open_name(target.removeprefix(prefix), options)
         if target == "digits":

@@ -1,0 +1,99 @@
+"""Find a finished run by what a user calls it: its folder, its name, or its study.
+
+A name is never guessed: one that fits two runs, or none, is answered with what there is.
+"""
+
+from pathlib import Path
+
+from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
+from tlfeat.places import reports_folder
+from tlfeat.runs.record import RECORD, Run, find_runs, load_run
+from tlfeat.runs.results import rank
+
+_NAMED = 5  # runs, of those that one name fits
+
+
+def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
+    """Find a finished run.
+
+    Parameters
+    ----------
+    name : str or Path
+        A run's folder; a study's folder or name, for its best run by validation; or a run's
+        name, with its digits or without, and after its study's name and a slash or without.
+    reports : str or Path, optional
+        Folder of the studies; $TLFEAT_REPORTS or ./reports if None.
+
+    Returns
+    -------
+    run : Run
+
+    Raises
+    ------
+    UnknownName
+        If no run is called so, or several are.
+    TlfeatError
+        If there is no run at all, or it cannot be read.
+    """
+    path = Path(name).expanduser()
+    if (path / RECORD).is_file():
+        return load_run(path)
+    if runs := find_runs(path):
+        return rank(runs)[0]
+    studies = {folder: find_runs(folder) for folder in study_folders(reports)}
+    called = [
+        (called, run) for folder in studies for called, run in _names(folder, studies[folder])
+    ]
+    if not called:
+        raise TlfeatError(
+            f"There is no finished run in {reports_folder(reports)}: `tlfeat train` makes one."
+        )
+    wanted = str(name).rstrip("/")
+    found = {run.path: run for other, run in called if other == wanted}
+    if not found:
+        hint = did_you_mean(wanted, (other for other, _ in called))
+        raise UnknownName(f"No run or study is called {wanted!r}.{hint} `tlfeat runs` lists them.")
+    if len(found) > 1:
+        several = [f"{path.parent.parent.name}/{path.name}" for path in found]
+        more = ", ..." if len(several) > _NAMED else ""
+        raise UnknownName(
+            f"{len(several)} runs are called {wanted!r}: say which, "
+            f"{', '.join(several[:_NAMED])}{more}."
+        )
+    return next(iter(found.values()))
+
+
+def find_study_folder(name: str | Path, reports: str | Path | None = None) -> Path:
+    """Find the folder of a study that has finished runs, by its folder or its name.
+
+    Raises
+    ------
+    UnknownName
+        If there is none.
+    """
+    path = Path(name).expanduser()
+    if any((path / "runs").glob(f"*/{RECORD}")):
+        return path
+    by_name = {folder.name: folder for folder in study_folders(reports)}
+    found = by_name.get(str(name).rstrip("/"))
+    if found is None:
+        raise UnknownName(
+            f"There is no study with a finished run at {str(name)!r} or of that name in "
+            f"{reports_folder(reports)}.{did_you_mean(str(name), by_name)}"
+        )
+    return found
+
+
+def study_folders(reports: str | Path | None = None) -> list[Path]:
+    """Give the folders of the studies that have finished runs, by name."""
+    records = reports_folder(reports).glob(f"*/runs/*/{RECORD}")
+    return sorted({record.parents[2] for record in records})
+
+
+def _names(folder: Path, runs: list[Run]) -> list[tuple[str, Run]]:
+    """Give every name of a study's runs; the study's own is that of its best."""
+    named = [(folder.name, rank(runs)[0])]
+    for run in runs:
+        for name in dict.fromkeys((run.path.name, run.name)):
+            named += [(name, run), (f"{folder.name}/{name}", run)]
+    return named
