@@ -76,12 +76,16 @@ def test_a_picture_in_another_dataset_is_not_embedded_again(pictures, cache, tmp
     assert embedded(tmp_path / "moved", cache).embedded == 0
 
 
-def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache):
+def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache, monkeypatch):
+    tried = []
+    decode = pipeline.decode
+    monkeypatch.setattr(pipeline, "decode", lambda *a: tried.append(1) or decode(*a))
     (pictures / "red" / "notes.jpg").write_text("no picture")
     (pictures / "red" / "torn.png").write_bytes((pictures / "red/red-000.png").read_bytes()[:900])
     (pictures / "red" / "empty.png").touch()
     first = embedded(pictures, cache)
     assert len(first.failures) == 2  # the empty file has no bytes to be known by
+    assert (first.images, first.there, first.embedded) == (38, 0, 36)
     features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
     assert len(features.ids) == 36
     assert sorted(one.id for one in features.skipped) == [
@@ -90,8 +94,17 @@ def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cach
         "red/torn.png",
     ]
     assert all(one.reason for one in features.skipped)
-    assert embedded(pictures, cache).embedded == 0
-    assert embedded(pictures, cache, retry_failed=True).embedded == 2
+    for retry, times in ((False, 0), (True, 2)):
+        tried.clear()
+        again = embedded(pictures, cache, retry_failed=retry)
+        assert len(tried) == times
+        assert (again.images, again.there, again.embedded) == (38, 36, 0)
+
+
+def test_pictures_are_counted_once_however_many_sizes_they_are_embedded_in(pictures, cache):
+    requests = [request_features(BACKBONE, size=size) for size in (SIZE, SIZE + 8)]
+    done = embed(opened(pictures, cache), requests, FeatureStore(cache))
+    assert (done.images, done.there, done.embedded) == (36, 0, 36)
 
 
 def test_a_picture_that_vanishes_meanwhile_is_skipped_but_not_for_good(pictures, cache):
@@ -112,6 +125,7 @@ def test_a_picture_that_changes_meanwhile_is_not_stored_under_its_old_key(pictur
     Image.new("RGB", (40, 40)).save(pictures / "red" / "red-000.png")
     done = embed(dataset, [request_features(BACKBONE, size=SIZE)], FeatureStore(cache))
     assert list(done.failures.values()) == ["changed while it was read: run again"]
+    assert done.embedded == 35
 
 
 def test_all_networks_of_a_size_share_one_decoding(pictures, cache, monkeypatch):

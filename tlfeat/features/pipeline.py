@@ -72,6 +72,13 @@ class _Square(NamedTuple):
     passing: bool = False  # the reason is not in the picture's bytes, so it is not stored
 
 
+class Passed(NamedTuple):
+    """What one pass over some pictures did."""
+
+    embedded: frozenset[str]  # digests of the pictures that have rows by now
+    unread: dict[str, str]  # digest to reason, of pictures that could not be read this time
+
+
 def embed_pictures(
     dataset: Dataset,
     samples: Sequence[Sample],
@@ -80,7 +87,7 @@ def embed_pictures(
     engine: str,
     jobs: int | None,
     watch: Watch,
-) -> dict[str, str]:
+) -> Passed:
     """Embed some pictures with networks that see the same squares.
 
     Parameters
@@ -101,8 +108,7 @@ def embed_pictures(
 
     Returns
     -------
-    unread : dict of str to str
-        Digest to reason, for pictures that could not be read this time.
+    passed : Passed
 
     Raises
     ------
@@ -125,6 +131,7 @@ def embed_pictures(
         except UndecodableImage as error:
             return _Square(sample.digest, None, str(error))
 
+    embedded: set[str] = set()
     unread: dict[str, str] = {}
     with ExitStack() as stack:
         engines = [_open(network, store, engine, watch) for network in networks]
@@ -163,11 +170,12 @@ def embed_pictures(
                     watch.step(len(digests))
                 network.images += len(squares)
                 network.seconds += waited + time.perf_counter() - began
+            embedded.update(one.digest for one in squares)
             estimate.hear(len(chunk))
             began = time.perf_counter()
     for network in networks:
         _add_cost(network)
-    return unread
+    return Passed(frozenset(embedded), unread)
 
 
 def _open(network: Network, store: FeatureStore, engine: str, watch: Watch) -> Engine:
