@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SIZE
+from disks import small_disk
 from PIL import Image
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources.folder import FolderSource
-from tlfeat.errors import NetworkError, StoreError
+from tlfeat.errors import NetworkError, StoreError, TlfeatError
 from tlfeat.features import pipeline
+from tlfeat.features.export import write_features
 from tlfeat.features.extract import embed, extract, seconds_an_image
 from tlfeat.features.matrix import load_features
 from tlfeat.features.recipe import request_features
@@ -228,6 +230,20 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(pictures, cache, monkeypa
         embedded(pictures, cache)
     monkeypatch.undo()
     assert embedded(pictures, cache).embedded == 1
+
+
+@pytest.mark.parametrize("name", ["matrix.npz", "matrix.parquet"])
+def test_a_matrix_that_does_not_fit_on_the_disk_leaves_the_old_file(
+    pictures, cache, tmp_path, name
+):
+    features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    path = tmp_path / "out" / name
+    write_features(features, path)
+    before = path.read_bytes()
+    with small_disk(9000), pytest.raises(TlfeatError, match=f"{name} cannot be written: the disk"):
+        write_features(features, path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_too_small_a_disk_is_told_before_the_work(pictures, cache, monkeypatch):

@@ -151,18 +151,16 @@ def embed(
     _check_disk(groups, store)
     failures: dict[str, str] = {}
     tried: set[str] = set()
-    embedded: set[str] = set()
     for networks in groups:
         wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
         tried.update(sample.digest for sample in wanted)
-        passed = embed_pictures(dataset, wanted, networks, store, engine, jobs, watch)
-        embedded |= passed.embedded
-        failures |= passed.unread
+        failures |= embed_pictures(dataset, wanted, networks, store, engine, jobs, watch)
     for request in requests:
         for recipe in request.recipes:
             failures |= open_entry(store, recipe).failures(digests)
-    there = len(set(digests) - tried - failures.keys())
-    return Embedded(len(digests), there, len(embedded), failures, time.perf_counter() - began)
+    without = failures.keys()
+    there, embedded = len(set(digests) - tried - without), len(tried - without)
+    return Embedded(len(digests), there, embedded, failures, time.perf_counter() - began)
 
 
 def seconds_an_image(store: FeatureStore, request: FeatureRequest) -> float | None:

@@ -72,13 +72,6 @@ class _Square(NamedTuple):
     passing: bool = False  # the reason is not in the picture's bytes, so it is not stored
 
 
-class Passed(NamedTuple):
-    """What one pass over some pictures did."""
-
-    embedded: frozenset[str]  # digests of the pictures that have rows by now
-    unread: dict[str, str]  # digest to reason, of pictures that could not be read this time
-
-
 def embed_pictures(
     dataset: Dataset,
     samples: Sequence[Sample],
@@ -87,7 +80,7 @@ def embed_pictures(
     engine: str,
     jobs: int | None,
     watch: Watch,
-) -> Passed:
+) -> dict[str, str]:
     """Embed some pictures with networks that see the same squares.
 
     Parameters
@@ -108,7 +101,8 @@ def embed_pictures(
 
     Returns
     -------
-    passed : Passed
+    unread : dict of str to str
+        Digest to reason, for pictures that could not be read this time.
 
     Raises
     ------
@@ -131,7 +125,6 @@ def embed_pictures(
         except UndecodableImage as error:
             return _Square(sample.digest, None, str(error))
 
-    embedded: set[str] = set()
     unread: dict[str, str] = {}
     with ExitStack() as stack:
         engines = [_open(network, store, engine, watch) for network in networks]
@@ -170,12 +163,11 @@ def embed_pictures(
                     watch.step(len(digests))
                 network.images += len(squares)
                 network.seconds += waited + time.perf_counter() - began
-            embedded.update(one.digest for one in squares)
             estimate.hear(len(chunk))
             began = time.perf_counter()
     for network in networks:
         _add_cost(network)
-    return Passed(frozenset(embedded), unread)
+    return unread
 
 
 def _open(network: Network, store: FeatureStore, engine: str, watch: Watch) -> Engine:

@@ -7,7 +7,6 @@ list of its head; whatever is not on it is refused.
 """
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
 
 from tlfeat.errors import HeadError, UnknownName
+from tlfeat.files import replacing
 from tlfeat.heads.table import Head, get_head
 from tlfeat.heads.trained import TrainedHead
 
@@ -36,13 +36,18 @@ def save_head(fitted: TrainedHead, path: str | Path, *, classes: Sequence[str]) 
     ----------
     fitted : TrainedHead
     path : str or Path
-        `head.skops` by custom. Written under another name first, then renamed.
+        `head.skops` by custom. Replaced as a whole if it is there.
     classes : sequence of str
         The names behind the class indexes.
 
     Returns
     -------
     path : Path
+
+    Raises
+    ------
+    TlfeatError
+        If the disk is full, or refuses the file.
     """
     import skops.io
 
@@ -56,14 +61,10 @@ def save_head(fitted: TrainedHead, path: str | Path, *, classes: Sequence[str]) 
         "settings": dict(fitted.settings),
         "score_kind": fitted.score_kind,
     }
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as part:
         skops.io.dump(fitted.pipeline, part)
         with ZipFile(part, "a") as file:
             file.writestr(_FACTS, json.dumps(facts, ensure_ascii=True, indent=1))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
