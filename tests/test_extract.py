@@ -233,6 +233,13 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(pictures, cache, monkeypa
 
 
 @pytest.mark.parametrize("name", ["matrix.npz", "matrix.parquet"])
+def test_a_matrix_is_written_into_a_folder_whose_name_is_no_text(pictures, cache, tmp_path, name):
+    features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    write_features(features, tmp_path / "caf\udce9" / name)
+    assert (tmp_path / "caf\udce9" / name).exists()
+
+
+@pytest.mark.parametrize("name", ["matrix.npz", "matrix.parquet"])
 def test_a_matrix_that_does_not_fit_on_the_disk_leaves_the_old_file(
     pictures, cache, tmp_path, name
 ):

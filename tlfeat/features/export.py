@@ -79,4 +79,6 @@ def _write_parquet(features: Features, path: Path) -> None:
     }
     columns |= {f"feature_{i}": pa.array(features.X[:, i]) for i in range(features.X.shape[1])}
     recipes = json.dumps([recipe.as_dict() for recipe in features.recipes])
-    pq.write_table(pa.table(columns).replace_schema_metadata({"tlfeat.recipes": recipes}), path)
+    table = pa.table(columns).replace_schema_metadata({"tlfeat.recipes": recipes})
+    with path.open("wb") as file:  # a folder's name may be no text, which pyarrow does not take
+        pq.write_table(table, file)

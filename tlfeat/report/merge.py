@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlfeat.data.names import as_path
 from tlfeat.errors import TlfeatError
 from tlfeat.places import cache_folder
 from tlfeat.report.page import write_report
@@ -97,7 +98,7 @@ def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dat
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
         pass
     for place in dict.fromkeys(places):
-        if place != "digits" and not Path(place).exists():
+        if place != "digits" and not as_path(place).exists():
             continue
         try:
             return open_dataset(place, **asked, digests=DigestIndex(cache))

@@ -228,15 +228,15 @@ class ArraySource:
                 f"{where} holds {shape[0]} pictures, but {labels!r} {len(found)} labels."
             )
         status = file.path.stat()
-        stem = split or pictures
+        name = printable(pictures)
         return [
             Row(
-                f"{stem}[{i}]",
+                f"{split or name}[{i}]",
                 (at, pictures, i),
                 label,
                 split,
                 None,
-                stamp_of(file.path, status, f"{pictures}[{i}]"),
+                stamp_of(file.path, status, f"{name}[{i}]"),
             )
             for i, label in enumerate(found)
         ]

@@ -5,6 +5,7 @@ chunk of many pictures would be unpacked again for each of them, so whole blocks
 last few are kept.
 """
 
+import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -47,19 +48,20 @@ class Hdf5File:
 
         with _LOCK:
             file = self._open()
-            return [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+            there = [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+        return [os.fsdecode(name) for name in there]  # h5py gives bytes that are no text as bytes
 
     def shape(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Give shape and dtype."""
         with _LOCK:
-            array = self._open()[name]
+            array = self._open()[os.fsencode(name)]
             return tuple(array.shape), array.dtype
 
     def whole(self, name: str) -> npt.NDArray[Any]:
         """Read one array, the labels for instance."""
         with _LOCK:
             try:
-                return cast("npt.NDArray[Any]", self._open()[name][()])
+                return cast("npt.NDArray[Any]", self._open()[os.fsencode(name)][()])
             except OSError as error:
                 raise DataError(
                     f"{name!r} of {str(self.path)!r} cannot be read: {error}."
@@ -68,7 +70,7 @@ class Hdf5File:
     def row(self, name: str, i: int) -> npt.NDArray[Any]:
         """Give a copy of one row."""
         with _LOCK:
-            array = self._open()[name]
+            array = self._open()[os.fsencode(name)]
             rows = self._rows.setdefault(name, _block_rows(array))
             key = (name, i // rows)
             block = self._blocks.get(key)
