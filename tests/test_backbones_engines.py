@@ -1,12 +1,16 @@
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from disks import small_disk
 from golden import golden_pictures
 
 from tlfeat.backbones import engines, exported
@@ -15,7 +19,8 @@ from tlfeat.backbones.exported import greatest_difference, sample_pictures
 from tlfeat.backbones.networks import Output
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
-from tlfeat.errors import NetworkError, WeightsError
+from tlfeat.errors import NetworkError, TlfeatError, WeightsError
+from tlfeat.files import new_name
 
 LITE0 = get_backbone("efficientnet-lite0")
 SIZE = 64
@@ -238,6 +243,54 @@ def test_a_store_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     engine = open_engine(request(32), "openvino", tmp_path)
     assert embed(engine, sample_pictures(32, 1))[0].shape == (1, 1280)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_while_a_network_is_kept_is_done_without(tmp_path, monkeypatch):
+    keep = exported._keep
+
+    def on_a_small_disk(network, folder):
+        with small_disk(8 * 2**20):
+            keep(network, folder)
+
+    monkeypatch.setattr(exported, "_keep", on_a_small_disk)
+    engine = open_engine(request(32), "openvino", tmp_path)
+    assert embed(engine, sample_pictures(32, 1))[0].shape == (1, 1280)
+    assert list((tmp_path / "networks").iterdir()) == []
+
+
+def test_a_disk_with_no_room_for_a_network_anywhere_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    with (
+        small_disk(8 * 2**20),
+        pytest.raises(TlfeatError, match=r"network\.bin cannot be written: the disk is full\."),
+    ):
+        open_engine(request(32), "auto", tmp_path / "cache")
+    left = sorted(path.name for path in tmp_path.rglob("*"))
+    assert left == ["cache", "elsewhere", "networks"]
+
+
+def test_a_network_that_does_not_serialize_on_a_disk_with_room_falls_back(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr(exported.import_openvino(), "serialize", broken)
+    notes = []
+    assert open_engine(request(32), "auto", tmp_path, on_note=notes.append).name == "tensorflow"
+    assert notes[-1].endswith("its export failed: no such operation.")
+
+
+def test_what_a_killed_export_left_is_cleared_by_the_next(cache):
+    """Under the name of a process of before the machine's last start, and of one that lives."""
+    mine = new_name(cache / "networks" / "network")
+    dead = mine.with_name(re.sub(r"-\d+-\d+-", f"-{os.getpid()}-1-", mine.name))
+    for folder in (mine, dead):
+        folder.mkdir()
+        (folder / "network.bin").write_bytes(b"")
+    open_engine(request(), "openvino", cache).close()
+    assert mine.exists()
+    assert not dead.exists()
+    shutil.rmtree(mine)
 
 
 @pytest.fixture

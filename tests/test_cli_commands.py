@@ -11,6 +11,7 @@ from conftest import SIZE
 from typer.testing import CliRunner
 
 from tlfeat.data.sources.folder import FolderSource
+from tlfeat.errors import TlfeatError
 from tlfeat.runs.record import load_run
 from tlfeat.runs.results import CSV_COLUMNS, S1_END, S1_START
 from tlfeat_cli.app import app
@@ -102,6 +103,33 @@ def test_compare_writes_its_tables(run, pictures, tmp_path):
     assert {"accuracy", "log_loss", "seconds_fit", "ms_per_image"} <= {r["metric"] for r in rows}
     assert "| **" in (folder / "results.md").read_text()
     assert (folder / "study.toml").exists()
+
+
+def test_a_dataset_whose_path_is_no_text_is_compared_and_found_again(
+    run, pictures, tmp_path, monkeypatch
+):
+    """Bytes that are not UTF-8, in the folder's name and in a picture's."""
+    odd = pictures.rename(pictures.with_name("caf\udce9"))
+    (odd / "red/red-000.png").rename(odd / "red/\udcff.png")
+    run("compare", odd, "--head", "lda,ridge", *FAST)
+    study = tmp_path / "reports" / "caf-xe9"
+    assert [path.name for path in study.parent.iterdir()] == [study.name]
+    predictions = load_run(next((study / "runs").iterdir())).predictions()
+    assert "red/\\xff.png" in set(predictions["id"])
+    page = (study / "index.html").read_text()
+    monkeypatch.setattr("tlfeat.runs.train.embed", lambda *a, **k: pytest.fail("embedded"))
+    run("compare", study / "study.toml", "--quiet")  # the file says where the pictures are
+    (study / "index.html").unlink()
+    run("report", study)
+    assert (study / "index.html").read_text().count("data:image") == page.count("data:image") > 0
+
+
+def test_reports_in_a_folder_whose_name_is_no_text_are_one_sentence(
+    run, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "caf\udce9"))
+    with pytest.raises(TlfeatError, match=r"^Reports cannot be written to .* with --reports"):
+        run("compare", pictures, "--head", "lda", *FAST)
 
 
 def test_a_finished_comparison_opens_no_picture_and_trains_nothing(run, pictures, monkeypatch):

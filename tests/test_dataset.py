@@ -5,6 +5,8 @@ import shutil
 import threading
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from pictures import class_folder, png, write, write_folder
 
@@ -172,6 +174,19 @@ def test_the_limit_comes_before_hashing(tmp_path):
     index = DigestIndex()
     open_dataset(class_folder(tmp_path, each=20), limit=4, digests=index)
     assert index.hashed == 4
+
+
+def test_groups_and_arrays_whose_names_are_no_text_are_written_as_text(tmp_path):
+    write_folder(tmp_path, ["1.png", "2.png", "3.png"])
+    table = b"path,label,group\n1.png,a,caf\xe9\n2.png,b,caf\xe9\n3.png,b,caf\xc3\xa9\n"
+    (tmp_path / "t.csv").write_bytes(table)
+    samples = open_dataset(tmp_path / "t.csv").samples
+    assert [sample.group for sample in samples] == ["caf\\xe9", "caf\\xe9", "café"]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file[b"images\xe9"] = np.zeros((2, 4, 4), np.uint8)
+    digests = DigestIndex(tmp_path / "cache")
+    found = open_dataset(tmp_path / "a.h5", digests=digests)
+    assert [sample.id for sample in found.samples] == ["images\\xe9[0]", "images\\xe9[1]"]
 
 
 def test_one_class_only_is_opened_and_said(tmp_path):

@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SIZE
+from disks import small_disk
 from pictures import write
 from PIL import Image
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources.folder import FolderSource
-from tlfeat.errors import DataError, NetworkError, StoreError
+from tlfeat.errors import DataError, NetworkError, StoreError, TlfeatError
 from tlfeat.features import costs, pipeline
 from tlfeat.features.costs import keep_costs
+from tlfeat.features.export import write_features
 from tlfeat.features.extract import embed, extract, seconds_an_image
 from tlfeat.features.matrix import load_features
 from tlfeat.features.recipe import request_features
@@ -88,12 +90,16 @@ def test_a_dataset_of_which_nothing_can_be_used_is_one_sentence(tmp_path, cache)
         assert str(e.value).count("HEIC") == 1
 
 
-def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache):
+def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache, monkeypatch):
+    tried = []
+    decode = pipeline.decode
+    monkeypatch.setattr(pipeline, "decode", lambda *a: tried.append(1) or decode(*a))
     (pictures / "red" / "notes.jpg").write_text("no picture")
     (pictures / "red" / "torn.png").write_bytes((pictures / "red/red-000.png").read_bytes()[:900])
     (pictures / "red" / "empty.png").touch()
     first = embedded(pictures, cache)
     assert len(first.failures) == 2  # the empty file has no bytes to be known by
+    assert (first.images, first.there, first.embedded) == (38, 0, 36)
     features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
     assert len(features.ids) == 36
     assert sorted(one.id for one in features.skipped) == [
@@ -102,8 +108,17 @@ def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cach
         "red/torn.png",
     ]
     assert all(one.reason for one in features.skipped)
-    assert embedded(pictures, cache).embedded == 0
-    assert embedded(pictures, cache, retry_failed=True).embedded == 2
+    for retry, times in ((False, 0), (True, 2)):
+        tried.clear()
+        again = embedded(pictures, cache, retry_failed=retry)
+        assert len(tried) == times
+        assert (again.images, again.there, again.embedded) == (38, 36, 0)
+
+
+def test_pictures_are_counted_once_however_many_sizes_they_are_embedded_in(pictures, cache):
+    requests = [request_features(BACKBONE, size=size) for size in (SIZE, SIZE + 8)]
+    done = embed(opened(pictures, cache), requests, FeatureStore(cache))
+    assert (done.images, done.there, done.embedded) == (36, 0, 36)
 
 
 def test_a_picture_that_vanishes_meanwhile_is_skipped_but_not_for_good(pictures, cache):
@@ -124,6 +139,7 @@ def test_a_picture_that_changes_meanwhile_is_not_stored_under_its_old_key(pictur
     Image.new("RGB", (40, 40)).save(pictures / "red" / "red-000.png")
     done = embed(dataset, [request_features(BACKBONE, size=SIZE)], FeatureStore(cache))
     assert list(done.failures.values()) == ["changed while it was read: run again"]
+    assert done.embedded == 35
 
 
 def test_all_networks_of_a_size_share_one_decoding(pictures, cache, monkeypatch):
@@ -254,6 +270,27 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(pictures, cache, monkeypa
         embedded(pictures, cache)
     monkeypatch.undo()
     assert embedded(pictures, cache).embedded == 1
+
+
+@pytest.mark.parametrize("name", ["matrix.npz", "matrix.parquet"])
+def test_a_matrix_is_written_into_a_folder_whose_name_is_no_text(pictures, cache, tmp_path, name):
+    features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    write_features(features, tmp_path / "caf\udce9" / name)
+    assert (tmp_path / "caf\udce9" / name).exists()
+
+
+@pytest.mark.parametrize("name", ["matrix.npz", "matrix.parquet"])
+def test_a_matrix_that_does_not_fit_on_the_disk_leaves_the_old_file(
+    pictures, cache, tmp_path, name
+):
+    features = extract(pictures, BACKBONE, size=SIZE, cache=cache)
+    path = tmp_path / "out" / name
+    write_features(features, path)
+    before = path.read_bytes()
+    with small_disk(9000), pytest.raises(TlfeatError, match=f"{name} cannot be written: the disk"):
+        write_features(features, path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_too_small_a_disk_is_told_before_the_work(pictures, cache, monkeypatch):

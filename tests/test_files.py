@@ -2,15 +2,13 @@
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 
 from tlfeat import files
 from tlfeat.errors import TlfeatError
@@ -32,17 +30,6 @@ def die_while_writing(path: Path) -> Path:
     assert dead.returncode == -signal.SIGKILL
     (left,) = path.parent.glob(".new-*")
     return left
-
-
-@contextmanager
-def small_disk(room: int) -> Iterator[None]:
-    """Let the system refuse files above some bytes, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_file_is_written_with_its_folders_and_replaced(tmp_path: Path) -> None:

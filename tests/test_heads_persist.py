@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from tlfeat.errors import HeadError
+from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.heads.fit import fit_head
 from tlfeat.heads.persist import load_head, save_head
 from tlfeat.heads.table import HEADS
@@ -69,7 +69,8 @@ def rewrite(path: Path, member: str, change: Any) -> None:
     """Change one JSON member of a file."""
     with ZipFile(path) as file:
         parts = {name: file.read(name) for name in file.namelist()}
-    parts[member] = json.dumps(change(json.loads(parts[member]))).encode()
+    changed = change(json.loads(parts[member]))
+    parts[member] = (changed if isinstance(changed, str) else json.dumps(changed)).encode()
     with ZipFile(path, "w") as file:
         for name, data in parts.items():
             file.writestr(name, data)
@@ -144,6 +145,7 @@ def test_a_file_that_names_another_head_is_refused(tmp_path: Path) -> None:
         {"head": "lda", "classes": 3, "settings": {}},
         {"head": "lda", "classes": [3], "settings": {}},
         {"head": "lda", "classes": ["a"], "settings": []},
+        "[" * 100_000 + "]" * 100_000,
     ],
 )
 def test_facts_that_make_no_sense_are_one_sentence(facts: Any, tmp_path: Path) -> None:
@@ -151,6 +153,26 @@ def test_facts_that_make_no_sense_are_one_sentence(facts: Any, tmp_path: Path) -
     path = save_head(fitted, tmp_path / "head.skops", classes=CLASSES)
     rewrite(path, "tlfeat.json", lambda _: facts)
     with pytest.raises(HeadError, match="is not a head that tlfeat saved"):
+        load_head(path)
+
+
+@pytest.mark.parametrize("classes", [CLASSES[:9], ()])
+def test_a_head_with_too_few_classes_is_one_sentence(
+    classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    fitted, _ = fit_digits("lda")
+    path = save_head(fitted, tmp_path / "head.skops", classes=CLASSES)
+    rewrite(path, "tlfeat.json", lambda facts: {**facts, "classes": list(classes)})
+    with pytest.raises(HeadError, match=rf"its head tells class 9 and it names {len(classes)}\."):
+        load_head(path)
+
+
+def test_a_head_that_unpacks_to_more_than_its_file_is_refused(tmp_path: Path) -> None:
+    fitted, _ = fit_digits("lda")
+    path = save_head(fitted, tmp_path / "head.skops", classes=CLASSES)
+    with ZipFile(path, "a", ZIP_DEFLATED) as file:
+        file.writestr("zeros.npy", bytes(2**24))
+    with pytest.raises(HeadError, match="it unpacks to more than it holds"):
         load_head(path)
 
 
@@ -180,7 +202,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(skops.io, "dump", broken)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(TlfeatError, match=r"head\.skops cannot be written: the disk is full"):
         save_head(fitted, path, classes=CLASSES)
     assert [p.name for p in tmp_path.iterdir()] == ["head.skops"]
     np.testing.assert_array_equal(load_head(path).scores(rows), fitted.scores(rows))

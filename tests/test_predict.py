@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -52,6 +53,20 @@ def test_a_bad_file_is_a_row_with_its_reason(run, pictures):
     assert [one.label is None for one in found] == [True, True, False]
     assert found[0].reason == "there is no such file"
     assert found[1].reason
+
+
+def test_names_that_are_no_text_and_damaged_archives_are_rows_too(run, pictures, tmp_path):
+    odd = (pictures / "red/red-000.png").rename(tmp_path / "caf\udce9.png")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", odd.read_bytes())
+    data = bytearray((tmp_path / "set.zip").read_bytes())
+    data[60] ^= 255  # in the compressed bytes
+    (tmp_path / "set.zip").write_bytes(data)
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1" + bytes(40) + b"PAR1")
+    found = run.predict([odd, tmp_path / "set.zip", tmp_path / "torn.parquet"])
+    assert [one.label is None for one in found] == [False, True, True]
+    assert found[0].id.endswith("caf\\xe9.png")
+    assert "damaged" in found[1].reason
 
 
 def test_an_unlabelled_folder_is_predicted(run, pictures, tmp_path):

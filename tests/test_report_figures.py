@@ -6,9 +6,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from disks import small_disk
 from made_study import ODD_NAMES
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from tlfeat.errors import TlfeatError
 from tlfeat.report import figures
 from tlfeat.report.style import CLASS_COLOURS, apart, save, short
 from tlfeat.runs.costs import pareto_front
@@ -120,6 +122,15 @@ def test_a_figure_is_written_as_svg_and_png_and_names_stay_text(draw, tmp_path):
     assert len(ids) == len(set(ids))
     used = re.findall(r'(?:url\(#|xlink:href="#)([^")]+)', part)
     assert set(used) <= set(ids)
+
+
+def test_a_full_disk_leaves_no_half_figure(tmp_path):
+    with (
+        small_disk(5000),
+        pytest.raises(TlfeatError, match=r"one\.png cannot be written: the disk"),
+    ):
+        save(figures.draw_class_f1(class_table(4)), tmp_path / "one")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_with_dollars_is_no_formula(tmp_path):

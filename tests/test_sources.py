@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from source_makers import (
 )
 
 from tlfeat.data import DigestIndex, UndecodableImage, decode, open_dataset
+from tlfeat.data.sources import spool
 from tlfeat.errors import DataError
 
 
@@ -137,6 +140,14 @@ def test_parquet_as_hugging_face_publishes_it(tmp_path):
     assert dataset.counts() == {s: {"zebra": 1, "ape": 2} for s in ("train", "test")}
     assert dataset.unlabelled == 2
     assert [dataset.read(s) for s in dataset.samples[:4]] == [png(i) for i in (10, 11, 12, 13)]
+
+
+def test_a_parquet_file_of_far_more_rows_than_bytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "FREE_BYTES", 2**20)
+    table = pa.table({"image": [png(1)] * 50_000, "label": ["a"] * 50_000})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="unpacks to more than"):
+        open_dataset(tmp_path / "a.parquet")
 
 
 def test_parquet_without_pictures_says_so(tmp_path):

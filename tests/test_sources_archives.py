@@ -1,7 +1,9 @@
 """Zip, tar and webdataset archives as sources, damaged and hostile ones too."""
 
+import bz2
 import gzip
 import json
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -11,6 +13,7 @@ from pictures import class_folder, png, write
 from source_makers import add, as_tar, as_zip, files_of
 
 from tlfeat.data import open_dataset
+from tlfeat.data.sources import spool
 from tlfeat.errors import DataError
 
 
@@ -25,6 +28,27 @@ def test_a_compressed_tar_is_read_too(tmp_path):
         dataset = open_dataset(as_tar(folder, tmp_path / name, mode))
         assert (dataset.kind, dataset.fingerprint) == ("tar", wanted)
     assert open_dataset(tmp_path / "a.tar.gz").name == "a"
+
+
+def test_a_tar_that_unpacks_to_far_too_much_is_refused_before_it_fills_the_disk(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(spool, "FREE_BYTES", 2**22)
+    head = tarfile.TarInfo("a/1.png")
+    head.size = 2**30
+    for name, packer in (("a.tar.gz", gzip), ("b.tar.bz2", bz2), ("c.tar.xz", lzma)):
+        with packer.open(tmp_path / name, "wb") as file:
+            file.write(head.tobuf() + bytes(2**24))
+        with pytest.raises(DataError, match=r"unpacks to more than .* give it unpacked\.$"):
+            open_dataset(tmp_path / name)
+
+
+def test_a_zip_whose_members_claim_far_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "FREE_BYTES", 2**22)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", bytes(2**24))
+    with pytest.raises(DataError, match=r"unpacks to more than .* give it unpacked\.$"):
+        open_dataset(tmp_path / "a.zip")
 
 
 def test_links_in_archives_are_never_followed(tmp_path):

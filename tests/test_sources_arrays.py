@@ -2,12 +2,14 @@
 
 import threading
 
+import h5py
 import numpy as np
 import pytest
 from pictures import noise
 from source_makers import pictures_of
 
 from tlfeat.data import open_dataset
+from tlfeat.data.sources import spool
 from tlfeat.errors import DataError
 
 
@@ -16,8 +18,6 @@ def notes(dataset):
 
 
 def write_pairs(folder, n=6, **how):
-    import h5py
-
     folder.mkdir(parents=True, exist_ok=True)
     for k, split in enumerate(("train", "valid", "test")):
         stem = f"{folder}/camelyonpatch_level_2_split_{split}"
@@ -52,8 +52,6 @@ def test_half_a_pair_is_an_error(tmp_path):
 
 
 def test_npz_and_hdf5_of_the_same_pictures_have_the_same_keys(tmp_path):
-    import h5py
-
     pairs = open_dataset(write_pairs(tmp_path / "pcam"))
     arrays = {}
     for k, split in enumerate(("train", "val", "test")):
@@ -109,9 +107,47 @@ def test_arrays_that_will_not_do_say_what_will(tmp_path, arrays, message):
         open_dataset(tmp_path / "set.npz")
 
 
-def test_hdf5_is_read_in_blocks_and_from_threads(tmp_path, monkeypatch):
-    import h5py
+@pytest.mark.parametrize("part", ["x", "y", "rows"])
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_arrays_that_unpack_to_far_too_much_are_refused(tmp_path, monkeypatch, kind, part):
+    monkeypatch.setattr(spool, "FREE_BYTES", 2**20)
+    x = np.zeros((10_000, 1, 1) if part == "rows" else (20, 400, 400), np.uint8)
+    y = np.zeros(10**7 if part == "y" else len(x), np.uint8)
+    if kind == "npz":
+        np.savez_compressed(tmp_path / "a.npz", x=x, y=y)
+    else:
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("x", data=x, compression="gzip")
+            file.create_dataset("y", data=y, compression="gzip")
+    with pytest.raises(DataError, match=r"unpacks to more than .* give it unpacked\.$"):
+        open_dataset(tmp_path / f"a.{kind}")
 
+
+def test_an_hdf5_file_that_claims_what_it_does_not_hold_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (10**9, 64, 64, 3), np.uint8, chunks=(1, 64, 64, 3))
+    with pytest.raises(DataError, match="unpacks to more than"):
+        open_dataset(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "message"),
+    [
+        ((2, 30_000, 30_000), (1, 100, 100), "a picture has 858 MiB, more than the 512 MiB"),
+        ((900, 1000, 1000), (900, 1000, 1000), "in blocks of 858 MiB, more than the 512 MiB"),
+    ],
+)
+def test_pictures_and_blocks_too_large_for_memory_are_refused(
+    tmp_path, monkeypatch, shape, chunks, message
+):
+    monkeypatch.setattr(spool, "FREE_BYTES", 2**40)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", shape, np.uint8, chunks=chunks)
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path / "a.h5")
+
+
+def test_hdf5_is_read_in_blocks_and_from_threads(tmp_path, monkeypatch):
     from tlfeat.data.sources import hdf5
 
     x = pictures_of(300)

@@ -103,6 +103,7 @@ def test_a_kill_at_any_step_of_making_an_entry_and_of_its_first_blocks_loses_not
         put(entry, *range(FEW))
         assert np.array_equal(entry.read(digests(*range(FEW))), rows(*range(FEW)))
         assert np.array_equal(np.load(entry.path / "features.npy"), rows(*range(FEW)))
+        assert [found.name for found in entry.path.parent.iterdir()] == [NAME]  # all is cleared
 
 
 def test_kills_while_writing_lose_nothing_that_was_committed(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
     cache/networks/<key>/network.xml  network.bin  network.json
 
-A folder is written under a name of its own and then renamed: where it is, it is whole.
+A folder is written under a name of its own and then renamed: where it is, it is whole; what a
+kill leaves of one is cleared away by the next who looks for a network.
 network.json comes with the checksums of the other two, the greatest difference from TensorFlow,
 or, for a network that cannot be exported, the reason why, so that it is not tried every time.
 """
@@ -15,7 +16,6 @@ import shutil
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from tlfeat.backbones.networks import Output, build_network
 from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, first_line
+from tlfeat.files import cannot_write, clear_abandoned, new_name
 
 SCHEMA: Final = 1  # raised when an export of before must not be used any more
 TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
@@ -150,21 +151,25 @@ def exported_network(
     ------
     CannotExportError
         If OpenVINO cannot take the network, or gives other numbers.
+    TlfeatError
+        If there is no room for it on any disk.
     """
     with contextlib.ExitStack() as stack:
         folder = None if cache is None else cache / "networks" / request.key
-        if folder is not None and (folder / _JSON).is_file():
-            if _is_whole(folder):
-                yield folder
-                return
-            on_note(f"The exported network in {folder} is damaged: it is made again.")
+        if folder is not None:
+            clear_abandoned(folder.parent)
+            if (folder / _JSON).is_file():
+                if _is_whole(folder):
+                    yield folder
+                    return
+                on_note(f"The exported network in {folder} is damaged: it is made again.")
         network = _compared(request)
         if folder is not None:
             with contextlib.suppress(OSError):  # read-only or full: do without keeping it
                 _keep(network, folder)
         if folder is None or not (folder / _JSON).is_file() or not _is_whole(folder):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tlfeat-")))
-            _write(network, folder)
+            _write_for_the_moment(network, folder)
         if network.refusal:
             raise CannotExportError(network.refusal)
         yield folder
@@ -267,7 +272,11 @@ def _infer(network: Any, pictures: npt.NDArray[np.uint8]) -> list[npt.NDArray[An
 def _write(network: _Network, folder: Path) -> None:
     files: Mapping[str, str] = {}
     if network.model is not None:
-        import_openvino().serialize(network.model, str(folder / _XML), str(folder / _BIN))
+        try:
+            import_openvino().serialize(network.model, str(folder / _XML), str(folder / _BIN))
+        except RuntimeError as error:  # all that OpenVINO has for a full disk, too
+            _ask_the_disk(folder / _BIN, network.model)
+            raise CannotExportError(f"its export failed: {first_line(error)[:200]}") from error
         files = {name: _sha256(folder / name) for name in (_XML, _BIN)}
     record = {**network.record, "files": files}
     if network.refusal:
@@ -275,9 +284,21 @@ def _write(network: _Network, folder: Path) -> None:
     (folder / _JSON).write_text(json.dumps(record, indent=2) + "\n")
 
 
+def _ask_the_disk(path: Path, model: Any) -> None:
+    """Write as many bytes as a network has: a disk without room for them says so as an OSError."""
+    kinds = [
+        (node.get_output_element_type(0), node.get_output_shape(0))
+        for node in model.get_ops()
+        if node.get_type_name() == "Constant"
+    ]
+    with path.open("wb") as file:
+        for kind, shape in kinds:
+            file.write(bytes(kind.size * int(np.prod(shape))))
+
+
 def _keep(network: _Network, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    fresh = new_name(folder)
     fresh.mkdir()
     try:
         _write(network, fresh)
@@ -285,12 +306,20 @@ def _keep(network: _Network, folder: Path) -> None:
             fresh.rename(folder)
         except OSError:
             if folder.is_dir() and not _is_whole_quietly(folder):  # the damaged one of before
-                aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+                aside = new_name(folder)
                 folder.rename(aside)
                 fresh.rename(folder)
                 shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)  # another process was first, or the disk is full
+
+
+def _write_for_the_moment(network: _Network, folder: Path) -> None:
+    """Write a network that cannot be kept; there is no other place if this one fails."""
+    try:
+        _write(network, folder)
+    except OSError as error:
+        raise cannot_write(folder / _BIN, error) from error
 
 
 def _is_whole_quietly(folder: Path) -> bool:

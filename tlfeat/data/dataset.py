@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from tlfeat.data.check import nothing_readable, remarks
 from tlfeat.data.digests import DigestIndex, Progress
-from tlfeat.data.names import SPLITS, sort_labels
+from tlfeat.data.names import SPLITS, as_path, location, printable, sort_labels
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
     Picture,
@@ -178,7 +178,11 @@ def open_dataset(
         source = find_source(str(path), options)
         listing = source.listing()
     ours, notes = name_splits((row.split for row in listing.rows), chosen)
-    rows = [row for row in listing.rows if row.split is None or ours[row.split] is not None]
+    rows = [
+        row if row.group is None else row._replace(group=printable(row.group))
+        for row in listing.rows
+        if row.split is None or ours[row.split] is not None
+    ]
     if not rows and not listing.skipped:
         raise DataError(f"There is no picture in {str(path)!r}.")
     if limit is not None:
@@ -225,7 +229,7 @@ def open_dataset(
     lost = sort_labels({r[2] for r in [*listing.skipped, *broken] if r[2] is not None} - used)
     dataset = Dataset(
         name=name or default_name(path),
-        path=str(path),
+        path=location(path),
         kind=source.kind,
         classes=classes,
         samples=samples,
@@ -253,10 +257,11 @@ def default_name(path: str | Path) -> str:
     >>> default_name("/data/clothing/"), default_name("digits"), default_name("hf:user/birds")
     ('clothing', 'digits', 'birds')
     """
-    absolute = Path(path).expanduser().absolute()
+    absolute = as_path(str(path)).absolute()
+    name = printable(absolute.name)
     if absolute.is_file():
-        return absolute.name.split(".")[0] or absolute.name
-    return absolute.name.rpartition(":")[2] or "root"
+        return name.split(".")[0] or name
+    return name.rpartition(":")[2] or "root"
 
 
 def _hash_rows(rows: Iterable[tuple[str | None, ...]]) -> str:

@@ -5,14 +5,17 @@ and bytes for a picture in an array.
 
 The index (cache/files.sqlite) maps a file's stamp to its digest. What could go wrong: a file is
 changed and keeps its stamp. Size, times and inode make that rare; a file that was hashed within
-2 s of its last change is never trusted, since a second change could share its times. The index
-is only ever a saving of time: damaged, locked or read-only, all still works.
+2 s of its last change is never trusted, since a second change could share its times. A wrong
+digest would give a picture the features of another, so each row has a checksum over all of its
+fields; a row that does not hold it is not believed, nor is an index of before there were any.
+The index is only ever a saving of time: damaged, locked or read-only, all still works.
 """
 
 import contextlib
 import hashlib
 import sqlite3
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,13 +34,14 @@ RACY_NS = 2_000_000_000
 _CHUNK = 64  # pictures a task: small files would drown in the overhead of one task each
 _COMMIT = 4096  # pictures a transaction: what an interrupted first run keeps
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (
-    path BLOB NOT NULL, member TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, hashed_ns INTEGER NOT NULL,
-    digest TEXT NOT NULL, PRIMARY KEY (path, member)
-) WITHOUT ROWID
-"""
+_VERSION = 1  # of the file; raised when its rows must not be believed any more
+_TABLE = (
+    "CREATE TABLE files (path BLOB NOT NULL, member BLOB NOT NULL, size INTEGER NOT NULL, "
+    "mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, "
+    "hashed_ns INTEGER NOT NULL, digest BLOB NOT NULL, checksum INTEGER NOT NULL, "
+    "PRIMARY KEY (path, member)) WITHOUT ROWID"
+)
+_COLUMNS = "path, member, size, mtime_ns, ctime_ns, inode, hashed_ns, digest, checksum"
 
 
 def digest_of(picture: Picture) -> str:
@@ -71,6 +75,7 @@ class DigestIndex:
         self.cache = cache
         self.hashed = 0  # pictures that were read for their digest so far
         self.notes: list[str] = []
+        self._looked_through = False
 
     @property
     def path(self) -> Path | None:
@@ -146,52 +151,92 @@ class DigestIndex:
                 self._save(fresh)
         return found, problems
 
-    def _load(self, rows: Sequence[Row]) -> dict[tuple[bytes, str, int, int, int, int], str]:
+    def _load(self, rows: Sequence[Row]) -> dict[Stamp, str]:
         """Read what is known of the files under the rows' common folder, in one scan."""
         paths = {row.stamp.path for row in rows if row.stamp is not None}
         if not paths or self.path is None or not self.path.exists():
             return {}
-        low, high = min(paths), max(paths)
+        known = {}
         try:
             with contextlib.closing(self._connect(write=False)) as connection:
+                if not _is_ours(connection):
+                    return {}
                 scan = connection.execute(
-                    "SELECT path, member, size, mtime_ns, ctime_ns, inode, digest FROM files "
+                    f"SELECT {_COLUMNS} FROM files "  # noqa: S608 - a constant
                     "WHERE path >= ? AND path <= ? AND hashed_ns - mtime_ns >= ?",
-                    (low, high, RACY_NS),
+                    (min(paths), max(paths), RACY_NS),
                 )
-                return {row[:6]: row[6] for row in scan}  # a Stamp equals its plain tuple
+                for *fields, checksum in scan:
+                    if checksum == _checksum(fields):
+                        path, member, *times, _, digest = fields
+                        known[Stamp(path, member.decode(), *times)] = digest.hex()
         except sqlite3.OperationalError:
             return {}  # locked, or not ours to open: hash again
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             self._set_aside()
             return {}
+        return known
 
     def _save(self, fresh: Sequence[tuple[Stamp, int, str]]) -> None:
         if not fresh or self.path is None or self.cache is None:
             return
-        try:
-            prepare_cache(self.cache)
-            with contextlib.closing(self._connect(write=True)) as connection, connection:
-                connection.execute(_SCHEMA)
-                connection.executemany(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [(*stamp, hashed, digest) for stamp, hashed, digest in fresh],
+        for _ in range(2):  # a damaged index makes room for a new one
+            try:
+                prepare_cache(self.cache)
+                with contextlib.closing(self._connect(write=True)) as connection:
+                    self._write(connection, fresh)
+            except (OSError, sqlite3.OperationalError) as error:
+                self._note(
+                    f"digests were not kept for the next time: {self.path} cannot be written "
+                    f"({error})"
                 )
-        except (OSError, sqlite3.OperationalError) as error:
-            note = (
-                f"digests were not kept for the next time: {self.path} cannot be written ({error})"
-            )
-            if not self.notes:
-                self.notes.append(note)
-        except sqlite3.DatabaseError:
-            self._set_aside()
+            except (sqlite3.DatabaseError, UnicodeDecodeError):
+                self._set_aside()
+                continue
+            return
+
+    def _write(
+        self, connection: sqlite3.Connection, fresh: Sequence[tuple[Stamp, int, str]]
+    ) -> None:
+        run = connection.execute
+        run("PRAGMA journal_mode = DELETE")  # a flipped byte can ask for another
+        run("BEGIN IMMEDIATE")
+        if not _is_ours(connection):
+            run("DROP TABLE IF EXISTS files")
+            run(_TABLE)
+            run(f"PRAGMA user_version = {_VERSION}")
+        elif not self._looked_through:
+            # A key out of its order ends every scan early: what lies behind it is never found.
+            (found,) = run("PRAGMA integrity_check(1)").fetchone()
+            if found != b"ok":
+                raise sqlite3.DatabaseError(found)
+        self._looked_through = True
+        lines = [
+            (stamp.path, stamp.member.encode(), *stamp[2:], hashed, bytes.fromhex(digest))
+            for stamp, hashed, digest in fresh
+        ]
+        connection.executemany(
+            f"INSERT OR REPLACE INTO files ({_COLUMNS}) "  # noqa: S608 - a constant
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(*line, _checksum(line)) for line in lines],
+        )
+        run("COMMIT")
 
     def _connect(self, *, write: bool) -> sqlite3.Connection:
         assert self.path is not None
         mode = "rwc" if write else "ro"
-        return sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=30,
+            isolation_level=None,  # transactions are begun by us
         )
+        connection.text_factory = bytes  # damaged text is no error, it only fails its checksum
+        return connection
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _set_aside(self) -> None:
         """Rename an index that is no database any more; the next one starts empty."""
@@ -199,7 +244,7 @@ class DigestIndex:
         aside = self.path.with_suffix(f".damaged-{time.time_ns()}")
         with contextlib.suppress(OSError):
             self.path.rename(aside)
-        self.notes.append(f"the index of digests was damaged and is now {aside.name}")
+        self._note(f"the index of digests was damaged and is now {aside.name}")
 
 
 def prepare_cache(cache: Path) -> None:
@@ -211,6 +256,18 @@ def prepare_cache(cache: Path) -> None:
     ignore = cache / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n")
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Say whether the file has the table that this version makes."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    table = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'files'").fetchone()
+    return bool(version == _VERSION and table == (_TABLE.encode(),))
+
+
+def _checksum(fields: Sequence[object]) -> int:
+    """Give the checksum over all fields of a row of the index."""
+    return zlib.crc32(repr(tuple(fields)).encode())
 
 
 def _hash(read: Callable[[Hashable], Picture], locator: Hashable) -> tuple[str | None, str]:

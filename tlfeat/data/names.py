@@ -1,12 +1,16 @@
 """Names of splits, classes and pictures, as they come from disk and as they are shown.
 
-What could go wrong: a file name is bytes, not text. Two names must never become one id, and an
-id must be safe to print on one line of a terminal.
+What could go wrong: a file name is bytes, not text. Two names must never become one id, an id
+must be safe to print on one line of a terminal, and where a dataset lies must be written so that
+it can be opened again.
 """
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -20,6 +24,8 @@ _SYNONYMS = {
     "test": TEST,
     "testing": TEST,
 }
+
+_URI = "file://"
 
 # Overrides of the writing direction can make a terminal or a page show another name.
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -50,6 +56,35 @@ def printable(name: str) -> str:
     if name.isprintable() and "\\" not in name:
         return name
     return "".join(map(_escape, name))
+
+
+def location(path: str | Path) -> str:
+    r"""Write where something lies: the path as it is, or as a file URI where it is not UTF-8.
+
+    Examples
+    --------
+    >>> location("data/café"), location("/data/caf\udce9")
+    ('data/café', 'file:///data/caf%E9')
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return Path(path).expanduser().absolute().as_uri()
+    return text
+
+
+def as_path(place: str) -> Path:
+    r"""Give the path that `location` wrote, or that a user did.
+
+    Examples
+    --------
+    >>> str(as_path("data/café")), str(as_path("file:///data/caf%E9"))
+    ('data/café', '/data/caf\udce9')
+    """
+    if place.startswith(f"{_URI}/"):
+        return Path(os.fsdecode(unquote_to_bytes(place.removeprefix(_URI))))
+    return Path(place).expanduser()
 
 
 def label_name(name: str) -> str:

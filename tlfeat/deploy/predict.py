@@ -5,9 +5,10 @@ were for training; other weights or another decoding rule than the run's are ref
 Pictures stream through in bounded memory and nothing is stored.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +21,14 @@ from tlfeat.backbones.table import get_backbone
 from tlfeat.data.ahead import chunks_ahead
 from tlfeat.data.decode import DECODER, Resize, UndecodableImage, decode
 from tlfeat.data.layout import PICTURE_SUFFIXES
+from tlfeat.data.names import printable
 from tlfeat.data.sources import find_source
-from tlfeat.data.sources.base import Picture, SourceOptions
+from tlfeat.data.sources.base import (
+    Picture,
+    SourceOptions,
+    damage_is_an_error,
+    read_picture,
+)
 from tlfeat.errors import DataError, TlfeatError
 from tlfeat.features.pipeline import chunk_length
 from tlfeat.features.recipe import Recipe, find_weights
@@ -210,35 +217,32 @@ def _asked(picture: str | Path | Picture, number: int) -> Iterator[_Asked]:
     if isinstance(picture, bytes | np.ndarray):
         yield _Asked(f"[{number}]", lambda: picture)
         return
-    path = Path(picture)
+    path, name = Path(picture), printable(str(picture))
     try:
         is_picture = path.is_file() and not _is_dataset(path)
     except (OSError, ValueError) as error:
-        yield _Asked(str(picture), None, f"cannot be read: {error}")
+        yield _Asked(name, None, f"cannot be read: {error}")
         return
     if is_picture:
-        yield _Asked(str(picture), path.read_bytes)
+        yield _Asked(name, path.read_bytes)
         return
     if not path.exists() and not str(picture).startswith(("digits", "tfds:", "hf:")):
-        yield _Asked(str(picture), None, "there is no such file")
+        yield _Asked(name, None, "there is no such file")
         return
     try:
-        source = find_source(str(picture), SourceOptions())
-        listing = source.listing()
+        with damage_is_an_error(str(picture)):
+            source = find_source(str(picture), SourceOptions())
+            listing = source.listing()
     except DataError as error:
-        yield _Asked(str(picture), None, str(error))
+        yield _Asked(name, None, str(error))
         return
     if not listing.rows and not listing.skipped:
-        yield _Asked(str(picture), None, "there is no picture in it")
-    given = str(picture).rstrip("/")
+        yield _Asked(name, None, "there is no picture in it")
+    given = name.rstrip("/")
     for row in listing.rows:
-        yield _Asked(f"{given}/{row.id}", _reader(source.read, row.locator))
+        yield _Asked(f"{given}/{row.id}", partial(read_picture, source, row.locator))
     for skipped in listing.skipped:
         yield _Asked(f"{given}/{skipped.id}", None, skipped.reason)
-
-
-def _reader(read: Any, locator: Hashable) -> Any:
-    return lambda: read(locator)
 
 
 def _is_dataset(path: Path) -> bool:
@@ -246,7 +250,8 @@ def _is_dataset(path: Path) -> bool:
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return False
     try:
-        find_source(str(path), SourceOptions())
+        with damage_is_an_error(str(path)):
+            find_source(str(path), SourceOptions())
     except DataError:
         return False
     return True

@@ -4,7 +4,6 @@ Also the few steps that must survive a kill or a power cut: a file is synced bef
 anybody may rely on it, and a folder after a name in it changed.
 """
 
-import errno
 import fcntl
 import os
 import re
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlfeat.errors import StoreError
+from tlfeat.files import FULL, READ_ONLY
 
 MOUNTS = Path("/proc/self/mounts")
 NFS = frozenset({"nfs", "nfs3", "nfs4"})
@@ -22,8 +22,6 @@ _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of tlfeat: what is in it can be made again from the pictures.
 # Backup programs may leave it out, see https://bford.info/cachedir/
 """
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class DamagedEntry(StoreError):  # noqa: N818 - reads as a sentence where it is raised
@@ -48,9 +46,9 @@ def read_only(folder: Path) -> StoreError:
 
 def cannot_write(folder: Path, error: OSError) -> StoreError:
     """Say why a folder of the store could not be written to."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return disk_full(folder)
-    if error.errno in _READ_ONLY:
+    if error.errno in READ_ONLY:
         return read_only(folder)
     if isinstance(error, NotADirectoryError | FileExistsError):
         return StoreError(

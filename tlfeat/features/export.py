@@ -1,13 +1,13 @@
 """Write a feature matrix to a file that other tools read."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from tlfeat.errors import TlfeatError
 from tlfeat.features.matrix import Features
+from tlfeat.files import replacing
 
 SUFFIXES = (".npz", ".parquet")
 
@@ -36,19 +36,18 @@ def write_features(features: Features, path: Path) -> None:
         .npz: X, y, ids, split, group, digest, classes, recipes (JSON). .parquet: id, label,
         split, group, digest and a column feature_0, feature_1, ... for each feature.
         Replaced as a whole if it is there.
+
+    Raises
+    ------
+    TlfeatError
+        If the name has another suffix, or the file cannot be written.
     """
     check_target(path)
-    fresh = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with replacing(path) as fresh:
         if path.suffix == ".npz":
             _write_npz(features, fresh)
         else:
             _write_parquet(features, fresh)
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise TlfeatError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
 def _write_npz(features: Features, path: Path) -> None:
@@ -80,4 +79,6 @@ def _write_parquet(features: Features, path: Path) -> None:
     }
     columns |= {f"feature_{i}": pa.array(features.X[:, i]) for i in range(features.X.shape[1])}
     recipes = json.dumps([recipe.as_dict() for recipe in features.recipes])
-    pq.write_table(pa.table(columns).replace_schema_metadata({"tlfeat.recipes": recipes}), path)
+    table = pa.table(columns).replace_schema_metadata({"tlfeat.recipes": recipes})
+    with path.open("wb") as file:  # a folder's name may be no text, which pyarrow does not take
+        pq.write_table(table, file)

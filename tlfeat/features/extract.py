@@ -28,7 +28,8 @@ class Embedded(NamedTuple):
     """What one call of `embed` did."""
 
     images: int  # distinct pictures of the dataset
-    embedded: int  # of them, tried because they were new to at least one store entry
+    there: int  # of them, those that had their rows in all entries
+    embedded: int  # of them, those that got a row in some entry
     failures: dict[str, str]  # digest to reason: pictures without features
     seconds: float
 
@@ -152,17 +153,19 @@ def embed(
     groups = _missing_networks(requests, digests, store, retry_failed, watch)
     _check_disk(groups, store)
     failures: dict[str, str] = {}
-    embedded = 0
+    tried: set[str] = set()
     for networks in groups:
         wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
-        embedded += len(wanted)
+        tried.update(sample.digest for sample in wanted)
         failures |= embed_pictures(dataset, wanted, networks, store, engine, jobs, watch)
     for request in requests:
         for recipe in request.recipes:
             failures |= open_entry(store, recipe).failures(digests)
     if digests and failures.keys() >= set(digests):
         raise nothing_readable(dataset.path, [failures[digest] for digest in digests])
-    return Embedded(len(digests), embedded, failures, time.perf_counter() - began)
+    without = failures.keys()
+    there, embedded = len(set(digests) - tried - without), len(tried - without)
+    return Embedded(len(digests), there, embedded, failures, time.perf_counter() - began)
 
 
 def seconds_an_image(

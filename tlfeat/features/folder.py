@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -18,9 +17,10 @@ from tlfeat.errors import StoreError
 from tlfeat.features import disk, npy
 from tlfeat.features.disk import DamagedEntry
 from tlfeat.features.index import Index, create, damaged, sqlite_errors
+from tlfeat.files import clear_abandoned, new_name
 
 RECIPE, FEATURES, INDEX = "recipe.json", "features.npy", "index.sqlite"
-NEW, DAMAGED = ".new-", ".damaged"
+DAMAGED = ".damaged"
 NOT_IN_DIGEST = frozenset({"engine", "versions", "created", "licence"})
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
 
@@ -42,19 +42,20 @@ def make_entry(
     """Make an entry without rows: under another name, then renamed.
 
     Where another process makes the same entry meanwhile, the first one stays. A kill
-    leaves at most a folder of another name, which `tlfeat cache prune` clears away.
+    leaves at most a folder of another name, which the next one to make an entry clears away.
 
     Raises
     ------
     StoreError
         If the folder cannot be written to.
     """
-    new = path.with_name(f"{NEW}{os.getpid()}-{secrets.token_hex(8)}")
+    new = new_name(path)
     fields = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **recipe}
     text = json.dumps(dict(sorted(fields.items())), indent=2, ensure_ascii=False) + "\n"
     with disk.writing(path.parent):
         try:
             path.parent.mkdir(exist_ok=True)
+            clear_abandoned(path.parent)
             new.mkdir()
             disk.write_synced(new / RECIPE, text.encode())
             disk.write_synced(new / FEATURES, npy.header(0, shape, dtype))

@@ -24,13 +24,13 @@ from tlfeat.features.folder import (
     DAMAGED,
     FEATURES,
     INDEX,
-    NEW,
     RECIPE,
     bytes_in,
     identity,
     move_away,
 )
 from tlfeat.features.store import FeatureStore
+from tlfeat.files import NEW
 from tlfeat.watch import SILENT, Watch
 
 Kind: TypeAlias = Literal["features", "network", "damaged", "leftover"]
@@ -38,7 +38,7 @@ Kind: TypeAlias = Literal["features", "network", "damaged", "leftover"]
 TRASH = ".trash-"
 LEFTOVER_SECONDS = 3600.0  # a folder that is being made is never this old
 _OURS = {FEATURES, INDEX, RECIPE}
-_NETWORK_IN_THE_MAKING = re.compile(r"\..+\.[0-9a-f]{32}")
+_UNFINISHED_NETWORK = re.compile(r"\..+\.[0-9a-f]{32}")  # as earlier versions left them
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def _features(store: FeatureStore, path: Path) -> Item | None:
 
 
 def _network(path: Path) -> Item | None:
-    if path.name.startswith(TRASH) or _NETWORK_IN_THE_MAKING.fullmatch(path.name):
+    if path.name.startswith((NEW, TRASH)) or _UNFINISHED_NETWORK.fullmatch(path.name):
         return _item("leftover", path)
     return _item("network", path) if (path / "network.json").exists() else None
 

@@ -7,19 +7,25 @@ list of its head; whatever is not on it is refused.
 """
 
 import json
-import uuid
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
 
-from tlfeat.errors import HeadError, UnknownName
+from tlfeat.errors import HeadError, UnknownName, first_line
+from tlfeat.files import replacing
 from tlfeat.heads.table import Head, get_head
 from tlfeat.heads.trained import TrainedHead
 
 _FACTS: Final = "tlfeat.json"
 _SCHEMA: Final = 1
+# What zipfile and json raise on damaged files, and on deep ones (RecursionError).
+_DAMAGE: Final = (
+    *(OSError, BadZipFile, zlib.error, EOFError),
+    *(KeyError, TypeError, ValueError, RuntimeError),
+)
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,18 @@ def save_head(fitted: TrainedHead, path: str | Path, *, classes: Sequence[str]) 
     ----------
     fitted : TrainedHead
     path : str or Path
-        `head.skops` by custom. Written under another name first, then renamed.
+        `head.skops` by custom. Replaced as a whole if it is there.
     classes : sequence of str
         The names behind the class indexes.
 
     Returns
     -------
     path : Path
+
+    Raises
+    ------
+    TlfeatError
+        If the disk is full, or refuses the file.
     """
     import skops.io
 
@@ -56,14 +67,10 @@ def save_head(fitted: TrainedHead, path: str | Path, *, classes: Sequence[str]) 
         "settings": dict(fitted.settings),
         "score_kind": fitted.score_kind,
     }
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as part:
         skops.io.dump(fitted.pipeline, part)
         with ZipFile(part, "a") as file:
             file.writestr(_FACTS, json.dumps(facts, ensure_ascii=True, indent=1))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -82,8 +89,14 @@ def load_head(path: str | Path) -> LoadedHead:
     try:
         # all types are known by now; what skops itself does not trust is still refused
         pipeline = skops.io.load(path, trusted=[])
+        labels = [int(label) for label in pipeline.classes_]
     except Exception as error:
-        raise HeadError(f"{path} cannot be read as a head: {error}") from error
+        raise HeadError(f"{path} cannot be read as a head: {first_line(error)}") from error
+    if not labels or min(labels) < 0 or max(labels) >= len(facts["classes"]):
+        raise HeadError(
+            f"{path} was altered: its head tells class {max(labels, default=0)} and it names "
+            f"{len(facts['classes'])}. Train it again."
+        )
     return LoadedHead(
         head.name,
         pipeline,
@@ -98,6 +111,9 @@ def _inspect(path: Path) -> tuple[Head, Mapping[str, Any]]:
     """Read what a file says of itself, and refuse it if it holds other types than its head's."""
     try:
         with ZipFile(path) as file:
+            # ours are not compressed: what unpacks to more than the file would fill the memory
+            if sum(member.file_size for member in file.infolist()) > path.stat().st_size:
+                raise ValueError("it unpacks to more than it holds")
             facts = json.loads(file.read(_FACTS))
             schema = json.loads(file.read("schema.json"))
         head = get_head(str(facts["head"]))
@@ -108,7 +124,7 @@ def _inspect(path: Path) -> tuple[Head, Mapping[str, Any]]:
         found = set(_types(schema))
     except FileNotFoundError:
         raise HeadError(f"There is no head at {path}.") from None
-    except (OSError, BadZipFile, KeyError, TypeError, ValueError, UnknownName) as error:
+    except (*_DAMAGE, UnknownName) as error:
         raise HeadError(
             f"{path} is not a head that tlfeat saved ({type(error).__name__}: {error})."
         ) from error

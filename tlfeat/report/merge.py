@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlfeat.data.names import as_path
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import write_text
 from tlfeat.places import cache_folder
@@ -96,7 +97,7 @@ def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dat
             places.insert(0, data["path"])
             asked = {name: data[name] for name in OPENED_BY if name in data}
     for place in dict.fromkeys(places):
-        if place != "digits" and not Path(place).exists():
+        if place != "digits" and not as_path(place).exists():
             continue
         try:
             return open_dataset(place, **asked, digests=DigestIndex(cache))

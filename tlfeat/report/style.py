@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tlfeat.files import replacing, write_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -151,13 +153,17 @@ def save(ax: "Axes", path: Path) -> str:
     svg : str
         An <svg> element without a background that takes the colours of the text around it;
         its ids begin with the file's name.
+
+    Raises
+    ------
+    TlfeatError
+        If the disk is full, or refuses the files.
     """
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = ax.get_figure(root=True)
     if figure is None:
         raise ValueError("These Axes are not part of a figure.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     layout = figure.get_layout_engine()
     if isinstance(layout, ConstrainedLayoutEngine):
@@ -165,9 +171,10 @@ def save(ax: "Axes", path: Path) -> str:
     with styled():
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "tlfeat"})
         figure.set_layout_engine("none")  # it is laid out: the same places, in half the time
-        figure.savefig(path.with_suffix(".png"), dpi=150, metadata={"Software": "tlfeat"})
+        with replacing(path.with_suffix(".png")) as fresh:
+            figure.savefig(fresh, dpi=150, metadata={"Software": "tlfeat"})
         figure.set_layout_engine(layout)
-    path.with_suffix(".svg").write_text(text.getvalue(), encoding="utf-8")
+    write_text(path.with_suffix(".svg"), text.getvalue())
     return _for_page(text.getvalue(), path.name)
 
 

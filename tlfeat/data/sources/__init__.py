@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlfeat.data.layout import looks_like_picture
+from tlfeat.data.names import as_path
 from tlfeat.data.sources import archive, arrays, digits, folder, gtsrb, hf, manifest, parquet, tfds
 from tlfeat.data.sources.base import Source, SourceOptions
 from tlfeat.errors import DataError
@@ -45,7 +46,7 @@ def find_source(target: str, options: SourceOptions) -> Source:
     DataError
         If nothing is there, or it is nothing that holds pictures.
     """
-    path = Path(target).expanduser()
+    path = as_path(target)
     if not _exists(path):
         for prefix, open_name in _BY_PREFIX.items():
             if target == prefix:

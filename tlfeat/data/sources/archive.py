@@ -39,7 +39,7 @@ from tlfeat.data.sources.base import (
     stamp_of,
 )
 from tlfeat.data.sources.parquet import split_of_name
-from tlfeat.data.sources.spool import spool
+from tlfeat.data.sources.spool import refuse_bomb, spool
 from tlfeat.errors import DataError
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
@@ -201,6 +201,8 @@ class ZipArchive:
     def members(self) -> list[Member]:
         """List the files; of two with one name the later one counts, as when unpacking."""
         found: dict[str, Member] = {}
+        unpacked = sum(info.file_size for info in self._open().infolist())
+        refuse_bomb(self.path, self.path.stat().st_size, unpacked)
         for at, info in enumerate(self._open().infolist()):
             if info.is_dir():
                 continue
@@ -299,14 +301,15 @@ def _unpack(path: Path) -> IO[bytes]:
     import gzip
     import lzma
 
-    with path.open("rb") as file:
-        head = file.read(6)
     openers: dict[bytes, Any] = dict(
         zip(_COMPRESSED, (gzip.open, bz2.open, lzma.open), strict=True)
     )
-    opener = next(opener for magic, opener in openers.items() if head.startswith(magic))
-    with opener(path, "rb") as stream:
-        return spool(stream, None, path)
+    with path.open("rb") as file:
+        head = file.read(6)
+        file.seek(0)
+        opener = next(opener for magic, opener in openers.items() if head.startswith(magic))
+        with opener(file, "rb") as stream:
+            return spool(stream, file, None, path)
 
 
 def _parts(name: str) -> tuple[str, ...]:

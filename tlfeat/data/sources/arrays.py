@@ -20,8 +20,10 @@ from tlfeat.data.sources.base import (
     Row,
     SourceOptions,
     refuse_columns,
+    size_problem,
     stamp_of,
 )
+from tlfeat.data.sources.spool import ROW_BYTES, refuse_bomb
 from tlfeat.errors import DataError
 
 _PICTURES = frozenset({"x", "images", "image", "data"})
@@ -220,6 +222,11 @@ class ArraySource:
                 f"{where} has the shape {shape}; wanted (n, height, width) or "
                 "(n, height, width, 3)."
             )
+        status = file.path.stat()
+        refuse_bomb(file.path, status.st_size, ROW_BYTES * shape[0])
+        problem = size_problem(int(np.prod(shape[1:])))
+        if problem:
+            raise DataError(f"{where} has the shape {shape}: a picture has {problem}.")
         found: Sequence[str | None] = [None] * shape[0]
         if labels is not None and label_file is not None:
             found = decode_labels(self.files[label_file].whole(labels), labels, names)
@@ -227,16 +234,15 @@ class ArraySource:
             raise DataError(
                 f"{where} holds {shape[0]} pictures, but {labels!r} {len(found)} labels."
             )
-        status = file.path.stat()
-        stem = split or pictures
+        name = printable(pictures)
         return [
             Row(
-                f"{stem}[{i}]",
+                f"{split or name}[{i}]",
                 (at, pictures, i),
                 label,
                 split,
                 None,
-                stamp_of(file.path, status, f"{pictures}[{i}]"),
+                stamp_of(file.path, status, f"{name}[{i}]"),
             )
             for i, label in enumerate(found)
         ]

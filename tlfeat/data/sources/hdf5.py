@@ -5,6 +5,7 @@ chunk of many pictures would be unpacked again for each of them, so whole blocks
 last few are kept.
 """
 
+import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from tlfeat.data.sources.base import MAX_BYTES
+from tlfeat.data.sources.spool import refuse_bomb
 from tlfeat.errors import DataError
 
 _LOCK = threading.Lock()  # one for all files: the library beneath has one state
@@ -41,25 +44,41 @@ class Hdf5File:
                 raise DataError(f"{str(self.path)!r} cannot be read as HDF5: {error}.") from error
         return self._file
 
+    def _array(self, name: str) -> Any:
+        """Give one array, unless it claims far more than the file holds; the lock is held."""
+        array = self._open()[os.fsencode(name)]
+        if not array.is_virtual and not array.external:
+            refuse_bomb(self.path, array.id.get_storage_size(), array.nbytes)
+        if array.chunks:
+            chunk = int(np.prod(array.chunks)) * array.dtype.itemsize
+            if chunk > MAX_BYTES:
+                raise DataError(
+                    f"{name!r} of {str(self.path)!r} comes in blocks of {chunk / 2**20:,.0f} MiB, "
+                    f"more than the {MAX_BYTES // 2**20} MiB that are read at once: save it in "
+                    "smaller chunks."
+                )
+        return array
+
     def names(self) -> list[str]:
         """Name the arrays at the top of the file."""
         import h5py
 
         with _LOCK:
             file = self._open()
-            return [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+            there = [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+        return [os.fsdecode(name) for name in there]  # h5py gives bytes that are no text as bytes
 
     def shape(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Give shape and dtype."""
         with _LOCK:
-            array = self._open()[name]
+            array = self._array(name)
             return tuple(array.shape), array.dtype
 
     def whole(self, name: str) -> npt.NDArray[Any]:
         """Read one array, the labels for instance."""
         with _LOCK:
             try:
-                return cast("npt.NDArray[Any]", self._open()[name][()])
+                return cast("npt.NDArray[Any]", self._array(name)[()])
             except OSError as error:
                 raise DataError(
                     f"{name!r} of {str(self.path)!r} cannot be read: {error}."
@@ -68,7 +87,7 @@ class Hdf5File:
     def row(self, name: str, i: int) -> npt.NDArray[Any]:
         """Give a copy of one row."""
         with _LOCK:
-            array = self._open()[name]
+            array = self._array(name)
             rows = self._rows.setdefault(name, _block_rows(array))
             key = (name, i // rows)
             block = self._blocks.get(key)

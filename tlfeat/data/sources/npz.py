@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.data.sources.spool import spool
+from tlfeat.data.sources.spool import refuse_bomb, spool
 from tlfeat.errors import DataError
 
 _LOCAL_HEADER = 30
@@ -39,11 +39,13 @@ class NpzFile:
 
     def shape(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Give shape and dtype from the array's header."""
+        self._refuse_bomb(name)
         shape, _, dtype, _ = self._header(name)
         return shape, dtype
 
     def whole(self, name: str) -> npt.NDArray[Any]:
         """Read one array; pickled objects are refused."""
+        self._refuse_bomb(name)
         try:
             with np.load(self.path, allow_pickle=False) as arrays:
                 return cast("npt.NDArray[Any]", arrays[name])
@@ -60,6 +62,11 @@ class NpzFile:
                 self._arrays[name] = self._map(name)
             array = self._arrays[name]
         return np.array(array[i])
+
+    def _refuse_bomb(self, name: str) -> None:
+        with zipfile.ZipFile(self.path) as archive:
+            info = archive.getinfo(name + ".npy")
+        refuse_bomb(self.path, info.compress_size, info.file_size)
 
     def _header(self, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
         try:
@@ -92,6 +99,6 @@ class NpzFile:
                     return np.memmap(file, dtype, "r", begin, shape, order)
             with (
                 archive.open(info) as packed,
-                spool(packed, info.file_size, self.path) as unpacked,
+                spool(packed, None, info.file_size, self.path) as unpacked,
             ):
                 return np.memmap(unpacked, dtype, "r", start, shape, order)

@@ -25,6 +25,7 @@ from tlfeat.data.sources.base import (
     stamp_of,
 )
 from tlfeat.data.sources.manifest import USUAL, find_columns
+from tlfeat.data.sources.spool import ROW_BYTES, refuse_bomb
 from tlfeat.errors import DataError
 
 _USUAL = {
@@ -97,7 +98,12 @@ class ParquetSource:
         import pyarrow.parquet as pq
 
         if at not in self._files:
-            self._files[at] = pq.ParquetFile(self.paths[at])
+            path = self.paths[at]
+            facts = (file := pq.ParquetFile(path)).metadata
+            groups = (facts.row_group(group) for group in range(facts.num_row_groups))
+            unpacked = sum(group.total_byte_size for group in groups)
+            refuse_bomb(path, path.stat().st_size, max(unpacked, ROW_BYTES * facts.num_rows))
+            self._files[at] = file
         return self._files[at]
 
     def _group(self, at: int, group: int) -> Any:
