@@ -196,41 +196,58 @@ def test_a_backbone_that_is_alone_in_another_network_is_found(tmp_path, suffix):
     assert_close(loaded(path, MOBILENET), last_map(base, MOBILENET, SIDE))
 
 
-def small(widths=(4, 4, 4), seed=None, name=None):
-    """A network whose layers nobody named: Keras counts them as the process goes."""
+def small(seed=None, numbers=(None, None, None)):
+    """A network of layers that nobody named: Keras counts them as the process goes."""
     keras = import_keras()
     pixels = x = keras.Input((8, 8, 3))
-    for width in widths:
-        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(width, 3, padding="same")(x))
-    model = keras.Model(pixels, x, name=name)
+    for number in numbers:
+        names = [f"{kind}_{number}" if number else None for kind in ("conv2d", NORM)]
+        x = keras.layers.Conv2D(3, 3, padding="same", name=names[0])(x)
+        x = keras.layers.BatchNormalization(name=names[1])(x)
+    model = keras.Model(pixels, x)
     if seed is not None:
         shake(model, golden_pictures(8).astype(np.float32), seed)
     return model
+
+
+NORM = "batch_normalization"
 
 
 def weights_of(model):
     return [np.asarray(weight) for weight in model.weights]
 
 
-@pytest.mark.parametrize("suffix", [*LAYOUTS, "-old.h5"])
-def test_layers_that_keras_numbered_in_another_process_are_found(tmp_path, suffix):
-    """From conv2d_9 to conv2d_11: as text, 9 comes last."""
-    path = tmp_path / f"numbered{suffix}"
-    theirs = small(seed=1)
-    kinds = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization"}
-    if suffix == "-old.h5":
-        kept = [layer for layer in theirs.layers if layer.weights]
-        names = {
-            layer.name: f"{kinds[type(layer).__name__]}_{9 + number // 2}"
-            for number, layer in enumerate(kept)
-        }
-        save_legacy(theirs, path, names)
-    else:
-        save(theirs, path)
+def check_same_weights(path, theirs):
     ours = small()
     load_weight_file(ours, MOBILENET, path)
     for mine, yours in zip(weights_of(ours), weights_of(theirs), strict=True):
         np.testing.assert_array_equal(mine, yours)
+
+
+@pytest.mark.parametrize("suffix", [*LAYOUTS, "-old.h5"])
+def test_layers_that_keras_numbered_in_another_process_are_found(tmp_path, suffix):
+    """From conv2d_9 to conv2d_11: as text, 9 comes last."""
+    path = tmp_path / f"numbered{suffix}"
+    theirs = small(seed=1, numbers=(9, 10, 11))
+    save_legacy(theirs, path) if suffix == "-old.h5" else save(theirs, path)
+    check_same_weights(path, theirs)
+
+
+def test_numbered_layers_in_another_order_are_matched_by_their_numbers(tmp_path):
+    path = tmp_path / "shuffled.h5"
+    theirs = small(seed=1, numbers=(9, 10, 11))
+    theirs.save(path)
+    with h5py.File(path, "r+") as file:
+        root = file["model_weights"]
+        root.attrs["layer_names"] = root.attrs["layer_names"][::-1]
+    check_same_weights(path, theirs)
+
+
+def test_numbered_layers_of_a_published_file_are_matched_by_order_as_keras_does(tmp_path):
+    path = tmp_path / "published.h5"
+    theirs = small(seed=1, numbers=(9, 8, 11))
+    save_legacy(theirs, path)
+    check_same_weights(path, theirs)
 
 
 def test_a_file_with_its_layers_in_another_order_is_matched_by_name(tmp_path):
@@ -244,7 +261,7 @@ def test_a_file_with_its_layers_in_another_order_is_matched_by_name(tmp_path):
 
 
 def test_a_file_with_other_names_is_matched_by_order(tmp_path):
-    """DenseNet's published file has conv1/bn where Keras has conv1_bn today."""
+    """DenseNet's had slashes once, which Keras allows no more."""
     path = tmp_path / "renamed.h5"
     theirs = build_base(MOBILENET, SIDE, FRESH)
     shake(theirs, scale_pixels(golden_pictures(SIDE), "tf"))
@@ -261,7 +278,7 @@ def test_a_weights_h5_file_of_keras_2_is_read_by_what_is_in_it(tmp_path):
 
 
 def test_a_weights_h5_file_without_names_is_read_by_its_numbers(tmp_path):
-    """Keras wrote none until 3.4."""
+    """As Keras wrote it before it kept the layers' names."""
     path = tmp_path / "unnamed.weights.h5"
     theirs = build_base(MOBILENET, SIDE, FRESH)
     shake(theirs, scale_pixels(golden_pictures(SIDE), "tf"))

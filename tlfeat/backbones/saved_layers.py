@@ -4,10 +4,10 @@
 |---|---|---|---|---|
 | `.keras` | `save` | yes | yes | yes |
 | legacy `.h5` | `save`, and `save_weights` of Keras 2 | yes | yes | if `save` wrote it |
-| `.weights.h5` | `save_weights` | since Keras 3.4 | by kind of layer | no |
+| `.weights.h5` | `save_weights` | if Keras is new | within a kind of layer | no |
 
-The two HDF5 layouts are told apart by what is in the file: Keras 2 wrote its own into files that
-end in `.weights.h5` too.
+The two HDF5 layouts are told apart by what is in the file: Keras 2 wrote its own into whatever
+ended in `.h5`.
 """
 
 import json

@@ -102,10 +102,13 @@ def _check_published(backbone: Backbone, path: Path) -> str | None:
         If it is another file.
     """
     source = backbone.weights
-    hashes = {classifier_file(backbone): source.top_hash, imagenet_file(backbone): source.hash}
-    if path not in hashes:
+    hashes = {
+        classifier_file(backbone).absolute(): source.top_hash,
+        imagenet_file(backbone).absolute(): source.hash,
+    }
+    if path.absolute() not in hashes:
         return None
-    wanted = hashes[path]
+    wanted = hashes[path.absolute()]
     if wanted is None:
         return (
             f"The ImageNet weights of {backbone.name}, {path.name}, were not checked: Keras "
