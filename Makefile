@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench reference lock clean
+.PHONY: help demo test slow lint types check bench reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,6 +21,9 @@ demo: .venv/installed ## compare five heads on scikit-learn's digits
 
 test: .venv/installed ## run all tests
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
+
+slow: .venv/installed ## run the tests that "make test" leaves out
+	TLFEAT_SLOW=all $(BIN)/pytest --numprocesses=auto -m "slow or every_row"
 
 lint: .venv/installed ## check style
 	$(BIN)/ruff format --check .

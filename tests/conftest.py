@@ -17,6 +17,18 @@ COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 70), "red": (200, 40, 50)}
 SIZE = 32  # pixels: the least that the default backbone takes, so that tests are quick
 
 
+LEVELS = {"slow": ("1", "all"), "every_row": ("all",)}  # of TLFEAT_SLOW, in which each runs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what takes long, saying so, unless TLFEAT_SLOW asks for it."""
+    for item in items:
+        for marker, levels in LEVELS.items():
+            if item.get_closest_marker(marker) and os.environ.get("TLFEAT_SLOW") not in levels:
+                reason = f"{marker}: set TLFEAT_SLOW={levels[0]}"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Give the folder of real pictures that lies beside a checkout, where there is one."""
@@ -72,6 +84,24 @@ def make_pictures() -> Callable[..., Path]:
 def pictures(tmp_path: Path, make_pictures: Callable[..., Path]) -> Path:
     """Give a folder of 36 pictures in three classes, without splits."""
     return make_pictures(tmp_path / "colours")
+
+
+@pytest.fixture
+def unchecked_mobilenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put weights for MobileNet into Keras' folder; give the sentence that warns of them."""
+    from tlfeat.backbones.networks import build_base
+    from tlfeat.backbones.table import get_backbone
+    from tlfeat.backbones.weights import Weights, imagenet_file
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    row = get_backbone("mobilenet")
+    path = imagenet_file(row)
+    path.parent.mkdir(parents=True)
+    build_base(row, SIZE, Weights("random", None, "fresh", 1)).save(path)
+    return (
+        "The ImageNet weights of mobilenet, mobilenet_1_0_224_tf_no_top.h5, were not checked: "
+        "Keras publishes no hash of that file."
+    )
 
 
 @pytest.fixture

@@ -70,17 +70,38 @@ def test_a_row_is_true(row, monkeypatch):
     keras.backend.clear_session()
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.name in NAMED], ids=lambda row: row.name)
-def test_the_weight_file_is_the_one_that_keras_asks_for(row, monkeypatch):
+def check_file_and_hash(row, monkeypatch):
+    """Let Keras ask for its file, and compare what it asks for; nothing is downloaded."""
     keras = import_keras()
     build = getattr(keras.applications, row.builder)
 
-    def get_file(name, *args, **kwargs):
-        raise FileNotFoundError(name)
+    class AskedError(Exception):
+        pass
+
+    def get_file(name, *args, file_hash=None, **kwargs):
+        raise AskedError(name, file_hash)
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
     side = row.size if row.family == "mobilenet" else row.min_size
-    with pytest.raises(FileNotFoundError) as asked:
+    with pytest.raises(AskedError) as asked:
         build(weights="imagenet", include_top=False, input_shape=(side, side, 3))
-    assert str(asked.value) == row.weights.file
+    assert asked.value.args == (row.weights.file, row.weights.hash)
+    with pytest.raises(AskedError) as asked:
+        build(weights="imagenet")
+    assert asked.value.args == (row.weights.top_file, row.weights.top_hash)
     keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.name in NAMED], ids=lambda row: row.name)
+def test_the_weight_file_is_the_one_that_keras_asks_for(row, monkeypatch):
+    check_file_and_hash(row, monkeypatch)
+
+
+@pytest.mark.every_row
+@pytest.mark.parametrize(
+    "row",
+    [r for r in ROWS if r.weights.kind == "keras" and r.name not in NAMED],
+    ids=lambda row: row.name,
+)
+def test_every_weight_file_is_the_one_that_keras_asks_for(row, monkeypatch):
+    check_file_and_hash(row, monkeypatch)

@@ -1,4 +1,5 @@
 import hashlib
+import inspect
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,14 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden import settle_batch_norms
+from legacy_h5 import save_legacy
 
 from tlfeat.backbones import weights as weights_module
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.networks import build_base, build_network
 from tlfeat.backbones.scaling import scale_pixels
 from tlfeat.backbones.table import get_backbone, list_backbones
-from tlfeat.backbones.weights import imagenet_file, resolve_weights, weights_here
+from tlfeat.backbones.weights import (
+    classifier_file,
+    imagenet_file,
+    resolve_weights,
+    weights_here,
+)
 from tlfeat.errors import WeightsError
+from tlfeat.studies.weights import classifier_weights
 
 SIZE = 32
 MOBILENET = get_backbone("mobilenet")
@@ -49,7 +57,7 @@ def test_the_packaged_weights_are_here_and_named_by_their_digest():
     row = get_backbone("efficientnet-lite0")
     assert weights_here(row)
     found = resolve_weights(row)
-    assert (found.kind, found.digest) == ("imagenet", row.weights.sha256)
+    assert (found.kind, found.digest) == ("imagenet", row.weights.hash)
     assert hashlib.sha256(found.path.read_bytes()).hexdigest() == found.digest
 
 
@@ -67,9 +75,61 @@ def test_finding_weights_that_are_here_imports_no_keras():
 
 def test_other_bytes_than_the_published_ones_are_refused():
     row = get_backbone("efficientnet-lite0")
-    other = replace(row, weights=replace(row.weights, sha256="0" * 64))
+    other = replace(row, weights=replace(row.weights, hash="0" * 64))
     with pytest.raises(WeightsError, match="not the published ones"):
         resolve_weights(other)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "convnext_tiny"])
+def test_a_file_under_keras_name_that_has_not_its_hash_is_refused(name, keras_home):
+    """MD5 and SHA-256, without the classifier and with it."""
+    row = get_backbone(name)
+    imagenet_file(row).write_bytes(b"half of it")
+    with pytest.raises(WeightsError, match=r"not the published ones: .*delete the file"):
+        resolve_weights(row)
+    classifier_file(row).write_bytes(b"half of it")
+    with pytest.raises(WeightsError, match="not the published ones"):
+        resolve_weights(row, classifier_file(row))
+    with pytest.raises(WeightsError, match="not the published ones"):
+        classifier_weights(row)
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_file_that_has_keras_hash_is_taken_without_a_word(kind, keras_home):
+    row = get_backbone("efficientnet_b0")
+    imagenet_file(row).write_bytes(b"all of it")
+    published = hashlib.new(kind, b"all of it").hexdigest()
+    found = resolve_weights(replace(row, weights=replace(row.weights, hash=published)))
+    assert (found.kind, found.warning) == ("imagenet", None)
+
+
+def test_a_file_whose_hash_nobody_publishes_comes_with_a_warning(keras_home, tmp_path):
+    imagenet_file(MOBILENET).write_bytes(b"anything")
+    classifier_file(MOBILENET).write_bytes(b"anything")
+    assert resolve_weights(MOBILENET).warning == (
+        "The ImageNet weights of mobilenet, mobilenet_1_0_224_tf_no_top.h5, were not checked: "
+        "Keras publishes no hash of that file."
+    )
+    warning = resolve_weights(MOBILENET, classifier_weights(MOBILENET)).warning
+    assert "mobilenet_1_0_224_tf.h5, were not checked" in warning
+    (tmp_path / "mine.h5").write_bytes(b"anything")
+    assert resolve_weights(MOBILENET, tmp_path / "mine.h5").warning is None
+
+
+def test_the_hashes_of_the_table_stand_in_keras():
+    keras = import_keras()
+    for row in list_backbones():
+        if row.weights.kind == "keras":
+            module = sys.modules[getattr(keras.applications, row.builder).__module__]
+            if row.family == "resnet":  # both generations are built by one module
+                module = keras.src.applications.resnet
+            source = inspect.getsource(module)
+            hashes = (row.weights.hash, row.weights.top_hash)
+            if row.name in ("mobilenet", "mobilenet_v2"):
+                assert hashes == (None, None)
+                assert "hash" not in source
+            else:
+                assert all(f'"{one}"' in source for one in hashes)
 
 
 def test_a_package_that_is_not_installed_is_named_with_its_extra():
@@ -209,8 +269,10 @@ def test_imagenet_weights_give_what_keras_gives_with_them(name, keras_home, monk
     for layer in norms:  # as the file has it
         layer.adapt_variance.assign([0.229, 0.224, 0.225])
     path = imagenet_file(row)
-    donor.save(path)
+    save_legacy(donor, path)
     assert weights_here(row)
+    published = hashlib.md5(path.read_bytes()).hexdigest()
+    row = replace(row, weights=replace(row.weights, hash=published))
 
     build = getattr(keras.applications, row.builder)
     monkeypatch.setattr(f"{build.__module__}.file_utils.get_file", lambda *a, **k: str(path))

@@ -27,6 +27,7 @@ from tlfeat.features.extract import embed, extract, seconds_an_image
 from tlfeat.features.matrix import load_features
 from tlfeat.features.recipe import request_features
 from tlfeat.features.store import FeatureStore
+from tlfeat.runs.train import train
 from tlfeat.watch import Watch
 
 BACKBONE = "efficientnet-lite0"
@@ -414,3 +415,23 @@ def test_a_warm_extraction_imports_neither_engine(pictures, cache):
     embedded(pictures, cache)
     warm = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert json.loads(warm.stdout) == []
+
+
+def test_weights_that_nobody_could_check_are_noted_and_stand_in_the_run(
+    pictures, cache, tmp_path, unchecked_mobilenet
+):
+    class Notes(Watch):
+        def __init__(self):
+            self.seen = []
+
+        def note(self, text):
+            self.seen.append(text)
+
+    watch = Notes()
+    extract(pictures, "mobilenet", size=SIZE, cache=cache, watch=watch)
+    assert watch.seen.count(unchecked_mobilenet) == 1
+    where = {"size": SIZE, "cache": cache, "reports": tmp_path / "reports"}
+    run = train(pictures, "mobilenet", "nearest-centroid", **where)
+    assert unchecked_mobilenet in run.record["warnings"]
+    run = train(pictures, BACKBONE, "nearest-centroid", **where)
+    assert not any("checked" in warning for warning in run.record["warnings"])

@@ -320,3 +320,8 @@ def test_a_damaged_checkpoint_begins_anew_and_says_so(train, pictures, tmp_path)
     run = train(pictures, resume=True, watch=watch)
     assert any("begins anew" in note for note in notes)
     assert [row["epoch"] for row in history(run)] == ["1", "2"]
+
+
+def test_weights_that_nobody_could_check_stand_in_the_run(train, pictures, unchecked_mobilenet):
+    run = train(pictures, Phase("frozen", 0), backbone="mobilenet", size=32)
+    assert unchecked_mobilenet in run.record["warnings"]

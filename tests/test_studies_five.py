@@ -2,11 +2,10 @@
 
 With few pictures and random weights; everything else is as their files have it, but for the
 number of epochs, and for the size of those whose pictures are larger than a test can wait for.
-Building and training five large networks takes minutes: it is done where TLFEAT_SLOW is set.
+Building and training five large networks takes minutes: they are marked slow.
 """
 
 import csv
-import os
 from dataclasses import replace
 
 import pytest
@@ -16,12 +15,7 @@ from tlfeat.studies.plan import read_study
 from tlfeat.studies.run import run_study
 from tlfeat.watch import Watch
 
-pytestmark = [
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(
-        not os.environ.get("TLFEAT_SLOW"), reason="takes minutes: set TLFEAT_SLOW=1"
-    ),
-]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow]
 
 # study, the run to stop, settings
 CASES = {

@@ -30,7 +30,7 @@ from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, first_line
 from tlfeat.files import cannot_write, clear_abandoned, new_name
 
-SCHEMA: Final = 1  # raised when an export of before must not be used any more
+SCHEMA: Final = 2  # raised when an export of before must not be used any more
 TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
 _XML, _BIN, _JSON = "network.xml", "network.bin", "network.json"
 _LARGE: Final = 4096  # numbers in a weight

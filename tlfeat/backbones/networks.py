@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
+from tlfeat.backbones.layer_names import fresh_names, kind_of
 from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, UnknownName, did_you_mean
@@ -203,27 +204,14 @@ def _identifier(backbone: Backbone) -> str:
 def named_tensors(model: Any) -> dict[str, Any]:
     """Give what each layer puts out, by the name that it has in a fresh process.
 
-    Keras numbers the layers that nobody named by counting in the process: the second network
-    built has `add_16` where a fresh one has `add`. They keep their order, so counting again from
-    zero within the network gives the fresh names.
+    They keep their order, so counting again from zero within the network gives the fresh names.
     """
-    from keras.src.utils.naming import to_snake_case
-
-    automatic: dict[str, list[tuple[int, Any]]] = {}
-    names: dict[int, str] = {}
-    for operation in model.operations:
-        kind = str(to_snake_case(type(operation).__name__))
-        match = re.fullmatch(rf"{re.escape(kind)}(?:_(\d+))?", operation.name)
-        if match:
-            automatic.setdefault(kind, []).append((int(match[1] or 0), operation))
-        else:
-            names[id(operation)] = operation.name
-    for kind, numbered in automatic.items():
-        for place, (_, operation) in enumerate(sorted(numbered, key=lambda pair: pair[0])):
-            names[id(operation)] = f"{kind}_{place}" if place else kind
+    operations = list(model.operations)
+    given = [operation.name for operation in operations]
+    names = fresh_names(given, [kind_of(operation) for operation in operations])
     return {
-        names[id(operation)]: operation.output
-        for operation in model.operations
+        name: operation.output
+        for name, operation in zip(names, operations, strict=True)
         if type(operation).__name__ != "InputLayer" and hasattr(operation.output, "shape")
     }
 

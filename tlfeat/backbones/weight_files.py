@@ -1,26 +1,31 @@
-"""Put the weights of a file into a network, or say which layer does not fit.
+"""Put the weights of a file into a network, or say which layers do not fit.
 
-`.keras` and `.h5` files are read as a list of layers with their arrays, matched by name where the
-file has every name, else by order, as Keras does; layers that the file has beyond the network's
-(a classifier, say) are left alone. `.weights.h5` files go through Keras' own reader.
+Layers are matched by name where the file has every name, else by order, as Keras does; layers
+that the file has beyond the network's (a classifier, say) are left alone.
 """
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.layer_names import (
+    fresh_names,
+    is_automatic,
+    kind_of,
+    own_weights,
+    weighted_layers,
+)
+from tlfeat.backbones.saved_layers import SavedLayer, SavedNetwork, read_saved
 from tlfeat.backbones.table import Backbone
 from tlfeat.errors import WeightsError, first_line
 
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-
-
-class _Saved(NamedTuple):
-    name: str
-    arrays: list[npt.NDArray[Any]]
+_IMAGENET_DEVIATION: Final = np.array((0.229, 0.224, 0.225), np.float32)
+_NAMED: Final = 3  # layers, or shapes of one, that an error names
 
 
 def load_weight_file(model: Any, backbone: Backbone, path: Path) -> None:
@@ -41,11 +46,7 @@ def load_weight_file(model: Any, backbone: Backbone, path: Path) -> None:
         If the file cannot be read, or a layer of it does not fit.
     """
     try:
-        if path.name.endswith((".weights.h5", ".weights.hdf5")):
-            _load_weights_only(model, backbone, path)
-        else:
-            saved = _read_whole(path) if path.suffix == ".keras" else _read_legacy(path)
-            _assign(model, backbone, path, saved)
+        saved = read_saved(path, model)
     except WeightsError:
         raise
     except Exception as error:  # h5py and Keras raise whatever a damaged file makes them
@@ -54,136 +55,113 @@ def load_weight_file(model: Any, backbone: Backbone, path: Path) -> None:
             f"The weight file {path} cannot be read ({reason.rstrip('.')}): if it was "
             "downloaded, delete it and download it again."
         ) from error
-    if backbone.family == "efficientnet":
-        _finish_normalisation(model)
-
-
-def _read_whole(path: Path) -> list[_Saved]:
-    keras = import_keras()
-    source = keras.saving.load_model(path, compile=False, safe_mode=True)
-    layers = source._flatten_layers(include_self=False, recursive=True)
-    return [
-        _Saved(layer.name, [np.asarray(weight) for weight in _own_weights(layer)])
-        for layer in layers
-        if not _children(layer) and layer.weights
-    ]
-
-
-def _read_legacy(path: Path) -> list[_Saved]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        root = file.get("model_weights", file)
-        if "layer_names" not in root.attrs:
-            raise WeightsError(
-                f"The weight file {path} is not a Keras .h5 file: name it .weights.h5 if "
-                "`save_weights` wrote it."
-            )
-        saved = []
-        for name in _names(root.attrs, "layer_names"):
-            group = root[name]
-            arrays = [np.asarray(group[part]) for part in _names(group.attrs, "weight_names")]
-            if arrays:
-                saved.append(_Saved(name, arrays))
-        return saved
-
-
-def _names(attributes: Any, key: str) -> list[str]:
-    """Read a list of names; Keras cuts long ones into key0, key1, ..."""
-    parts = [attributes[key]] if key in attributes else []
-    while not parts or f"{key}{len(parts)}" in attributes:
-        if f"{key}{len(parts)}" not in attributes:
-            return []
-        parts.append(attributes[f"{key}{len(parts)}"])
-    return [n.decode() if isinstance(n, bytes) else str(n) for part in parts for n in part]
-
-
-def _children(layer: Any) -> bool:
-    return bool(layer._flatten_layers(include_self=False, recursive=True))
-
-
-def _own_weights(layer: Any) -> list[Any]:
-    """Give a layer's weights in the order of Keras' files, whether it is frozen or not."""
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
-
-
-def _weighted(model: Any) -> list[Any]:
-    layers = model._flatten_layers(include_self=False, recursive=True)
-    return [layer for layer in layers if not _children(layer) and layer.weights]
-
-
-def _assign(model: Any, backbone: Backbone, path: Path, saved: list[_Saved]) -> None:
-    layers = _weighted(model)
-    by_name = {one.name: one for one in saved}
-    if len(saved) == len(layers) or not all(layer.name in by_name for layer in layers):
-        matched = saved
-    else:
-        matched = [by_name[layer.name] for layer in layers]
-    for number, layer in enumerate(layers):
-        if number >= len(matched):
-            raise WeightsError(
-                f"{_misfit(backbone, path)}: it has {len(matched)} layers with weights, the "
-                f"network {len(layers)}, and layer {layer.name!r} is the first one missing."
-            )
-        wanted = [tuple(weight.shape) for weight in _own_weights(layer)]
-        found = [array.shape for array in matched[number].arrays]
-        if wanted != found:
-            raise WeightsError(
-                f"{_misfit(backbone, path)}: layer {layer.name!r} wants the shapes {wanted}, "
-                f"the file's {matched[number].name!r} has {found}."
-            )
-    for layer, one in zip(layers, matched, strict=False):
-        for weight, array in zip(_own_weights(layer), one.arrays, strict=True):
+    layers = weighted_layers(model)
+    try:
+        matched = _matched(layers, saved)
+    except _MisfitError as misfit:
+        raise WeightsError(
+            f"The weight file {path} does not fit {backbone.name}: {misfit}."
+        ) from None
+    for layer, one in zip(layers, matched, strict=True):
+        for weight, array in zip(own_weights(layer), one.arrays, strict=True):
             weight.assign(array)
-        if hasattr(layer, "finalize_state"):
+        if hasattr(layer, "finalize_state"):  # a Normalization computes with what it makes then
+            if hasattr(layer, "adapt_variance"):
+                _fold_second_scaling(layer, saved.config)
             layer.finalize_state()
 
 
-def _load_weights_only(model: Any, backbone: Backbone, path: Path) -> None:
-    """Read a file of `save_weights`, whose layers are named by kind and number."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        root = file.get("layers", {})
-        seen: dict[str, int] = {}
-        for layer in model.layers:
-            kind = _snake(type(layer).__name__)
-            seen[kind] = seen.get(kind, -1) + 1
-            key = f"{kind}_{seen[kind]}" if seen[kind] else kind
-            if _children(layer) or not layer.weights:
-                continue
-            stored = root[key]["vars"] if key in root and "vars" in root[key] else {}
-            found = [tuple(stored[str(i)].shape) for i in range(len(stored))]
-            wanted = [tuple(weight.shape) for weight in _own_weights(layer)]
-            if found != wanted:
-                raise WeightsError(
-                    f"{_misfit(backbone, path)}: layer {layer.name!r} wants the shapes "
-                    f"{wanted}, the file's {key!r} has {found or 'none'}."
-                )
-    model.load_weights(path)
+class _MisfitError(Exception):
+    """Why a file does not fit, as the end of a sentence."""
 
 
-def _snake(name: str) -> str:
-    from keras.src.utils.naming import to_snake_case  # the rule that the files were named by
+def _matched(layers: list[Any], saved: SavedNetwork) -> list[SavedLayer]:
+    """Find a saved layer for each of a network's, by name, or by order where names are lacking."""
+    kinds = [kind_of(layer) for layer in layers]
+    given = [layer.name for layer in layers]
+    wanted = fresh_names(given, kinds, by_place=saved.numbered_by_place)
+    automatic = {k for name, k in zip(given, kinds, strict=True) if is_automatic(name, k)}
+    by_name = _by_name(saved, automatic)
+    missing = [name for name in wanted if name not in by_name]
+    matched = saved.order[: len(layers)] if missing else [by_name[name] for name in wanted]
+    nearly_all = 2 * len(missing) <= len(layers)
+    if len(matched) < len(layers):
+        raise _MisfitError(_lacks(layers, saved, missing if nearly_all else given[len(matched) :]))
+    misfits = list(_misfits(layers, matched))
+    if misfits and missing and nearly_all:
+        raise _MisfitError(_lacks(layers, saved, missing))
+    if misfits:
+        raise _MisfitError("; ".join(misfits[:_NAMED]) + _and_more(misfits))
+    return matched
 
-    return str(to_snake_case(name))
+
+def _by_name(saved: SavedNetwork, automatic: set[str]) -> dict[str, SavedLayer]:
+    """Give the layers of a file whose names are there once, as a fresh process has them."""
+    names = [layer.name for layer in saved.layers]
+    kinds = [next((k for k in automatic if is_automatic(name, k)), None) for name in names]
+    fresh = fresh_names(names, kinds, by_place=saved.numbered_by_place)
+    count = Counter(fresh)
+    return {n: layer for n, layer in zip(fresh, saved.layers, strict=True) if count[n] == 1}
 
 
-def _misfit(backbone: Backbone, path: Path) -> str:
-    return f"The weight file {path} does not fit {backbone.name}"
+def _misfits(layers: list[Any], matched: list[SavedLayer]) -> Iterator[str]:
+    for layer, one in zip(layers, matched, strict=True):
+        wanted = [tuple(weight.shape) for weight in own_weights(layer)]
+        if wanted != one.shapes:
+            yield (
+                f"layer {layer.name!r} wants the shapes {_listed(wanted)}, the file's "
+                f"{one.name!r} has {_listed(one.shapes)}"
+            )
 
 
-def _finish_normalisation(model: Any) -> None:
-    """Do the step of EfficientNet's scaling that Keras adds for its own weights only.
+def _lacks(layers: list[Any], saved: SavedNetwork, missing: list[str]) -> str:
+    others = [repr(name) for name in missing[1:_NAMED]]
+    then = f", then {', '.join(others)}{_and_more(missing)}" if others else ""
+    return (
+        f"it has {len(saved.layers)} layers with weights, the network {len(layers)}, and layer "
+        f"{missing[0]!r} is the first one missing{then}"
+    )
 
-    With `weights="imagenet"` Keras divides by the root of ImageNet's deviation once more, in a
-    layer that it leaves out otherwise. Weights that come from those carry ImageNet's numbers in
-    their Normalization; fresh ones carry ones, and need nothing.
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    return f"[{', '.join(map(str, shapes[:_NAMED]))}{_and_more(shapes)}]"
+
+
+def _and_more(some: Sequence[object]) -> str:
+    return f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+
+
+def _fold_second_scaling(norm: Any, config: Any) -> None:
+    """Put what Keras adds to EfficientNet's scaling for its own weights into the Normalization.
+
+    Keras' published files have ImageNet's deviation where the variance belongs. With
+    `weights="imagenet"` Keras divides by the root of the deviation once more, in a Rescaling that
+    it leaves out otherwise, as the networks here do. A file with the network's config tells
+    whether it has that layer. One of weights alone does not: it needs the step where the variance
+    is the deviation itself, which is what Keras published, and no variance of any pictures.
     """
-    for layer in model.layers:
-        if type(layer).__name__ != "Normalization":
-            continue
-        variance = np.asarray(layer.adapt_variance)
-        if not np.allclose(variance, 1):
-            layer.adapt_variance.assign(variance * np.asarray(_IMAGENET_DEVIATION, np.float32))
-            layer.finalize_state()
+    variance = np.asarray(norm.adapt_variance)
+    if config is not None:
+        norm.adapt_variance.assign(variance / np.square(_second_scaling(config)))
+    elif np.allclose(variance, _IMAGENET_DEVIATION, rtol=1e-3):
+        norm.adapt_variance.assign(variance * _IMAGENET_DEVIATION)
+
+
+def _second_scaling(config: Any) -> npt.NDArray[np.float32]:
+    """Give what a saved network multiplies with right after its Normalization; one if nothing."""
+    for layers in _layer_lists(config):
+        for first, second in pairwise(layers):
+            if (first["class_name"], second["class_name"]) == ("Normalization", "Rescaling"):
+                return np.asarray(second["config"]["scale"], np.float32)
+    return np.ones((), np.float32)
+
+
+def _layer_lists(config: Any) -> Iterator[list[Any]]:
+    """Give the layers of a network, and of those inside it, as its config has them."""
+    if isinstance(config, dict):
+        inside = config.get("layers")
+        if isinstance(inside, list):
+            yield inside
+    for part in config.values() if isinstance(config, dict) else config:
+        if isinstance(part, dict | list):
+            yield from _layer_lists(part)

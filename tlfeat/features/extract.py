@@ -148,6 +148,9 @@ def embed(
         If not one picture can be used.
     """
     began = time.perf_counter()
+    for warning in dict.fromkeys(request.weights.warning for request in requests):
+        if warning:
+            watch.note(warning)
     first = {sample.digest: sample for sample in reversed(dataset.samples)}
     digests = list(dict.fromkeys(sample.digest for sample in dataset.samples))
     groups = _missing_networks(requests, digests, store, retry_failed, watch)

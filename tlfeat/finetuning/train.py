@@ -191,7 +191,7 @@ def finetune(
         )
 
     keras = import_keras()
-    warnings = []
+    warnings = [ask.weights.warning] if ask.weights.warning else []
     with _seeded(keras, seed), open_devices(devices, watch) as (n_devices, scope):
         pictures = Pictures(table, ask.size, ask.resize, memory=memory, jobs=jobs, watch=watch)
         with scope():

