@@ -12,7 +12,9 @@ from tlfeat.data.decode import DECODER, Resize
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning import plain_cnn
 from tlfeat.finetuning.assemble import Network, assemble, load_network
+from tlfeat.finetuning.augment import AUGMENTATIONS
 from tlfeat.finetuning.choices import Choice
+from tlfeat.finetuning.optimisers import OPTIMISERS
 from tlfeat.finetuning.parents import Parent, picture_side
 from tlfeat.finetuning.plan import (
     LOSSES,
@@ -24,6 +26,7 @@ from tlfeat.finetuning.plan import (
     read_augmentations,
     read_phase,
 )
+from tlfeat.finetuning.schedules import SCHEDULES
 
 BATCH: Final = 32  # pictures a step, where nobody says
 
@@ -185,7 +188,7 @@ class FinetuneRequest:
             "precision": self.precision,
             "view": [choice.as_dict() for choice in self.augment] or "plain",
         }
-        return {
+        settings = {
             "recipes": [recipe],
             "phases": [phase.as_dict() for phase in self.phases],
             "top": {**asdict(top), "hidden": list(top.hidden)},
@@ -195,6 +198,22 @@ class FinetuneRequest:
             "seed": self.seed,
             "parent": self.parent.record if self.parent else None,
         }
+        # left out where all are the first, so that the ids of runs from before them stay
+        return settings | ({"methods": self.methods} if self.methods else {})
+
+    @property
+    def methods(self) -> dict[str, int]:
+        """Methods of what is chosen, where they are not the first: an id changes with them."""
+        chosen = [(AUGMENTATIONS, choice) for choice in self.augment]
+        for phase in self.phases:
+            chosen.append((SCHEDULES, phase.schedule_choice))
+            chosen.append((OPTIMISERS, phase.optimiser_choice))
+        methods: dict[str, int] = {}
+        for table, choice in chosen:
+            method = table[choice.name].method_of(choice.settings)
+            if method > 1:
+                methods[choice.name] = max(method, methods.get(choice.name, 0))
+        return methods
 
     def name(self) -> str:
         """Make a name of what is out of the ordinary."""
