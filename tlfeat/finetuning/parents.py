@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from tlfeat.runs.record import RECORD, load_run
 
 _IMAGENET = 1000  # classes
 _FILES = (".keras", ".h5", ".hdf5")
+_HALF = re.compile(r'"(mixed_)?float16"')  # a layer's policy, as a saved model describes it
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Parent:
         The network's name, where the model is ours.
     size : int or None
         Side of the pictures that it was trained on, where it is ours.
+    precision : {"float32", "mixed"}
+        What its layers compute in; a saved model keeps it.
     """
 
     model: Path
@@ -39,6 +44,7 @@ class Parent:
     record: dict[str, Any]
     backbone: str | None
     size: int | None
+    precision: str
     top: Mapping[str, Any] | None = None  # as a record has it, where it is ours
     outputs: int | None = None
 
@@ -67,7 +73,8 @@ def find_parent(given: str | Path) -> Parent:
     if epoch is not None:
         raise TlfeatError(f"There is no finished run at {path}: an epoch is of a run's folder.")
     if path.is_file() and path.suffix in _FILES:
-        return Parent(path, None, {"file": path.name, "sha256": _sha256(path)}, None, None)
+        record = {"file": path.name, "sha256": _sha256(path)}
+        return Parent(path, None, record, None, None, _precision(path))
     raise TlfeatError(
         f"Nothing to start from at {path}: wanted the folder of a finished run, RUN@EPOCH, or a "
         ".keras or .h5 file with a whole network."
@@ -101,6 +108,7 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
         record,
         run.record["backbone"],
         run.record["recipes"][0]["size"],
+        _precision(model),
         run.record["top"],
         _IMAGENET
         if run.record["top"]["kind"] == "imagenet"
@@ -125,6 +133,22 @@ def picture_side(path: Path) -> int:
         f"{path} takes pictures of any size ({shape or 'several inputs'}): say by --size which "
         "it is to be trained on."
     )
+
+
+def _precision(path: Path) -> str:
+    """Read from a model's own description what it computes in."""
+    import h5py
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                text = file.read("config.json").decode()
+        else:
+            with h5py.File(path) as file:
+                text = str(file.attrs["model_config"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        return "float32"  # Keras, which reads it next, says what is wrong with it
+    return "mixed" if _HALF.search(text) else "float32"
 
 
 def _sha256(path: Path) -> str:

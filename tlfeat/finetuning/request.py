@@ -65,7 +65,7 @@ class FinetuneRequest:
         augment: Sequence[Any],
         loss: str,
         batch: int,
-        precision: str,
+        precision: str | None,
         seed: int,
     ) -> "FinetuneRequest":
         """Read what the user gave, as `finetune` takes it, or say what is wrong with it.
@@ -79,11 +79,11 @@ class FinetuneRequest:
         checked = check_phases(_phases(phases), given_top or Top(), from_parent=parent is not None)
         for what, value, allowed in (
             ("loss", loss, LOSSES),
-            ("precision", precision, PRECISIONS),
+            ("precision", precision, (None, *PRECISIONS)),
         ):
             if value not in allowed:
                 raise TlfeatError(
-                    f"Unknown {what} {value!r}: must be one of {', '.join(allowed)}."
+                    f"Unknown {what} {value!r}: must be one of {', '.join(filter(None, allowed))}."
                 )
         check_loss(loss, checked)
         if batch < 1:
@@ -97,6 +97,12 @@ class FinetuneRequest:
             called, own, least = row.name, row.size, row.min_size
         if parent is not None:
             own = parent.size or size or picture_side(parent.model)
+            if precision not in (None, parent.precision):
+                raise TlfeatError(
+                    f"{parent.model} computes in {parent.precision} and precision is {precision}: "
+                    "a run keeps that of the model it starts from, so leave precision out."
+                )
+            precision = parent.precision
         side = own if size is None else size
         if side < least:
             raise NetworkError(f"{called} needs pictures of at least {least} pixels, got {side}.")
@@ -122,7 +128,7 @@ class FinetuneRequest:
             read_augmentations(augment),
             loss,
             batch,
-            precision,
+            precision or "float32",
             seed,
         )
 
@@ -257,14 +263,13 @@ class FinetuneRequest:
                 precision=self.precision,
                 seed=self.seed,
             )
-        if self.precision != "float32":
-            raise TlfeatError("A run that starts from a saved model keeps the model's precision.")
         return load_network(
             self.parent.model,
             self.size,
             n_classes,
             self.top,
             weights=self.parent.weights,
+            precision=self.precision,
             seed=self.seed,
         )
 

@@ -46,6 +46,8 @@ class PlannedRun:
         None for the network's own.
     resize : str or None
         A rule of `Resize`; None for the usual one.
+    precision : str or None
+        None in a run that starts from another, until it has that one's.
     stand_in : str or None
         What it stands in for, where not what the file names is used.
     head, features, dtype
@@ -63,7 +65,7 @@ class PlannedRun:
     weights: str = "imagenet"
     size: int | None = None
     resize: str | None = None
-    precision: str = "float32"
+    precision: str | None = None
     seed: int = 0
     stand_in: str | None = None
     head: HeadPlan | None = None
@@ -137,6 +139,8 @@ def plan_run(
     except (TypeError, ValueError) as error:  # a value of the right type that cannot be
         raise StudyError(f"{place}: {error}") from None
     key = f"run.{planned.name}.backbone" if "backbone" in run else "defaults.backbone"
+    if planned.start is None and planned.precision is None:
+        planned = replace(planned, precision="float32")
     planned = replace(planned, backbone=backbone, backbone_key=key)
     return replace(planned, stand_in=run.get("stand_in") or _stands_in(planned, named))
 
@@ -261,7 +265,8 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
 
 def _check_network(run: PlannedRun) -> str:
     """Give the network's name as its table has it."""
-    _one_of("precision", run.precision, PRECISIONS)
+    if run.precision is not None:
+        _one_of("precision", run.precision, PRECISIONS)
     if run.resize is not None:
         Resize(rule=run.resize)
     if run.start is not None:

@@ -316,6 +316,7 @@ def _has_imagenet_top(run: PlannedRun) -> bool:
 
 
 def _request(run: PlannedRun, store: FeatureStore, folder: Path | None) -> FeatureRequest:
+    assert run.precision is not None  # only runs that start from others are without, at first
     return request_features(
         run.backbone,
         run.features,
