@@ -163,7 +163,7 @@ def finetune(
         str | None,
         typer.Option(
             metavar="float32|mixed",
-            help="What is computed in.  [default: float32, or as --from has it]",
+            help="What is computed in; where nothing is said, that of --from, or float32.",
             rich_help_panel=_NETWORK,
         ),
     ] = None,
