@@ -73,6 +73,13 @@ def test_a_network_beside_the_one_it_starts_from_is_refused(train, pictures, par
         train(pictures, Phase("full", 1), start=parent.path, **given)
 
 
+def test_what_starts_from_a_stand_in_is_one_but_for_its_pictures(train, pictures, parent):
+    said = "data: cut to 9 train; random weights"
+    write_record(parent.path, {**parent.record, "stand_in": said})
+    child = train(pictures, Phase("full", 0), start=parent.path)
+    assert child.record["stand_in"] == "random weights"
+
+
 def test_a_name_changes_no_run(train, pictures, parent):
     child = train(pictures, Phase("full", 1), start=parent.path)
     write_record(parent.path, {**parent.record, "name": "another"})

@@ -159,9 +159,21 @@ def test_a_loss_that_is_no_number_is_an_error(train, pictures):
         train(pictures, phase)
 
 
-def test_pictures_beyond_the_budget_are_decoded_again_and_give_the_same_run(train, pictures):
+def test_pictures_beyond_the_budget_are_decoded_again_and_give_the_same_run(
+    train, pictures, monkeypatch
+):
+    decoded = []
+
+    def counted(*arguments):
+        decoded.append(arguments)
+        return decode(*arguments)
+
+    monkeypatch.setattr("tlfeat.finetuning.pictures.decode", counted)
     kept = train(pictures)
+    once = len(decoded)
+    assert once == 36
     again = train(pictures, memory=1000, reports=kept.path.parents[2] / "again")
+    assert len(decoded) - once > 4 * 36  # looked at, two epochs with validation, evaluated
     pd.testing.assert_frame_equal(kept.predictions(), again.predictions())
 
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.checkpoint import epoch_file
@@ -16,6 +16,7 @@ from tlfeat.runs.record import RECORD, load_run
 
 _IMAGENET = 1000  # classes
 _FILES = (".keras", ".h5", ".hdf5")
+OF_DATA: Final = "data: "  # what a record's stand-in says of pictures begins with
 _HALF = re.compile(r'"(mixed_)?float16"')  # a layer's policy, as a saved model describes it
 
 
@@ -47,6 +48,7 @@ class Parent:
     precision: str
     top: Mapping[str, Any] | None = None  # as a record has it, where it is ours
     outputs: int | None = None
+    stand_in: str | None = None  # what its network stands in for
 
 
 def find_parent(given: str | Path) -> Parent:
@@ -113,7 +115,14 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
         _IMAGENET
         if run.record["top"]["kind"] == "imagenet"
         else len(run.record["dataset"]["classes"]),
+        _of_network(run.record["stand_in"]),
     )
+
+
+def _of_network(stand_in: str | None) -> str | None:
+    """Leave out what was said of its pictures: a run that starts from it has its own."""
+    parts = [part for part in (stand_in or "").split("; ") if not part.startswith(OF_DATA)]
+    return "; ".join(parts) or None
 
 
 def picture_side(path: Path) -> int:

@@ -154,7 +154,9 @@ class FinetuneRequest:
 
     @property
     def stand_in(self) -> str | None:
-        """Say so where pretrained weights were wanted and random ones are there."""
+        """Say so where pretrained weights were wanted and random ones are there, or were."""
+        if self.parent is not None:
+            return self.parent.stand_in
         wanted = self.phases[0].mode != "scratch"
         return "random weights" if self.weights.kind == "random" and wanted else None
 

@@ -91,10 +91,9 @@ class PlannedRun:
         return SIZE if self.backbone == PLAIN_CNN else get_backbone(self.backbone).size
 
     @property
-    def has_random_weights(self) -> bool:
-        """Whether random weights are used where pretrained ones are meant."""
-        scratch = bool(self.phases) and self.phases[0].mode == "scratch"
-        return self.weights == "random" and not scratch and self.start is None
+    def is_scratch(self) -> bool:
+        """Whether it takes no weights: random ones are meant, as always in the plain CNN."""
+        return bool(self.phases) and self.phases[0].mode == "scratch"
 
 
 def plan_run(
@@ -306,13 +305,16 @@ def _stands_in(run: PlannedRun, named: Mapping[str, Any]) -> str | None:
     wanted = _texts(named.get("backbone", DEFAULT_BACKBONE))
     if run.backbone not in {one if one == PLAIN_CNN else _canonical(one) for one in wanted}:
         said.append(f"{run.backbone} instead of {' or '.join(wanted)}")
-    weights = _texts(named.get("weights", "imagenet"))
-    if run.weights not in weights and run.backbone != PLAIN_CNN:
-        word = run.weights if run.weights in ("imagenet", "random") else "other"
-        said.append(f"{word} weights instead of {' or '.join(weights)}")
-    elif run.has_random_weights:
-        said.append("random weights")
+    if not run.is_scratch:
+        said += _weights_stand_in(run.weights, _texts(named.get("weights", "imagenet")))
     return "; ".join(said) or None
+
+
+def _weights_stand_in(weights: str, wanted: list[str]) -> list[str]:
+    if weights not in wanted:
+        word = weights if weights in ("imagenet", "random") else "other"
+        return [f"{word} weights instead of {' or '.join(wanted)}"]
+    return ["random weights"] if weights == "random" else []
 
 
 def _texts(value: Any) -> list[str]:
