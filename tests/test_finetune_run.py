@@ -262,7 +262,11 @@ BREAKS_OFF = """
 """
 # 23 pictures to train on: 3 steps an epoch
 PHASES = [Phase("scratch", 3, patience=5, schedule="plateau:patience=1"), Phase("full", 2)]
-BROKEN = {**FAST, "augment": ["flip", "rotation"], "top": Top(dropout=0.3)}
+BROKEN = {
+    **FAST,
+    "augment": ["flip", "rotation", "crop", "randaugment:num_ops=1"],
+    "top": Top(dropout=0.3),
+}
 
 
 @pytest.fixture(scope="module")
