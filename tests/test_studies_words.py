@@ -23,8 +23,8 @@ def epochs(*accuracies, phase=1):
 
 @pytest.fixture
 def made(tmp_path):
-    def make(name, history=None, *, size=96, patience=None, skill=0.0, kind="finetune"):
-        changes = {"recipes": [{**RECIPE, "size": size}]}
+    def make(name, history=None, *, size=96, patience=None, skill=0.0, kind="finetune", **changes):
+        changes["recipes"] = [{**RECIPE, "size": size}]
         if kind == "finetune":
             changes |= {
                 "history": epochs(0.9) if history is None else history,
@@ -45,7 +45,7 @@ def test_a_network_at_chance_on_its_curve_too_was_trained_wrongly(made):
 def test_a_network_at_chance_that_learned_on_its_curve_has_averages_that_did_not_settle(made):
     said = paragraph([made("scratch", epochs(0.5, 0.9))])
     assert "90.0% of its training pictures right in the steps of its last epoch" in said
-    assert "averages of its batch normalisations" in said
+    assert "averages of the batch normalisations" in said
     assert "too few steps" not in said
 
 
@@ -66,6 +66,12 @@ def test_several_networks_are_told_apart_by_their_curves(made):
 def test_a_network_that_went_back_to_an_early_epoch_is_judged_by_that_one(made):
     said = paragraph([made("back", epochs(0.33, 0.9), patience=1)])
     assert "too few steps" in said
+    assert "batch normalisations" not in said
+
+
+def test_a_network_without_batch_normalisations_has_none_to_settle(made):
+    said = paragraph([made("plain", epochs(0.9), backbone="plain-cnn")])
+    assert "too high a learning rate" in said
     assert "batch normalisations" not in said
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair, pairs_on_test
 from tlfeat.runs.record import Run
@@ -93,8 +94,10 @@ def _share(run: Run) -> str:
 def _odd(runs: Sequence[Run]) -> list[str]:
     """Point at what is often a mistake in how a network was fed or trained."""
     at_chance = [run for run in runs if _was_trained(run) and _is_at_chance(run, _train(run))]
-    unlearned = [run for run in at_chance if _is_at_chance(run, _in_steps(run))]
-    unsettled = [run for run in at_chance if run not in unlearned]
+    unsettled = [
+        run for run in at_chance if _counts_norms(run) and not _is_at_chance(run, _in_steps(run))
+    ]
+    unlearned = [run for run in at_chance if run not in unsettled]
     sentences = []
     if unlearned:
         sentences.append(
@@ -109,9 +112,8 @@ def _odd(runs: Sequence[Run]) -> list[str]:
         sentences.append(
             f"{_list(unsettled)} had {least} of {_their(unsettled)} training pictures right in "
             f"the steps of {_their(unsettled)} last epoch, and when evaluated hardly more than "
-            "always naming the commonest class: in its steps a network takes the mean of the "
-            "batch, and the running averages of its batch normalisations had not settled. Train "
-            "longer."
+            "always naming the commonest class: a step takes the means of its batch, and the "
+            "running averages of the batch normalisations had not settled. Train longer."
         )
     return sentences
 
@@ -135,11 +137,18 @@ def _train(run: Run) -> float:
     return float(run.metrics["train"]["accuracy"])
 
 
+def _counts_norms(run: Run) -> bool:
+    """Whether it trained batch normalisations, without which steps and evaluation agree."""
+    phases = run.record["phases"]
+    trained = any(one["mode"] == "scratch" or one.get("train_batchnorm") for one in phases)
+    return trained and run.record["backbone"] != PLAIN_CNN
+
+
 def _in_steps(run: Run) -> float:
     """Give the accuracy in the training steps of the epoch whose weights the model has."""
     rows = run.record["history"]
     last: Mapping[str, Any] = rows[-1]
-    if run.record["phases"][last["phase"] - 1].get("patience"):  # it went back to its best epoch
+    if run.record["phases"][last["phase"] - 1].get("patience"):  # its best epoch is its last
         of_phase = [
             row for row in rows if row["phase"] == last["phase"] and row["val_loss"] is not None
         ]
