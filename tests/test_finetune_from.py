@@ -7,11 +7,13 @@ import pytest
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, TlfeatError
+from tlfeat.finetuning import loop
 from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.modes import drop_as_built, set_trainable
 from tlfeat.finetuning.plan import Phase, Top
 from tlfeat.finetuning.train import finetune
 from tlfeat.runs.record import write_record
+from tlfeat.watch import Watch
 
 TINY = {"batch": 8}
 
@@ -69,6 +71,13 @@ def test_other_classes_get_another_last_layer_after_any_epoch(
 def test_a_network_beside_the_one_it_starts_from_is_refused(train, pictures, parent, given):
     with pytest.raises(TlfeatError, match="brings its own network"):
         train(pictures, Phase("full", 1), start=parent.path, **given)
+
+
+def test_what_starts_from_a_stand_in_is_one_but_for_its_pictures(train, pictures, parent):
+    said = "data: cut to 9 train; random weights"
+    write_record(parent.path, {**parent.record, "stand_in": said})
+    child = train(pictures, Phase("full", 0), start=parent.path)
+    assert child.record["stand_in"] == "random weights"
 
 
 def test_a_name_changes_no_run(train, pictures, parent):
@@ -195,3 +204,84 @@ def test_mixed_precision_ends_in_float32_whatever_the_top():
     for kind in ("new", "own"):
         network = assemble(row, 32, Weights("random", None, "x"), 3, Top(kind), precision="mixed")
         assert network.model.output.dtype == "float32", kind
+
+
+@pytest.fixture
+def mixed(train, pictures):
+    return train(
+        pictures, Phase("scratch", 2), backbone="plain-cnn", size=16, precision="mixed",
+        top=Top("new", (6,)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def optimisers(monkeypatch):
+    """Give the list of the names of the optimisers that are trained with from now on."""
+    built, build = [], loop.build_optimiser
+
+    def noted(*arguments, **options):
+        optimiser = build(*arguments, **options)
+        built.append(type(optimiser).__name__)
+        return optimiser
+
+    monkeypatch.setattr(loop, "build_optimiser", noted)
+    return built
+
+
+def half_layers(run):
+    model = keras.models.load_model(run.path / "model.keras")
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    return {layer.name for layer in layers if layer.compute_dtype == "float16"}
+
+
+@pytest.mark.parametrize("where", ["", "@1", "model.keras", "model.h5"])
+def test_a_run_from_one_of_mixed_precision_scales_its_loss_and_says_what_it_computes_in(
+    where, train, pictures, mixed, optimisers
+):
+    start = f"{mixed.path}{where}" if where.startswith("@") else mixed.path / where
+    if where == "model.h5":
+        keras.models.load_model(mixed.path / "model.keras").save(start)
+    child = train(pictures, Phase("full", 1), start=start)
+    assert child.record["recipes"][0]["precision"] == "mixed"
+    assert optimisers == ["LossScaleOptimizer"]
+    assert half_layers(child) == half_layers(mixed) != set()
+
+
+def test_a_new_top_on_a_network_of_mixed_precision_computes_as_it_does(train, pictures, mixed):
+    child = train(pictures, Phase("frozen", 1), start=mixed.path, top=Top("new", (5,)))
+    assert "top_dense1" in half_layers(child)
+
+
+def test_a_run_keeps_the_precision_of_what_it_starts_from(train, pictures, parent, mixed):
+    with pytest.raises(TlfeatError, match="computes in float32 and precision is mixed"):
+        train(pictures, Phase("full", 1), start=parent.path, precision="mixed")
+    with pytest.raises(TlfeatError, match="computes in mixed and precision is float32"):
+        train(pictures, Phase("full", 1), start=mixed.path, precision="float32")
+    said = train(pictures, Phase("full", 1), start=mixed.path, precision="mixed")
+    assert train(pictures, Phase("full", 1), start=mixed.path).id == said.id
+
+
+def test_a_run_from_one_of_mixed_precision_goes_on_as_if_nothing_had_happened(
+    train, pictures, mixed, tmp_path
+):
+    class Breaker(Watch):
+        training, steps = False, 0
+
+        def start(self, what, total):
+            self.training = what.startswith("training")
+
+        def step(self, n=1):
+            self.steps += n if self.training else 0
+            if self.steps == 5:  # in the second epoch
+                raise KeyboardInterrupt
+
+    phase = Phase("full", 3, patience=5)
+    whole = train(pictures, phase, start=mixed.path, reports=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, phase, start=mixed.path, watch=Breaker())
+    resumed = train(pictures, phase, start=mixed.path, resume=True)
+    assert [row["epoch"] for row in resumed.record["history"]] == [1, 2, 3]
+    for one, other in zip(whole.record["history"], resumed.record["history"], strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert one["learning_rate"] == other["learning_rate"] > 0
+    assert whole.metrics["test"] == resumed.metrics["test"]

@@ -200,8 +200,8 @@ def test_a_cut_in_float32_trains_as_the_whole_network_does(train, pictures):
     assert cut.id != whole.id
 
 
-def test_the_cached_cut_opens_no_picture_twice_and_leaves_a_whole_model(
-    train, pictures, cache, monkeypatch
+def test_the_cached_cut_is_computed_once_and_leaves_a_whole_model(
+    train, pictures, cache, tmp_path, monkeypatch
 ):
     run = train(pictures, Phase("frozen", 1), Phase("partial", 1))
     entries = {path.name.rsplit("-", 1)[0] for path in (cache / "features").iterdir()}
@@ -213,6 +213,10 @@ def test_the_cached_cut_opens_no_picture_twice_and_leaves_a_whole_model(
     last = run.record["history"][-1]
     assert run.metrics["validation"]["log_loss"] == pytest.approx(last["val_loss"], abs=1e-2)
     assert len(held) == run.metrics["validation"]["n"]
+
+    monkeypatch.setattr("tlfeat.features.extract.embed_pictures", lambda *_: pytest.fail("again"))
+    again = train(pictures, Phase("frozen", 1), Phase("partial", 1), reports=tmp_path / "again")
+    np.testing.assert_array_equal(scores(again), scores(run))
 
 
 def test_lp_ft_starts_from_the_logistic_of_the_fold_that_heads_use(

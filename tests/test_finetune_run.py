@@ -159,9 +159,22 @@ def test_a_loss_that_is_no_number_is_an_error(train, pictures):
         train(pictures, phase)
 
 
-def test_pictures_beyond_the_budget_are_decoded_again_and_give_the_same_run(train, pictures):
+def test_pictures_beyond_the_budget_are_decoded_again_and_give_the_same_run(
+    train, pictures, monkeypatch
+):
+    decoded = []
+
+    def counted(*arguments):
+        decoded.append(arguments)
+        return decode(*arguments)
+
+    monkeypatch.setattr("tlfeat.finetuning.pictures.decode", counted)
     kept = train(pictures)
+    once = len(decoded)
+    assert once == 36
     again = train(pictures, memory=1000, reports=kept.path.parents[2] / "again")
+    epoch = sum(again.metrics[split]["n"] for split in ("train", "validation"))
+    assert len(decoded) - once >= 36 + 2 * epoch + 36  # looked at, two epochs, evaluated
     pd.testing.assert_frame_equal(kept.predictions(), again.predictions())
 
 
@@ -249,7 +262,11 @@ BREAKS_OFF = """
 """
 # 23 pictures to train on: 3 steps an epoch
 PHASES = [Phase("scratch", 3, patience=5, schedule="plateau:patience=1"), Phase("full", 2)]
-BROKEN = {**FAST, "augment": ["flip", "rotation"], "top": Top(dropout=0.3)}
+BROKEN = {
+    **FAST,
+    "augment": ["flip", "rotation", "crop", "randaugment:num_ops=1"],
+    "top": Top(dropout=0.3),
+}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,9 @@ from tlfeat.finetuning.plan import (
     read_augmentations,
     read_phase,
 )
+from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.schedules import SCHEDULES, Plateau, build_schedule, level_of
+from tlfeat.runs.record import run_id
 
 
 def schedule(text, rate=1e-3, steps=1000, warmup=0):
@@ -50,6 +52,25 @@ def test_the_other_schedules_are_what_their_names_say():
     assert float(schedule("step:every=100:factor=0.5")(99)) == pytest.approx(1e-3)
     assert float(schedule("step:every=100:factor=0.5")(200)) == pytest.approx(2.5e-4)
     assert float(schedule("exponential:decay_steps=10:factor=0.25")(5)) == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize(("steps", "t_mul"), [(900, 2.0), (100, 2.0), (77, 1.0), (1000, 3.0)])
+def test_a_cosine_with_restarts_begins_again_once_and_ends_with_its_second_cycle(steps, t_mul):
+    given = schedule(f"cosine-restarts:t_mul={t_mul}", rate=1.0, steps=steps)
+    curve = [float(given(step)) for step in range(steps)]
+    rises = [step for step, (a, b) in enumerate(pairwise(curve), 1) if b > a]
+    assert rises == [math.ceil(steps / (1 + t_mul))]
+    assert curve[rises[0]] == pytest.approx(1.0)
+    assert curve[-1] < 0.01
+
+
+@pytest.mark.parametrize("steps", [1, 2, 99, 100, 101])
+def test_a_rate_that_falls_in_steps_falls_twice_in_a_phase_whatever_its_length(steps):
+    given = schedule("step", rate=1.0, steps=steps)
+    curve = [float(given(step)) for step in range(steps)]
+    assert curve[-1] == pytest.approx({1: 1.0, 2: 0.1}.get(steps, 0.01))
+    lengths = [sum(rate == level for rate in curve) for level in dict.fromkeys(curve)]
+    assert max(lengths) - lengths[-1] <= 2
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -117,6 +138,91 @@ def test_every_augmentation_changes_pictures_by_the_batch_s_seed_alone(name):
     assert any(np.abs(other - seen[0]).max() > 1 for other in seen[1:])
 
 
+EQUAL = np.repeat(PIXELS[:1], 16, axis=0)
+MIXERS = {"mixup", "cutmix"}
+
+
+def changes(choice, pixels):
+    """Give a function from a batch's number to its pictures and labels, two classes by turns."""
+    labels = np.eye(2, dtype=np.float32)[np.arange(len(pixels)) % 2]
+    augment = build_augmentation(read_augmentations([choice]), pixels.shape[1])
+
+    def changed(batch=0):
+        return [np.asarray(one) for one in augment(pixels, labels, np.array([1, batch], np.int32))]
+
+    return changed
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS.keys() - MIXERS))
+def test_each_picture_of_a_batch_is_changed_in_its_own_way(name):
+    changed = changes(name, EQUAL)
+    for batch in range(3):
+        assert len({picture.tobytes() for picture in changed(batch)[0]}) > 1
+
+
+@pytest.mark.parametrize("name", sorted(MIXERS))
+def test_each_picture_of_a_batch_is_mixed_with_a_share_of_its_own(name):
+    two = np.zeros((32, 24, 24, 3), np.uint8)
+    two[1::2] = 200
+    mixed, labels = changes(f"{name}:{'alpha' if name == 'mixup' else 'factor'}=1", two)()
+    shares = labels[:, 1]
+    assert len(np.unique(shares[(shares > 0) & (shares < 1)].round(3))) > 4
+    assert len({picture.tobytes() for picture in mixed}) > 4
+
+
+def test_a_crop_cuts_each_picture_anywhere_out_of_the_enlarged_one():
+    plain = PIXELS[:1].astype(np.float32)
+    enlarged = np.asarray(keras.layers.Resizing(27, 30, "bicubic")(plain))[0].clip(0, 255)
+    cuts = {
+        (top, left): enlarged[top : top + 24, left : left + 24]
+        for top in range(4)
+        for left in range(7)
+    }
+    seen = set()
+    changed = changes("crop:height=27:width=30", EQUAL)
+    for batch in range(8):
+        for picture in changed(batch)[0]:
+            [place] = [at for at, cut in cuts.items() if np.abs(cut - picture).max() < 1e-3]
+            seen.add(place)
+    assert {top for top, _ in seen} == set(range(4))
+    assert {left for _, left in seen} == set(range(7))
+
+
+def test_a_crop_enlarged_one_way_only_is_cut_anywhere_along_it():
+    wide = changes("crop:height=24:width=40", EQUAL)()[0]
+    assert len({picture.tobytes() for picture in wide}) > 4
+
+
+@pytest.mark.parametrize("name", ["AutoContrast", "Equalization"])
+def test_randaugment_draws_an_operation_for_each_picture(name):
+    """These two draw nothing themselves, so it shows which pictures they were drawn for."""
+    pixels = np.concatenate([PIXELS // 2 + 40 * (number % 3) for number in range(16)])
+    layer = getattr(keras.layers, name)(value_range=(0, 255))
+    alone = [np.asarray(layer(picture))[0] for picture in np.split(pixels, len(pixels))]
+    found = changes("randaugment:num_ops=1", pixels)()[0]
+    drawn = [np.abs(a - b).max() < 1e-3 for a, b in zip(alone, found, strict=True)]
+    assert 2 <= sum(drawn) <= 20  # of 96, by one of eleven
+
+
+def limits(name):
+    for key, setting in AUGMENTATIONS[name].settings.items():
+        for end in (setting.least, setting.most):
+            if end is not None and setting.default is not None:
+                yield f"{name}:{key}={end:g}"
+        for word in setting.words:
+            yield f"{name}:{key}={word}"
+
+
+@pytest.mark.parametrize("choice", [one for name in AUGMENTATIONS for one in limits(name)])
+def test_whatever_a_setting_may_be_can_be_done(choice):
+    assert np.isfinite(changes(choice, PIXELS)()[0]).all()
+
+
+def test_a_cutmix_beyond_its_range_is_refused():
+    with pytest.raises(TlfeatError, match="at most 1"):
+        read_augmentations(["cutmix:factor=2"])
+
+
 def test_mixing_mixes_labels_as_it_mixes_pictures():
     plain = np.zeros((2, 8, 8, 3), np.uint8)
     plain[1] = 200
@@ -152,6 +258,38 @@ def test_a_choice_reads_alike_as_text_and_as_a_mapping():
     assert read_augmentations([table]) == read_augmentations(
         ["rotation:factor=0.04:fill_mode=nearest"]
     )
+
+
+def settings_of(schedule="cosine", augment=(), precision="float32"):
+    phase = {"mode": "full", "epochs": 2, "schedule": schedule}
+    return FinetuneRequest.settle(
+        *("efficientnet-lite0", phase, "imagenet", None, None, None, None, augment),
+        *("cross-entropy", 32, precision, 0),
+    ).settings(3)
+
+
+def test_the_id_of_a_run_stays_where_no_number_of_it_changed():
+    """Pinned: as they were before any row got a method of its own."""
+    assert {
+        run_id(settings_of(augment=["flip", "mixup"]))[:8],
+        run_id(settings_of("step:every=100"))[:8],
+        run_id(settings_of("cosine-restarts:first_decay_steps=100"))[:8],
+    } == {"ce3a18d7", "ffa6c4ac", "9f9e2164"}
+
+
+@pytest.mark.parametrize(
+    ("given", "methods"),
+    [
+        ({"augment": ["flip", "crop"]}, {"crop": 2}),
+        ({"augment": ["randaugment", "crop"]}, {"crop": 2, "randaugment": 2}),
+        ({"schedule": "step"}, {"step": 2}),
+        ({"schedule": "cosine-restarts:t_mul=3"}, {"cosine-restarts": 2}),
+    ],
+)
+def test_a_run_whose_numbers_changed_has_another_id(given, methods):
+    settings = settings_of(**given)
+    assert settings.pop("methods") == methods
+    assert run_id(settings) != run_id(settings_of(**given))
 
 
 @pytest.mark.parametrize("name", MODES)

@@ -168,6 +168,14 @@ def test_defaults_of_a_top_are_not_of_runs_that_start_from_another():
     assert found["fine-1"].top is None
 
 
+def test_a_run_has_the_precision_of_the_run_that_it_starts_from():
+    text = GOOD.replace("seed = 3", 'seed = 3\nprecision = "mixed"', 1)
+    assert {run.precision for run in study(text).runs} == {"mixed"}
+    assert {run.precision for run in study().runs} == {"float32"}
+    said = GOOD.replace("start = [1, 2, 4]", 'start = [1, 2, 4]\nprecision = "float32"')
+    assert {run.precision for run in study(said).runs} == {"float32"}
+
+
 def test_data_can_be_somewhere_else():
     assert study(data="elsewhere").data["path"] == "elsewhere"
     assert study(data="elsewhere").named_data == "photos"
@@ -314,6 +322,11 @@ WRONG = {
         "start = [1, 2, 4]",
         "start = [1, 2, 4]\nsize = 96",
         ["run 'fine-1'", "size = 96", "made for 64"],
+    ),
+    "another precision than what it starts from": (
+        "start = [1, 2, 4]",
+        'start = [1, 2, 4]\nprecision = "mixed"',
+        ["run 'fine-1'", "precision = 'mixed'", "transfer computes in float32"],
     ),
     "the network's own top on a run": (
         "start = [1, 2, 4]",

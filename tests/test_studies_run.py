@@ -217,10 +217,13 @@ def test_a_stand_in_is_named_in_every_record_and_table(go):
     assert text.startswith("random weights instead of imagenet; data: colours (3 classes")
     assert "instead of colours (43 classes, 39,209 train)" in text
     assert done.stand_ins == stand_in_lines(done.runs)
+    assert len(done.stand_ins) == 2
     for line in done.stand_ins:
         for name in ("study.md", "results.md", "index.html"):
             assert line in (done.folder / name).read_text()
-    for figure in (done.folder / "figures").glob("*.svg"):
+    figures = list((done.folder / "figures").glob("*.svg"))
+    assert figures
+    for figure in figures:
         assert "Stand-in: random weights instead of imagenet." in figure.read_text(), figure
     # settled, it still says so
     again = go((done.folder / "study.toml").read_text())
@@ -230,7 +233,12 @@ def test_a_stand_in_is_named_in_every_record_and_table(go):
 
 def test_heads_keep_the_names_of_the_file_and_those_refused_are_named(go):
     text = HEADS_ONLY.replace('"ridge"', '"svm-rbf"').replace("expected", "# ")
+    text += '[[run]]\nname = "far"\nhead = "knn"\nset = {"head.k" = 500}\n'
     done = go(text)
+    assert list(done.refused) == ["far"]
+    assert "500" in done.refused["far"]
+    for page in (done.page, done.folder / "index.html"):
+        assert "far" in page.read_text(), page
     assert {run.name: run.record["head"]["name"] for run in done.runs} == {
         "last:avg-lda": "lda",
         "last:avg-svm-rbf": "svm-rbf",
@@ -286,6 +294,19 @@ def test_s1_and_s2_have_their_tables_curves_and_models(go):
             assert float(cells[6]) == pytest.approx(100 * metrics["f1_macro"], abs=0.006)
             assert float(cells[7]) >= 0
     assert (done.folder / "figures" / "study" / "curves-trained-1-5.png").exists()
+
+
+@pytest.mark.parametrize("kind", ['"s1"', '"s2"', '"curves"'])
+def test_tables_say_the_sizes_of_pictures_where_runs_differ_in_them(kind, go):
+    text = S_TABLES.replace('"s1"', kind)
+    assert "px" not in go(text).page.read_text()
+    page = go(text, settings=["run.only-evaluated.size=20"]).page.read_text()
+    if kind == '"s1"':
+        assert "Pictures: 16 pixels a side (trained-1.5), 20 (only-evaluated)." in page
+    else:
+        assert " px |" in page
+        assert "| only-evaluated | 20 |" in page.replace("**", "")
+        assert "| trained-1.5 | 16 |" in page.replace("**", "")
 
 
 def test_missing_weights_are_named_before_anything_is_computed(go, tmp_path, monkeypatch):

@@ -16,7 +16,6 @@ from tlfeat_cli.options import (
     JsonOpt,
     LimitOpt,
     NameOpt,
-    PrecisionOpt,
     QuietOpt,
     RehashOpt,
     ReportsOpt,
@@ -160,7 +159,14 @@ def finetune(
         float,
         typer.Option(min=0, metavar="X", help="Below the last layer.", rich_help_panel=_NETWORK),
     ] = 0.0,
-    precision: PrecisionOpt = "float32",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="float32|mixed",
+            help="What is computed in; where nothing is said, that of --from, or float32.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
     augment: Annotated[
         list[str] | None,
         typer.Option(

@@ -52,6 +52,11 @@ class Network:
         """All layers that came with weights of their own."""
         return [*self.base._flatten_layers(include_self=False, recursive=True), *self.bridge]
 
+    @property
+    def in_half(self) -> bool:
+        """Whether a layer computes in float16, in which small gradients vanish."""
+        return any(layer.compute_dtype == "float16" for layer in self.model._flatten_layers())
+
 
 def assemble(
     backbone: Backbone | None,
@@ -234,6 +239,7 @@ def load_network(
     top: Top | None = None,
     *,
     weights: Path | None = None,
+    precision: str = "float32",
     seed: int = 0,
 ) -> Network:
     """Read a network from a Keras file, ours or any that takes pixels of 0 to 255.
@@ -250,6 +256,8 @@ def load_network(
         another number of outputs.
     weights : Path, optional
         A file of weights that the network has instead of the file's own.
+    precision : {"float32", "mixed"}
+        What new layers compute in.
     seed : int
         Of new layers' weights.
 
@@ -289,11 +297,11 @@ def load_network(
             "is of a network that starts from weights."
         )
     else:
-        with seeded_initialisers(seed):
+        with dtype_policy(keras, precision), seeded_initialisers(seed):
             head = _new_top(keras, n_classes, top or Top())
-        x = _input_of_top(keras, model, base, bridge, names)
-        for layer in head:
-            x = layer(x)
+            x = _input_of_top(keras, model, base, bridge, names)
+            for layer in head:
+                x = layer(x)
         network = Network(keras.Model(model.input, x, name=model.name), base, bridge, head)
     freeze_backbone(network)
     return network

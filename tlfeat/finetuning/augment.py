@@ -1,8 +1,9 @@
 """Random changes to the training pictures, as a table over Keras' own layers.
 
-Each batch brings its own seed, a function of the run's seed, the epoch and the batch's place:
-so a run that was broken off and resumed sees the very pictures that it would have seen, and the
-work can be done ahead of the training steps.
+Each picture is changed in its own way; Keras' layers that draw once a batch are not used. Each
+batch brings its own seed, a function of the run's seed, the epoch and the batch's place: so a
+run that was broken off and resumed sees the very pictures that it would have seen, and the work
+can be done ahead of the training steps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,10 @@ def _flip(layers: Any, size: int, *, mode: str) -> list[Any]:
 
 
 def _crop(layers: Any, size: int, *, height: int | None, width: int | None) -> list[Any]:
+    from tlfeat.finetuning.picturewise import PictureCrop
+
     rows, columns = height or round(size * 1.15), width or round(size * 1.15)
-    return [layers.Resizing(rows, columns, "bicubic"), layers.RandomCrop(size, size)]
+    return [layers.Resizing(rows, columns, "bicubic"), PictureCrop(size)]
 
 
 def _rotation(layers: Any, size: int, *, factor: float, fill_mode: str) -> list[Any]:
@@ -45,7 +48,9 @@ def _contrast(layers: Any, size: int, *, factor: float) -> list[Any]:
 
 
 def _randaugment(layers: Any, size: int, *, num_ops: int, factor: float) -> list[Any]:
-    return [layers.RandAugment(value_range=(0, 255), num_ops=num_ops, factor=factor)]
+    from tlfeat.finetuning.picturewise import PictureRandAugment
+
+    return [PictureRandAugment(num_ops, factor)]
 
 
 def _mixup(layers: Any, size: int, *, alpha: float) -> list[Any]:
@@ -69,9 +74,10 @@ _ROWS: Final = (
     ),
     Row(
         "crop",
-        "enlarge to height x width (15% more), then cut a random square of the size trained on",
+        "enlarge to height x width (15% more), then cut the size trained on out of each, anywhere",
         {"height": Setting(None, 1, whole=True), "width": Setting(None, 1, whole=True)},
         _crop,
+        method=2,  # before, one place for all pictures of a batch
     ),
     Row(
         "rotation",
@@ -96,9 +102,10 @@ _ROWS: Final = (
     ),
     Row(
         "randaugment",
-        "num_ops random changes of a list of eleven, all of a strength of up to factor",
+        "num_ops random changes of a list of eleven to each, of a strength of up to factor",
         {"num_ops": Setting(2, 1, 5), "factor": Setting(0.5, 0, 1)},
         _randaugment,
+        method=2,  # before, the same operations for all pictures of a batch
     ),
     Row(
         "mixup",
@@ -109,7 +116,7 @@ _ROWS: Final = (
     Row(
         "cutmix",
         "paste a rectangle of another picture of the batch, and mix the labels by area",
-        {"factor": Setting(1.0, 0.001)},
+        {"factor": Setting(1.0, 0.001, 1)},
         _cutmix,
     ),
 )

@@ -21,6 +21,7 @@ class Setting:
     most: float | None = None
     words: tuple[str, ...] = ()  # what a text may be
     whole: bool = False  # a whole number, where the default is None
+    method: int = 1  # raised when what None stands for gives other numbers
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Row:
     summary: str
     settings: Mapping[str, Setting]
     build: Callable[..., Any]
+    method: int = 1  # raised when it gives other numbers
+
+    def method_of(self, settings: Mapping[str, Any]) -> int:
+        """Give a number that is another one as soon as a choice gives other numbers."""
+        left_out = (one for name, one in self.settings.items() if settings[name] is None)
+        return self.method + sum(setting.method - 1 for setting in left_out)
 
 
 @dataclass(frozen=True)

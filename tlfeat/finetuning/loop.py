@@ -217,7 +217,12 @@ class Training:
             phase.schedule_choice, phase.rate, total, phase.warmup_steps(total)
         )
         with self._scope():
-            optimiser = build_optimiser(phase.optimiser_choice, schedule, phase.clip_norm)
+            optimiser = build_optimiser(
+                phase.optimiser_choice,
+                schedule,
+                phase.clip_norm,
+                scale_loss=self.network.in_half,
+            )
             confusion = confusion_class()(self.data.one_hot.shape[1])
             model.compile(optimizer=optimiser, loss=_loss(how.loss, phase), metrics=[confusion])
             model.optimizer.build(model.trainable_variables)

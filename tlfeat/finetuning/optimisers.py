@@ -41,7 +41,9 @@ _ROWS: Final = (
 OPTIMISERS: Final[Mapping[str, Row]] = MappingProxyType({row.name: row for row in _ROWS})
 
 
-def build_optimiser(choice: Choice, schedule: Any, clip_norm: float | None = None) -> Any:
+def build_optimiser(
+    choice: Choice, schedule: Any, clip_norm: float | None = None, *, scale_loss: bool = False
+) -> Any:
     """Build a new optimiser.
 
     Parameters
@@ -51,6 +53,10 @@ def build_optimiser(choice: Choice, schedule: Any, clip_norm: float | None = Non
     schedule : keras LearningRateSchedule
     clip_norm : float, optional
         Scale all gradients together so that their norm is at most this.
+    scale_loss : bool
+        Multiply the loss so that its gradients do not vanish in float16, and divide them again.
+        Keras does so by itself only where the whole model has such a policy, which one that was
+        saved and loaded has not.
 
     Returns
     -------
@@ -59,4 +65,5 @@ def build_optimiser(choice: Choice, schedule: Any, clip_norm: float | None = Non
     import keras
 
     settings = {**choice.settings, "global_clipnorm": clip_norm}
-    return OPTIMISERS[choice.name].build(keras, schedule, **settings)
+    optimiser = OPTIMISERS[choice.name].build(keras, schedule, **settings)
+    return keras.optimizers.LossScaleOptimizer(optimiser) if scale_loss else optimiser

@@ -217,6 +217,7 @@ def make_record(
         "loss": settings["loss"],
         "batch": settings["batch"],
         "cut_dtype": settings["cut_dtype"],
+        "methods": settings.get("methods"),
         "start": state.start or None,
         "history": _finite(state.history),
         "best_epoch": best,

@@ -2,10 +2,12 @@
 
 import hashlib
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.checkpoint import epoch_file
@@ -13,6 +15,8 @@ from tlfeat.runs.record import MODEL, RECORD, load_run
 
 _IMAGENET = 1000  # classes
 _FILES = (".keras", ".h5", ".hdf5")
+OF_DATA: Final = "data: "  # what a record's stand-in says of pictures begins with
+_HALF = re.compile(r'"(mixed_)?float16"')  # a layer's policy, as a saved model describes it
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Parent:
         The network's name, where the model is ours.
     size : int or None
         Side of the pictures that it was trained on, where it is ours.
+    precision : {"float32", "mixed"}
+        What its layers compute in; a saved model keeps it.
     """
 
     model: Path
@@ -38,8 +44,10 @@ class Parent:
     record: dict[str, Any]
     backbone: str | None
     size: int | None
+    precision: str
     top: Mapping[str, Any] | None = None  # as a record has it, where it is ours
     outputs: int | None = None
+    stand_in: str | None = None  # what its network stands in for
 
 
 def find_parent(given: str | Path) -> Parent:
@@ -66,7 +74,8 @@ def find_parent(given: str | Path) -> Parent:
     if epoch is not None:
         raise TlfeatError(f"There is no finished run at {path}: an epoch is of a run's folder.")
     if path.is_file() and path.suffix in _FILES:
-        return Parent(path, None, {"file": path.name, "sha256": _sha256(path)}, None, None)
+        record = {"file": path.name, "sha256": _sha256(path)}
+        return Parent(path, None, record, None, None, _precision(path))
     raise TlfeatError(
         f"Nothing to start from at {path}: wanted the folder of a finished run, RUN@EPOCH, or a "
         ".keras or .h5 file with a whole network."
@@ -100,11 +109,19 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
         record,
         run.record["backbone"],
         run.record["recipes"][0]["size"],
+        _precision(model),
         run.record["top"],
         _IMAGENET
         if run.record["top"]["kind"] == "imagenet"
         else len(run.record["dataset"]["classes"]),
+        _of_network(run.record["stand_in"]),
     )
+
+
+def _of_network(stand_in: str | None) -> str | None:
+    """Leave out what was said of its pictures: a run that starts from it has its own."""
+    parts = [part for part in (stand_in or "").split("; ") if not part.startswith(OF_DATA)]
+    return "; ".join(parts) or None
 
 
 def picture_side(path: Path) -> int:
@@ -124,6 +141,22 @@ def picture_side(path: Path) -> int:
         f"{path} takes pictures of any size ({shape or 'several inputs'}): say by --size which "
         "it is to be trained on."
     )
+
+
+def _precision(path: Path) -> str:
+    """Read from a model's own description what it computes in."""
+    import h5py
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                text = file.read("config.json").decode()
+        else:
+            with h5py.File(path) as file:
+                text = str(file.attrs["model_config"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        return "float32"  # Keras, which reads it next, says what is wrong with it
+    return "mixed" if _HALF.search(text) else "float32"
 
 
 def _sha256(path: Path) -> str:

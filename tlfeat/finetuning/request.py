@@ -12,7 +12,9 @@ from tlfeat.data.decode import DECODER, Resize
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning import plain_cnn
 from tlfeat.finetuning.assemble import Network, assemble, load_network
+from tlfeat.finetuning.augment import AUGMENTATIONS
 from tlfeat.finetuning.choices import Choice
+from tlfeat.finetuning.optimisers import OPTIMISERS
 from tlfeat.finetuning.parents import Parent, picture_side
 from tlfeat.finetuning.plan import (
     LOSSES,
@@ -24,6 +26,7 @@ from tlfeat.finetuning.plan import (
     read_augmentations,
     read_phase,
 )
+from tlfeat.finetuning.schedules import SCHEDULES
 
 BATCH: Final = 32  # pictures a step, where nobody says
 
@@ -62,7 +65,7 @@ class FinetuneRequest:
         augment: Sequence[Any],
         loss: str,
         batch: int,
-        precision: str,
+        precision: str | None,
         seed: int,
     ) -> "FinetuneRequest":
         """Read what the user gave, as `finetune` takes it, or say what is wrong with it.
@@ -76,11 +79,11 @@ class FinetuneRequest:
         checked = check_phases(_phases(phases), given_top or Top(), from_parent=parent is not None)
         for what, value, allowed in (
             ("loss", loss, LOSSES),
-            ("precision", precision, PRECISIONS),
+            ("precision", precision, (None, *PRECISIONS)),
         ):
             if value not in allowed:
                 raise TlfeatError(
-                    f"Unknown {what} {value!r}: must be one of {', '.join(allowed)}."
+                    f"Unknown {what} {value!r}: must be one of {', '.join(filter(None, allowed))}."
                 )
         check_loss(loss, checked)
         if batch < 1:
@@ -94,6 +97,12 @@ class FinetuneRequest:
             called, own, least = row.name, row.size, row.min_size
         if parent is not None:
             own = parent.size or size or picture_side(parent.model)
+            if precision not in (None, parent.precision):
+                raise TlfeatError(
+                    f"{parent.model} computes in {parent.precision} and precision is {precision}: "
+                    "a run keeps that of the model it starts from, so leave precision out."
+                )
+            precision = parent.precision
         side = own if size is None else size
         if side < least:
             raise NetworkError(f"{called} needs pictures of at least {least} pixels, got {side}.")
@@ -119,7 +128,7 @@ class FinetuneRequest:
             read_augmentations(augment),
             loss,
             batch,
-            precision,
+            precision or "float32",
             seed,
         )
 
@@ -145,7 +154,9 @@ class FinetuneRequest:
 
     @property
     def stand_in(self) -> str | None:
-        """Say so where pretrained weights were wanted and random ones are there."""
+        """Say so where pretrained weights were wanted and random ones are there, or were."""
+        if self.parent is not None:
+            return self.parent.stand_in
         wanted = self.phases[0].mode != "scratch"
         return "random weights" if self.weights.kind == "random" and wanted else None
 
@@ -185,7 +196,7 @@ class FinetuneRequest:
             "precision": self.precision,
             "view": [choice.as_dict() for choice in self.augment] or "plain",
         }
-        return {
+        settings = {
             "recipes": [recipe],
             "phases": [phase.as_dict() for phase in self.phases],
             "top": {**asdict(top), "hidden": list(top.hidden)},
@@ -195,6 +206,22 @@ class FinetuneRequest:
             "seed": self.seed,
             "parent": self.parent.record if self.parent else None,
         }
+        # left out where all are the first, so that the ids of runs from before them stay
+        return settings | ({"methods": self.methods} if self.methods else {})
+
+    @property
+    def methods(self) -> dict[str, int]:
+        """Methods of what is chosen, where they are not the first: an id changes with them."""
+        chosen = [(AUGMENTATIONS, choice) for choice in self.augment]
+        for phase in self.phases:
+            chosen.append((SCHEDULES, phase.schedule_choice))
+            chosen.append((OPTIMISERS, phase.optimiser_choice))
+        methods: dict[str, int] = {}
+        for table, choice in chosen:
+            method = table[choice.name].method_of(choice.settings)
+            if method > 1:
+                methods[choice.name] = max(method, methods.get(choice.name, 0))
+        return methods
 
     def name(self) -> str:
         """Make a name of what is out of the ordinary."""
@@ -238,14 +265,13 @@ class FinetuneRequest:
                 precision=self.precision,
                 seed=self.seed,
             )
-        if self.precision != "float32":
-            raise TlfeatError("A run that starts from a saved model keeps the model's precision.")
         return load_network(
             self.parent.model,
             self.size,
             n_classes,
             self.top,
             weights=self.parent.weights,
+            precision=self.precision,
             seed=self.seed,
         )
 

@@ -4,6 +4,7 @@ A schedule counts the steps (batches) of its phase. Every one can be warmed up i
 then rises from nothing to the schedule's first value, and the schedule begins after that.
 """
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -30,15 +31,16 @@ def _cosine_restarts(
     m_mul: float,
     alpha: float,
 ) -> Any:
+    # two cycles, of first and t_mul x first steps; rounded up, no third one begins
+    first = first_decay_steps or math.ceil(steps / (1 + t_mul))
     return keras.optimizers.schedules.CosineDecayRestarts(
-        rate, first_decay_steps or steps, t_mul=t_mul, m_mul=m_mul, alpha=alpha
+        rate, first, t_mul=t_mul, m_mul=m_mul, alpha=alpha
     )
 
 
 def _step(keras: Any, rate: float, steps: int, *, every: int | None, factor: float) -> Any:
-    return keras.optimizers.schedules.ExponentialDecay(
-        rate, every or max(1, steps // 3), factor, staircase=True
-    )
+    every = every or math.ceil(steps / 3)  # rounded up, it does not fall a third time at the end
+    return keras.optimizers.schedules.ExponentialDecay(rate, every, factor, staircase=True)
 
 
 def _exponential(
@@ -51,7 +53,9 @@ def _plateau(keras: Any, rate: float, steps: int, **settings: Any) -> Any:
     return _level_class()(rate)
 
 
-_STEPS: Final = Setting(None, 1, whole=True)  # the phase's own number where it is left out
+# the phase's own number where it is left out; a share of that, rounded up since method 2
+_STEPS: Final = Setting(None, 1, whole=True)
+_PART: Final = Setting(None, 1, whole=True, method=2)
 _ALPHA: Final = Setting(0.0, 0, 1)
 
 _ROWS: Final = (
@@ -64,9 +68,10 @@ _ROWS: Final = (
     ),
     Row(
         "cosine-restarts",
-        "a cosine that begins again, each time t_mul as long and from m_mul as high",
+        "a cosine that begins again, each time t_mul as long and from m_mul as high; two cycles "
+        "where first_decay_steps is left out",
         {
-            "first_decay_steps": _STEPS,
+            "first_decay_steps": _PART,
             "t_mul": Setting(2.0, 1),
             "m_mul": Setting(1.0, 0),
             "alpha": _ALPHA,
@@ -76,7 +81,7 @@ _ROWS: Final = (
     Row(
         "step",
         "times factor after every `every` steps (a third of the phase)",
-        {"every": _STEPS, "factor": Setting(0.1, 0, 1)},
+        {"every": _PART, "factor": Setting(0.1, 0, 1)},
         _step,
     ),
     Row(

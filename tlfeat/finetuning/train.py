@@ -53,7 +53,7 @@ def finetune(
     augment: Sequence[str | Mapping[str, Any] | Choice] = (),
     loss: str = "cross-entropy",
     batch: int = BATCH,
-    precision: str = "float32",
+    precision: str | None = None,
     seed: int = 0,
     cut_dtype: str | None = "float16",
     resume: bool = False,
@@ -99,7 +99,8 @@ def finetune(
     loss : {"cross-entropy", "mse"}
     batch : int
         Pictures a step.
-    precision : {"float32", "mixed"}
+    precision : {"float32", "mixed"}, optional
+        What is computed in; if None that of `start`, which a run keeps, or float32.
     seed : int
         Of new weights, of the order of pictures, their changes, dropout, and folds.
     cut_dtype : {"float16", "float32", None}

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def side(run: Run) -> int:
+    """Give the side in pixels of the pictures that a run's network sees."""
+    return int(run.record["recipes"][0]["size"])
+
+
 def model_parts(run: Run) -> "pd.DataFrame":
     """Give the parts of a run's model in order.
 
@@ -27,8 +32,7 @@ def model_parts(run: Run) -> "pd.DataFrame":
     import pandas as pd
 
     record = run.record
-    size = record["recipes"][0]["size"]
-    rows: list[tuple[str, str, bool]] = [("pixels", f"{size} x {size} x 3", False)]
+    rows: list[tuple[str, str, bool]] = [("pixels", f"{side(run)} x {side(run)} x 3", False)]
     classes = len(record["dataset"]["classes"])
     rows += _head(record, classes) if record["kind"] == "head" else _finetune(record, classes)
     parts = pd.DataFrame(rows, columns=["part", "detail", "trained"])

@@ -323,9 +323,16 @@ def _link(
                     f"{file}: run {run.name!r}: size = {run.size}, but it starts from "
                     f"{parent_name}, whose network is made for {parent.side}: leave size out."
                 )
+            if run.precision not in (None, parent.precision):
+                raise StudyError(
+                    f"{file}: run {run.name!r}: precision = {run.precision!r}, but it starts from "
+                    f"a saved model, and {parent_name} computes in {parent.precision}: leave "
+                    "precision out."
+                )
             linked[run.name] = replace(
                 run,
                 parent=parent_name,
+                precision=parent.precision,
                 epoch=epoch,
                 backbone=parent.backbone,
                 size=parent.size if run.size is None else run.size,

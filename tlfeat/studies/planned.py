@@ -46,6 +46,8 @@ class PlannedRun:
         None for the network's own.
     resize : str or None
         A rule of `Resize`; None for the usual one.
+    precision : str or None
+        None in a run that starts from another, until it has that one's.
     stand_in : str or None
         What it stands in for, where not what the file names is used.
     head, features, dtype
@@ -63,7 +65,7 @@ class PlannedRun:
     weights: str = "imagenet"
     size: int | None = None
     resize: str | None = None
-    precision: str = "float32"
+    precision: str | None = None
     seed: int = 0
     stand_in: str | None = None
     head: HeadPlan | None = None
@@ -89,10 +91,9 @@ class PlannedRun:
         return SIZE if self.backbone == PLAIN_CNN else get_backbone(self.backbone).size
 
     @property
-    def has_random_weights(self) -> bool:
-        """Whether random weights are used where pretrained ones are meant."""
-        scratch = bool(self.phases) and self.phases[0].mode == "scratch"
-        return self.weights == "random" and not scratch and self.start is None
+    def is_scratch(self) -> bool:
+        """Whether it takes no weights: random ones are meant, as always in the plain CNN."""
+        return bool(self.phases) and self.phases[0].mode == "scratch"
 
 
 def plan_run(
@@ -137,6 +138,8 @@ def plan_run(
     except (TypeError, ValueError) as error:  # a value of the right type that cannot be
         raise StudyError(f"{place}: {error}") from None
     key = f"run.{planned.name}.backbone" if "backbone" in run else "defaults.backbone"
+    if planned.start is None and planned.precision is None:
+        planned = replace(planned, precision="float32")
     planned = replace(planned, backbone=backbone, backbone_key=key)
     return replace(planned, stand_in=run.get("stand_in") or _stands_in(planned, named))
 
@@ -261,7 +264,8 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
 
 def _check_network(run: PlannedRun) -> str:
     """Give the network's name as its table has it."""
-    _one_of("precision", run.precision, PRECISIONS)
+    if run.precision is not None:
+        _one_of("precision", run.precision, PRECISIONS)
     if run.resize is not None:
         Resize(rule=run.resize)
     if run.start is not None:
@@ -301,13 +305,16 @@ def _stands_in(run: PlannedRun, named: Mapping[str, Any]) -> str | None:
     wanted = _texts(named.get("backbone", DEFAULT_BACKBONE))
     if run.backbone not in {one if one == PLAIN_CNN else _canonical(one) for one in wanted}:
         said.append(f"{run.backbone} instead of {' or '.join(wanted)}")
-    weights = _texts(named.get("weights", "imagenet"))
-    if run.weights not in weights and run.backbone != PLAIN_CNN:
-        word = run.weights if run.weights in ("imagenet", "random") else "other"
-        said.append(f"{word} weights instead of {' or '.join(weights)}")
-    elif run.has_random_weights:
-        said.append("random weights")
+    if not run.is_scratch:
+        said += _weights_stand_in(run.weights, _texts(named.get("weights", "imagenet")))
     return "; ".join(said) or None
+
+
+def _weights_stand_in(weights: str, wanted: list[str]) -> list[str]:
+    if weights not in wanted:
+        word = weights if weights in ("imagenet", "random") else "other"
+        return [f"{word} weights instead of {' or '.join(wanted)}"]
+    return ["random weights"] if weights == "random" else []
 
 
 def _texts(value: Any) -> list[str]:

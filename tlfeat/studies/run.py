@@ -14,7 +14,6 @@ from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.features.recipe import FeatureRequest, request_features
 from tlfeat.features.store import FeatureStore
 from tlfeat.files import write_text
-from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.report.page import write_report
 from tlfeat.runs.record import Run, find_runs, write_record
@@ -126,9 +125,8 @@ def check_weights(study: Study) -> None:
     """
     looked_at = set()
     for run in study.runs:
-        scratch = bool(run.phases) and run.phases[0].mode == "scratch"
         key = (run.backbone, run.weights, _has_imagenet_top(run))
-        if run.start is not None or scratch or run.backbone == PLAIN_CNN or key in looked_at:
+        if run.start is not None or run.is_scratch or key in looked_at:
             continue
         looked_at.add(key)
         try:
@@ -298,7 +296,7 @@ def _finetune(
 
 def _weights(run: PlannedRun, folder: Path | None) -> str | Path:
     """Give what `finetune` takes as weights, seeing that it can be had."""
-    if run.backbone == PLAIN_CNN or (run.phases and run.phases[0].mode == "scratch"):
+    if run.is_scratch:
         return "random"
     row = get_backbone(run.backbone)
     if run.weights == "imagenet" and _has_imagenet_top(run):
@@ -317,6 +315,7 @@ def _has_imagenet_top(run: PlannedRun) -> bool:
 
 
 def _request(run: PlannedRun, store: FeatureStore, folder: Path | None) -> FeatureRequest:
+    assert run.precision is not None  # only runs that start from others are without, at first
     return request_features(
         run.backbone,
         run.features,

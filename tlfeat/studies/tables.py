@@ -24,7 +24,7 @@ from tlfeat.studies.draw import (
     draw_panels,
     draw_together,
 )
-from tlfeat.studies.models import model_parts
+from tlfeat.studies.models import model_parts, side
 from tlfeat.studies.plan import Study
 from tlfeat.studies.words import paragraph
 
@@ -98,7 +98,7 @@ def _key(folder: Path, study: Study, runs: Sequence[Run]) -> str:
 
 
 def _s1(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
-    lines = ["## Results", "", S1_START, S1_END, "", *_note(runs)]
+    lines = ["## Results", "", S1_START, S1_END, "", *_sizes(runs), *_note(runs)]
     lines += _models(folder, runs)
     tuned = [run for run in runs if run.record["kind"] == "finetune"]
     if not tuned:
@@ -123,9 +123,10 @@ def _s2(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
     of = f" of {positive}" if positive else ", means over classes"
     splits = [split for split in ("train", "validation", "test") if split in runs[0].metrics]
     lines = ["## Metrics", "", f"Precision, recall and F1{of}, on whole splits.", ""]
+    names = _names(runs, "model")
     lines += [
-        "| model | split | n | accuracy % | precision % | recall % | F1 % | inference s |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        f"{names.title} split | n | accuracy % | precision % | recall % | F1 % | inference s |",
+        f"{names.rule}---|---:|---:|---:|---:|---:|---:|",
     ]
     for run in runs:
         for split in splits:
@@ -136,7 +137,9 @@ def _s2(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
             cells = [f"{100 * value:.2f}" for value in values]
             seconds = _inference(run, split, metrics["n"])
             cells.append("-" if seconds is None else f"{seconds:.1f}")
-            lines.append(f"| {run.name} | {split} | {metrics['n']:,} | {' | '.join(cells)} |")
+            lines.append(
+                f"{names.cells[run.name]} {split} | {metrics['n']:,} | {' | '.join(cells)} |"
+            )
     lines += [
         "",
         *_note(runs),
@@ -210,19 +213,43 @@ def _curves(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
 
 def _plain(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
     """Give one table of all runs, with the best epochs of those that have any."""
-    lines = [
-        "## Results",
-        "",
-        "| run | val % | best epoch | least loss, epoch | test % | trained parameters | train s |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
     ranked = rank(runs)
+    names = _names(ranked, "run", bold=ranked[0] if len(runs) > 1 else None)
+    titles = "val % | best epoch | least loss, epoch | test % | trained parameters | train s"
+    lines = ["## Results", "", f"{names.title} {titles} |", f"{names.rule}{'---:|' * 6}"]
     for run in ranked:
-        name = f"**{run.name}**" if run is ranked[0] and len(runs) > 1 else run.name
         cells = [_percent(run, "validation"), *_best_epochs(run), _percent(run, "test")]
         cells += [f"{run.record['parameters']['trainable']:,}", f"{train_seconds(run) or 0:,.1f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"{names.cells[run.name]} {' | '.join(cells)} |")
     return [*lines, "", *_note(runs)]
+
+
+class _Names(NamedTuple):
+    """What the lines of a table begin with."""
+
+    title: str
+    rule: str
+    cells: dict[str, str]  # by a run's name
+
+
+def _names(runs: Sequence[Run], title: str, bold: Run | None = None) -> _Names:
+    """Give a table's names of runs, and the sides of their pictures where they differ."""
+    said = {run.name: f"**{run.name}**" if run is bold else run.name for run in runs}
+    if len({side(run) for run in runs}) == 1:
+        return _Names(f"| {title} |", "|---|", {run: f"| {name} |" for run, name in said.items()})
+    cells = {run.name: f"| {said[run.name]} | {side(run)} |" for run in runs}
+    return _Names(f"| {title} | px |", "|---|---:|", cells)
+
+
+def _sizes(runs: Sequence[Run]) -> list[str]:
+    """Say under a table of fixed columns which runs saw pictures of which size."""
+    sides = sorted({side(run) for run in runs})
+    if len(sides) == 1:
+        return []
+    parts = [f"{one} ({', '.join(r.name for r in runs if side(r) == one)})" for one in sides]
+    first, *rest = parts
+    first = first.replace(" (", " pixels a side (", 1)
+    return [f"Pictures: {', '.join([first, *rest])}.", ""]
 
 
 def _models(folder: Path, runs: Sequence[Run]) -> list[str]:

@@ -1,12 +1,15 @@
 """A paragraph about a study, made from its numbers: what won, by how much, at what cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair, pairs_on_test
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import rank
 from tlfeat.runs.statistics import run_intervals
+from tlfeat.studies.models import side
 
 _NAMED = 4  # runs that a sentence lists
 
@@ -32,9 +35,12 @@ def paragraph(runs: Sequence[Run]) -> str:
     tuned = [run for run in ranked if run.record["kind"] == "finetune"]
     if heads and tuned:
         rival, what = (tuned[0], "fine-tune") if best is heads[0] else (heads[0], "frozen head")
-        sentences.append(f"The best {what}, {rival.name}, {_against(rival, best, pairs)}.")
+        sentences.append(f"The best {what}, {_named(rival, best)} {_against(rival, best, pairs)}.")
     elif len(ranked) > 1:
-        sentences.append(f"The next, {ranked[1].name}, {_against(ranked[1], best, pairs)}.")
+        following = ranked[1]
+        sentences.append(
+            f"The next, {_named(following, best)} {_against(following, best, pairs)}."
+        )
     worst = ranked[-1]
     if len(ranked) > 2:
         sentences.append(f"Last comes {worst.name} with {_share(worst)}.")
@@ -51,6 +57,13 @@ def _result(run: Run) -> str:
         text += f" (95% interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
     seconds = train_seconds(run)
     return text if seconds is None else f"{text}, trained in {_seconds(seconds)}"
+
+
+def _named(run: Run, best: Run) -> str:
+    """Name a run that is compared with the best, and its pictures where they are of other size."""
+    if side(run) == side(best):
+        return f"{run.name},"
+    return f"{run.name} (on pictures of {side(run)} pixels a side, not {side(best)}),"
 
 
 def _against(run: Run, best: Run, pairs: Sequence[Pair]) -> str:
@@ -80,27 +93,73 @@ def _share(run: Run) -> str:
 
 def _odd(runs: Sequence[Run]) -> list[str]:
     """Point at what is often a mistake in how a network was fed or trained."""
-    at_chance = [run.name for run in runs if _is_at_chance(run)]
-    if not at_chance:
-        return []
-    rest = len(at_chance) - _NAMED
-    shown = at_chance if rest <= 1 else [*at_chance[:_NAMED], f"{rest} more"]
-    one = len(shown) == 1
-    names = shown[0] if one else f"{', '.join(shown[:-1])} and {shown[-1]}"
-    return [
-        f"{names} {'is' if one else 'are'} hardly better than always naming the commonest class, "
-        f"on {'its' if one else 'their'} own training pictures too: too few steps, too low or too "
-        "high a learning rate, or pixels too few for the network."
+    at_chance = [run for run in runs if _was_trained(run) and _is_at_chance(run, _train(run))]
+    unsettled = [
+        run for run in at_chance if _counts_norms(run) and not _is_at_chance(run, _in_steps(run))
     ]
+    unlearned = [run for run in at_chance if run not in unsettled]
+    sentences = []
+    if unlearned:
+        sentences.append(
+            f"{_list(unlearned)} {'is' if len(unlearned) == 1 else 'are'} hardly better than "
+            f"always naming the commonest class, on {_their(unlearned)} own training pictures "
+            "too: too few steps, too low or too high a learning rate, or pixels too few for the "
+            "network."
+        )
+    if unsettled:
+        least = f"{100 * min(_in_steps(run) for run in unsettled):.1f}%"
+        least += "" if len(unsettled) == 1 else " or more"
+        sentences.append(
+            f"{_list(unsettled)} had {least} of {_their(unsettled)} training pictures right in "
+            f"the steps of {_their(unsettled)} last epoch, and when evaluated hardly more than "
+            "always naming the commonest class: a step takes the means of its batch, and the "
+            "running averages of the batch normalisations had not settled. Train longer."
+        )
+    return sentences
 
 
-def _is_at_chance(run: Run) -> bool:
-    record = run.record
-    if record["kind"] != "finetune" or not record["history"]:
-        return False
-    counts = record["dataset"]["counts"]["train"].values()
+def _list(runs: Sequence[Run]) -> str:
+    names = [run.name for run in runs]
+    rest = len(names) - _NAMED
+    shown = names if rest <= 1 else [*names[:_NAMED], f"{rest} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _their(runs: Sequence[Run]) -> str:
+    return "its" if len(runs) == 1 else "their"
+
+
+def _was_trained(run: Run) -> bool:
+    return run.record["kind"] == "finetune" and bool(run.record["history"])
+
+
+def _train(run: Run) -> float:
+    return float(run.metrics["train"]["accuracy"])
+
+
+def _counts_norms(run: Run) -> bool:
+    """Whether it trained batch normalisations, without which steps and evaluation agree."""
+    phases = run.record["phases"]
+    trained = any(one["mode"] == "scratch" or one.get("train_batchnorm") for one in phases)
+    return trained and run.record["backbone"] != PLAIN_CNN
+
+
+def _in_steps(run: Run) -> float:
+    """Give the accuracy in the training steps of the epoch whose weights the model has."""
+    rows = run.record["history"]
+    last: Mapping[str, Any] = rows[-1]
+    if run.record["phases"][last["phase"] - 1].get("patience"):  # its best epoch is its last
+        of_phase = [
+            row for row in rows if row["phase"] == last["phase"] and row["val_loss"] is not None
+        ]
+        last = min(of_phase, key=lambda row: float(row["val_loss"]), default=last)
+    return float(last["accuracy"])
+
+
+def _is_at_chance(run: Run, accuracy: float) -> bool:
+    counts = run.record["dataset"]["counts"]["train"].values()
     chance = max(counts) / max(sum(counts), 1)
-    return len(counts) > 2 and bool(run.metrics["train"]["accuracy"] < 1.5 * chance)
+    return len(counts) > 2 and accuracy < 1.5 * chance
 
 
 def _seconds(value: float) -> str:
