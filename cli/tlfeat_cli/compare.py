@@ -139,7 +139,7 @@ def compare(
     refuse_options(context, ("data", "quick"), f"belongs to a study, and {target} is none.")
     from tlfeat.report.page import INDEX
     from tlfeat.runs.compare import compare as compare_heads
-    from tlfeat.runs.results import caption, leaderboard, remarks, write_into
+    from tlfeat.runs.results import best_rows, caption, leaderboard, remarks, write_into
 
     watch = TerminalWatch(quiet)
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
@@ -174,15 +174,19 @@ def compare(
         print_json(
             {
                 "folder": str(done.folder),
-                "runs": [{"path": str(run.path), **run.record} for run in done.runs],
+                "runs": [
+                    {"path": str(run.path), "asked": line.name not in done.beside, **run.record}
+                    for line in done.runs
+                    for run in line.seeds
+                ],
                 "refused": done.refused,
             }
         )
     else:
-        print_table(leaderboard(done.runs), best=0 if len(done.runs) > 1 else None)
+        print_table(leaderboard(done.runs, done.beside), best_rows(done.runs))
         say()
         say(caption(done.runs))
-        for remark in remarks(done.runs):
+        for remark in remarks(done.runs, done.beside):
             say(f"- {remark}")
         say(f"Report: {done.folder / INDEX}")
     for run, reason in done.refused.items():

@@ -82,7 +82,7 @@ def data(
             )
             for split, by_class in counts.items()
         ]
-        print_table(columns_, best=len(table.classes))
+        print_table(columns_, best={len(table.classes)})
     for note in table.notes:
         say(f"- {note}")
     if broken:

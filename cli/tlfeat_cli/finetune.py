@@ -310,12 +310,13 @@ def finetune(
 
 
 def _print(run: Any, as_json: bool) -> None:
+    from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import leaderboard, remarks
 
     if as_json:
         print_json({"path": str(run.path), **run.record})
         return
-    print_table(leaderboard([run]))
+    print_table(leaderboard(rank([run])))
     parameters = run.record["parameters"]
     say(f"{parameters['trainable']:,} of {parameters['total']:,} parameters trained.")
     best = run.record["best_epoch"]
@@ -324,7 +325,7 @@ def _print(run: Any, as_json: bool) -> None:
             f"Best validation accuracy in epoch {best['accuracy']}, least validation loss in "
             f"epoch {best['loss']}."
         )
-    for remark in remarks([run]):
+    for remark in remarks(rank([run])):
         say(f"- {remark}")
     say(f"Run: {run.path}")
 

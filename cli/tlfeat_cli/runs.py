@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlfeat_cli.options import JsonOpt, ReportsOpt
-from tlfeat_cli.terminal import print_json, print_table, say
+from tlfeat_cli.terminal import complain, print_json, print_table, say
 
 if TYPE_CHECKING:
     from tlfeat.runs.record import Run
@@ -25,11 +25,18 @@ def runs(
     from tlfeat.errors import TlfeatError
     from tlfeat.places import reports_folder
     from tlfeat.runs.find import find_study_folder, study_folders
-    from tlfeat.runs.record import find_runs
-    from tlfeat.runs.results import rank
+    from tlfeat.runs.ranking import rank
+    from tlfeat.runs.record import scan_runs
 
     folders = study_folders(reports) if study is None else [find_study_folder(study, reports)]
-    found = {folder: rank(find_runs(folder)) for folder in folders}
+    scanned = {folder: scan_runs(folder) for folder in folders}
+    found = {
+        folder: [run for line in rank(runs.runs) for run in line.seeds]
+        for folder, runs in scanned.items()
+    }
+    for runs in scanned.values():
+        for why in runs.damaged.values():
+            complain(why)
     if as_json:
         print_json([{"path": str(r.path), **r.record} for mine in found.values() for r in mine])
         return

@@ -120,10 +120,11 @@ def run_study_file(
 
 def _print(result: "StudyResult") -> None:
     from tlfeat.report.page import INDEX
-    from tlfeat.runs.results import leaderboard, rank
+    from tlfeat.runs.ranking import rank
+    from tlfeat.runs.results import best_rows, leaderboard
 
     ranked = rank(result.runs)
-    print_table(leaderboard(ranked), best=0 if len(ranked) > 1 else None)
+    print_table(leaderboard(ranked), best_rows(ranked))
     say()
     say(result.paragraph)
     for line in result.stand_ins:

@@ -1,7 +1,7 @@
 """What people see: results on stdout, progress, notes and errors on stderr."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -83,8 +83,8 @@ class TerminalWatch(Watch):
             ERRORS.print(Text(text, style="dim"), soft_wrap=True)
 
 
-def print_table(columns: "Sequence[Column]", best: int | None = None) -> None:
-    """Print a table, the row `best` in bold.
+def print_table(columns: "Sequence[Column]", best: Collection[int] = ()) -> None:
+    """Print a table, the rows `best` in bold.
 
     A narrow terminal gets fewer columns; where even these do not fit, all of them, each row on a
     few lines.
@@ -98,7 +98,7 @@ def print_table(columns: "Sequence[Column]", best: int | None = None) -> None:
         _print_grid(shown, best)
 
 
-def _print_grid(columns: "Sequence[Column]", best: int | None) -> None:
+def _print_grid(columns: "Sequence[Column]", best: Collection[int]) -> None:
     from rich import box
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -112,15 +112,15 @@ def _print_grid(columns: "Sequence[Column]", best: int | None) -> None:
         )
     for row in range(len(columns[0].cells)):
         cells = [Text(column.cells[row]) for column in columns]
-        table.add_row(*cells, style="bold" if row == best else None)
+        table.add_row(*cells, style="bold" if row in best else None)
     OUT.print(table)
 
 
-def _print_records(columns: "Sequence[Column]", best: int | None) -> None:
+def _print_records(columns: "Sequence[Column]", best: Collection[int]) -> None:
     """Print what names a row on a line of its own, and the rest below it."""
     names = list(takewhile(lambda one: not one.is_number and not _is_prose(one), columns))
     for row in range(len(columns[0].cells)):
-        style = "bold" if row == best else ""
+        style = "bold" if row in best else ""
         say("  ".join(column.cells[row] for column in names), style)
         for line in _filled(columns[len(names) :], row, OUT.width - 2):
             say(f"  {line}", style)

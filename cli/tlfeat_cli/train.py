@@ -63,6 +63,7 @@ def train(
     quiet: QuietOpt = False,
 ) -> None:
     """Train one head on frozen features and keep the run."""
+    from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import leaderboard, remarks
     from tlfeat.runs.train import train as train_run
 
@@ -92,10 +93,10 @@ def train(
     if as_json:
         print_json({"path": str(run.path), **run.record})
         return
-    print_table(leaderboard([run]))
+    print_table(leaderboard(rank([run])))
     chosen = ", ".join(f"{key} = {value}" for key, value in run.record["head"]["chosen"].items())
     if chosen:
         say(f"Chosen: {chosen}.")
-    for remark in remarks([run]):
+    for remark in remarks(rank([run])):
         say(f"- {remark}")
     say(f"Run: {run.path}")

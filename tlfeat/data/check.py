@@ -1,7 +1,7 @@
 """What is wrong with a dataset, told from its table alone: no picture is opened."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlfeat.data.names import TEST, TRAIN, be, counted
@@ -38,13 +38,18 @@ def imbalance(dataset: "Dataset") -> Imbalance | None:
         None where the largest class has less than 10 times the pictures of the smallest.
         Classes without train pictures do not count: they have a note of their own.
     """
-    counts = {name: n for name, n in dataset.counts().get(TRAIN, {}).items() if n}
-    if not counts:
+    return uneven_classes(dataset.counts().get(TRAIN, {}))
+
+
+def uneven_classes(counts: Mapping[str, int]) -> Imbalance | None:
+    """Give the largest and the smallest class, as `imbalance` does, from their counts."""
+    there = {name: n for name, n in counts.items() if n}
+    if not there:
         return None
-    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-    if counts[largest] < _UNEVEN * counts[smallest]:
+    largest, smallest = max(there, key=there.__getitem__), min(there, key=there.__getitem__)
+    if there[largest] < _UNEVEN * there[smallest]:
         return None
-    return Imbalance(largest, counts[largest], smallest, counts[smallest])
+    return Imbalance(largest, there[largest], smallest, there[smallest])
 
 
 def remarks(dataset: "Dataset", lost: Iterable[str]) -> list[str]:

@@ -155,7 +155,7 @@ def assign_splits(
     if TEST in result:
         return Splitting(result, "source", notes + _left_out(labels, result))
 
-    roots = _components(digests, groups)
+    roots = components(digests, groups)
     stuck = {
         root for root, split in zip(roots, result, strict=True) if split not in (TRAIN, None)
     }  # its copy in the source's own validation split cannot be moved: it stays in train
@@ -209,8 +209,19 @@ def choose_evenly(
     return sorted(ranked[:n])
 
 
-def _components(digests: Sequence[str], groups: Sequence[str | None]) -> list[int]:
-    """Join samples that share a digest or a group; give each the first sample of its component."""
+def components(digests: Sequence[str], groups: Sequence[str | None]) -> list[int]:
+    """Join samples that share a picture or a group, directly or in a chain: they never part.
+
+    Returns
+    -------
+    first : list of int
+        For each sample the place of the first of those that it is joined with.
+
+    Examples
+    --------
+    >>> components(["a", "b", "a", "c"], [None, "g", "g", None])
+    [0, 0, 0, 3]
+    """
     parent = list(range(len(digests)))
     if len(set(digests)) == len(digests) and not any(group is not None for group in groups):
         return parent

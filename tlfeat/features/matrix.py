@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlfeat.data.dataset import Dataset, Sample, Skipped
+from tlfeat.data.splits import components
 from tlfeat.errors import StoreError
 from tlfeat.features.recipe import FeatureRequest, Recipe
 from tlfeat.features.store import Entry, FeatureStore
@@ -137,20 +138,5 @@ def _matrix(entries: Sequence[Entry], digests: Sequence[str]) -> np.ndarray:
 
 def inseparable(samples: Sequence[Sample]) -> np.ndarray:
     """Number the sets of samples that share a group or a picture, directly or in a chain."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    # A graph with a node for each sample, picture and group; its components are the sets.
-    names: dict[tuple[str, str], int] = {}
-    rows, columns = [], []
-    for number, sample in enumerate(samples):
-        keys = [("picture", sample.digest)]
-        if sample.group is not None:
-            keys.append(("group", sample.group))
-        for key in keys:
-            rows.append(number)
-            columns.append(len(samples) + names.setdefault(key, len(names)))
-    nodes = len(samples) + len(names)
-    graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(nodes, nodes))
-    _, labels = connected_components(graph, directed=False)
-    return np.asarray(labels[: len(samples)], dtype=np.int64)
+    first = components([one.digest for one in samples], [one.group for one in samples])
+    return np.unique(first, return_inverse=True)[1].astype(np.int64)

@@ -1,7 +1,7 @@
 """All that a page shows of the runs on one dataset, worked out before anything is drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,8 +14,9 @@ from tlfeat.report.words import run_labels
 from tlfeat.runs.calibration import Calibration, calibrate
 from tlfeat.runs.outcomes import Outcome, aligned, read_outcome
 from tlfeat.runs.paired import Pair, compare_pairs
+from tlfeat.runs.ranked import RankedRun
+from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import HISTORY, Run
-from tlfeat.runs.results import rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ class Part:
         What could not be shown, and why.
     """
 
-    ranked: list[Run]
+    ranked: list[RankedRun]
     labels: dict[str, str]
     split: str
     facts: Outcome | None = None
@@ -98,7 +99,7 @@ class Part:
         return confident_mistakes(one.predicted != self.facts.true, one.confidence, MISTAKES)
 
 
-def split_by_data(runs: Sequence[Run]) -> list[list[Run]]:
+def split_by_data(runs: Sequence[Run]) -> list[list[RankedRun]]:
     """Put runs together that can be compared: of one dataset and one split.
 
     Parameters
@@ -108,22 +109,22 @@ def split_by_data(runs: Sequence[Run]) -> list[list[Run]]:
 
     Returns
     -------
-    parts : list of list of Run
+    parts : list of list of RankedRun
         In the order of their first runs, each best by validation first.
     """
     found: dict[tuple[str, str], dict[str, Run]] = {}
     for run in runs:
         key = run.record["dataset"]["fingerprint"], run.record["split"]["fingerprint"]
         found.setdefault(key, {}).setdefault(run.id, run)
-    return [rank(_with_own_names(list(part.values()))) for part in found.values()]
+    return [rank(list(part.values())) for part in found.values()]
 
 
-def gather(ranked: list[Run], cache: Path | None, most_samples: int) -> Part:
+def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Part:
     """Work out what a page shows of comparable runs.
 
     Parameters
     ----------
-    ranked : list of Run
+    ranked : list of RankedRun
         Best by validation first.
     cache : Path, optional
         The feature store, for the projection.
@@ -136,7 +137,7 @@ def gather(ranked: list[Run], cache: Path | None, most_samples: int) -> Part:
     """
     notes: list[str] = []
     split = "test" if any("test" in run.metrics for run in ranked) else "validation"
-    outcomes: list[tuple[Run, Outcome]] = []
+    outcomes: list[tuple[RankedRun, Outcome]] = []
     judged: list[Judged] = []
     for run in ranked:
         try:
@@ -150,7 +151,7 @@ def gather(ranked: list[Run], cache: Path | None, most_samples: int) -> Part:
             continue
         judged.append(_judge(run, same[-1], split))
         # Scores of all runs at once may be gigabytes; what is needed of them is kept above.
-        same[-1] = Outcome(*(getattr(same[-1], name) for name in _KEPT))
+        same[-1] = replace(same[-1], scores=None)
         outcomes.append((run, same[-1]))
     labels, histories = run_labels(ranked), _histories(ranked)
     if not judged:
@@ -193,14 +194,11 @@ def gather(ranked: list[Run], cache: Path | None, most_samples: int) -> Part:
     )
 
 
-_KEPT = ("ids", "digests", "groups", "true", "predicted")
-
-
 def _judge(run: Run, outcome: Outcome, split: str) -> Judged:
     assert outcome.scores is not None
     k = len(run.record["dataset"]["classes"])
     scores = outcome.scores
-    is_probability = run.record.get("head", {}).get("score_kind", "probability") == "probability"
+    is_probability = run.gives_probabilities
     calibration = None
     if is_probability:
         confidence = scores.max(axis=1)
@@ -232,17 +230,6 @@ def _histories(runs: Sequence[Run]) -> dict[str, "pd.DataFrame"]:
             if len(table):
                 found[run.name] = table
     return found
-
-
-def _with_own_names(runs: list[Run]) -> list[Run]:
-    """Tell runs of one name apart by their ids."""
-    names = [run.name for run in runs]
-    return [
-        run
-        if names.count(run.name) == 1
-        else Run(run.path, {**run.record, "name": f"{run.name} ({run.id[:6]})"})
-        for run in runs
-    ]
 
 
 def duplicates(run: Run) -> list[list[tuple[str, str]]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tlfeat.runs.record import Run
+from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.results import leaderboard
 
 _SPECIAL = {
@@ -12,12 +12,12 @@ _SPECIAL = {
 }  # fmt: skip
 
 
-def latex_table(ranked: Sequence[Run]) -> str:
+def latex_table(ranked: Sequence[RankedRun]) -> str:
     """Give the leaderboard as a tabular, the best by validation in bold.
 
     Parameters
     ----------
-    ranked : sequence of Run
+    ranked : sequence of RankedRun
         Best first.
 
     Returns

@@ -13,8 +13,9 @@ from tlfeat.features.recipe import request_features
 from tlfeat.features.store import FeatureStore
 from tlfeat.heads.table import check_settings, get_head
 from tlfeat.places import cache_folder, reports_folder
-from tlfeat.runs.record import Run
-from tlfeat.runs.results import RESULTS_CSV, rank, write_results
+from tlfeat.runs.ranked import RankedRun
+from tlfeat.runs.ranking import rank
+from tlfeat.runs.results import RESULTS_CSV, write_results
 from tlfeat.runs.study import comparable_runs, study_folder
 from tlfeat.runs.train import HeadOrder, HeadPlan, train_heads
 from tlfeat.watch import SILENT, Watch
@@ -33,8 +34,11 @@ class Comparison:
     ----------
     folder : Path
         The study's folder, with index.html, results.md, results.csv and figures.
-    runs : list of Run
-        All finished runs of the study on this dataset and split, best by validation first.
+    runs : list of RankedRun
+        All finished runs of the study on this dataset and split, best by validation first; those
+        that differ in their seed alone are one.
+    beside : frozenset of str
+        Names of those that were there before and were not asked for.
     refused : dict of str to str
         Name of a run that could not be trained, and why.
     fresh : int
@@ -42,14 +46,15 @@ class Comparison:
     """
 
     folder: Path
-    runs: list[Run]
+    runs: list[RankedRun]
+    beside: frozenset[str]
     refused: dict[str, str]
     fresh: int
 
     @property
-    def best(self) -> Run:
-        """The best run by validation."""
-        return self.runs[0]
+    def best(self) -> RankedRun:
+        """The best by validation of those that were asked for."""
+        return next(run for run in self.runs if run.name not in self.beside)
 
     def table(self) -> "pd.DataFrame":
         """Read results.csv: a row for each run, split, metric and class."""
@@ -155,12 +160,14 @@ cache, reports, name, jobs, watch
     )
     if not done.runs:
         raise HeadError(" ".join(dict.fromkeys(done.refused.values())))
-    runs = rank(comparable_runs(folder, table))
+    runs = comparable_runs(folder, table)
     write_results(folder, runs)
     from tlfeat.report.page import write_report  # reports are made of runs, not runs of reports
 
     write_report(folder, runs, dataset=table, cache=store.root, refused=done.refused, watch=watch)
-    return Comparison(folder, runs, done.refused, done.fresh)
+    asked, ranked = {run.id for run in done.runs}, rank(runs)
+    beside = frozenset(run.name for run in ranked if not asked & {one.id for one in run.seeds})
+    return Comparison(folder, ranked, beside, done.refused, done.fresh)
 
 
 def _settings_by_head(

@@ -3,14 +3,14 @@
 Fronts and choices go by validation; what is said of the difference is measured on test.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tlfeat.runs.paired import Pair
+from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import HEAD, Run
 
 if TYPE_CHECKING:
@@ -29,23 +29,24 @@ class Cost(NamedTuple):
 
 COSTS = (
     Cost("train_seconds", "training from nothing, seconds", "training time"),
-    Cost("ms_per_image", "a new picture, milliseconds", "time a picture"),
+    Cost("ms_per_image", "one of many pictures, milliseconds", "time for one of many pictures"),
     Cost("megabytes", "network and head, megabytes", "size"),
 )
 
 
-def cost_table(ranked: Sequence[Run]) -> "pd.DataFrame":
+def cost_table(ranked: Sequence[RankedRun]) -> "pd.DataFrame":
     """Give a row for each run: how good it is, what it costs, whether it is on a front.
 
     Parameters
     ----------
-    ranked : sequence of Run
+    ranked : sequence of RankedRun
 
     Returns
     -------
     table : DataFrame
-        run, kind, validation and test (accuracy, nan where there is none), then for each of
-        `COSTS` its column (nan where it was not measured) and "front_" and that column.
+        run, kind, validation (accuracy on the rows that all have), test (accuracy, nan where
+        there is none), then for each of `COSTS` its column (nan where it was not measured) and
+        "front_" and that column.
     """
     import pandas as pd
 
@@ -53,7 +54,7 @@ def cost_table(ranked: Sequence[Run]) -> "pd.DataFrame":
         {
             "run": [run.name for run in ranked],
             "kind": [run.record["kind"] for run in ranked],
-            "validation": [_accuracy(run, "validation") for run in ranked],
+            "validation": [run.standing.accuracy for run in ranked],
             "test": [_accuracy(run, "test") for run in ranked],
             "train_seconds": [train_seconds(run) or np.nan for run in ranked],
             "ms_per_image": [run.record["ms_per_image"] or np.nan for run in ranked],
@@ -94,7 +95,11 @@ def pareto_front(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def train_seconds(run: Run) -> float | None:
-    """Give the seconds from nothing: embedding where it was measured, search and fit."""
+    """Give the seconds from nothing: embedding where it was measured here, search and fit.
+
+    A head's search and fit are seconds of one processor, whatever else that was doing; embedding
+    and fine-tunes are as a clock on the wall says.
+    """
     seconds = run.record["seconds"]
     parts = [seconds.get(part) for part in ("extract", "search", "fit")]
     return None if all(part is None for part in parts) else sum(part or 0.0 for part in parts)
@@ -112,12 +117,12 @@ def model_bytes(run: Run) -> float:
     return float(_BYTES_A_WEIGHT * frozen + head.stat().st_size)
 
 
-def break_even(ranked: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
+def break_even(ranked: Sequence[RankedRun], pairs: Sequence[Pair]) -> list[str]:
     """Say what more training buys, in right answers of a thousand.
 
     Parameters
     ----------
-    ranked : sequence of Run
+    ranked : sequence of RankedRun
         Best by validation first.
     pairs : sequence of Pair
         Of test; the words follow them.
@@ -141,74 +146,31 @@ def break_even(ranked: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
-def seed_spread(ranked: Sequence[Run]) -> dict[str, tuple[float, float, int]]:
-    """Give the spread of test accuracy between runs that differ in their seed alone.
-
-    Parameters
-    ----------
-    ranked : sequence of Run
+def seed_spread(run: RankedRun) -> tuple[float, float, int] | None:
+    """Give the spread of a line's test accuracy over its seeds.
 
     Returns
     -------
-    spread : dict
-        Name of a run that has siblings to lowest and highest test accuracy and the number
-        of seeds.
+    spread : tuple or None
+        Lowest and highest accuracy and the number of seeds; None of one seed, or without test.
     """
-    by_id = {run.id: run for run in ranked}
-    families: dict[str, list[Run]] = {}
-    for run in ranked:
-        families.setdefault(_without_seed(run, by_id), []).append(run)
-    spread = {}
-    for family in families.values():
-        values = [_accuracy(run, "test") for run in family]
-        seeds = {run.record["seed"] for run in family}
-        if len(seeds) > 1 and not np.isnan(values).any():
-            for run in family:
-                spread[run.name] = (min(values), max(values), len(seeds))
-    return spread
+    values = [_accuracy(one, "test") for one in run.seeds]
+    if len(values) < 2 or np.isnan(values).any():
+        return None
+    return min(values), max(values), len(values)
 
 
-def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
-    """Give what decides a run but its seed, and that of the run that it starts from."""
-    record, parent = run.record, run.record["parent"]
-    # What follows from the seed is left out, the rest was asked for.
-    model = record.get("head") or {
-        key: record.get(key) for key in ("phases", "top", "loss", "batch", "cut_dtype", "methods")
-    }
-    settings = {
-        key: value for key, value in model.items() if key not in ("chosen", "tried", "converged")
-    }
-    if "phases" in settings:
-        settings["phases"] = [
-            {key: value for key, value in phase.items() if key != "trained_epochs"}
-            for phase in settings["phases"]
-        ]
-    # A random network's weights are drawn from the seed too.
-    recipes = [
-        {**recipe, "weights": str(recipe["weights"]).partition(":")[0]}
-        for recipe in record["recipes"]
-    ]
-    start = None
-    if parent is not None:
-        known = by_id.get(parent.get("run", ""))
-        start = [parent.get("epoch"), parent if known is None else _without_seed(known, by_id)]
-        for recipe in recipes:
-            del recipe["weights"]  # those of the parent
-    facts = [record["kind"], record["backbone"], record["features"], settings, recipes, start]
-    facts.append(record["dataset"]["fingerprint"])
-    return json.dumps(facts, sort_keys=True, default=str)
-
-
-def _step(one: Run, other: Run, pairs: Sequence[Pair]) -> str:
+def _step(one: RankedRun, other: RankedRun, pairs: Sequence[Pair]) -> str:
     """Say what `other` gives over `one`, and for how much."""
     seconds = (train_seconds(other) or 0.0) - (train_seconds(one) or 0.0)
     cost = f"{abs(seconds):,.1f} s {'more' if seconds >= 0 else 'less'} of training"
     a, b = one.record["ms_per_image"], other.record["ms_per_image"]
     if a is not None and b is not None:
-        cost += f" and {abs(b - a):.1f} ms {'more' if b >= a else 'less'} a picture"
+        more = "more" if b >= a else "less"
+        cost += f" and {abs(b - a):.1f} ms {more} for each of many pictures"
     pair = next((p for p in pairs if {p.one, p.other} == {one.name, other.name}), None)
     if pair is None:
-        gain = 1000 * (_accuracy(other, "validation") - _accuracy(one, "validation"))
+        gain = 1000 * (other.standing.accuracy - one.standing.accuracy)
         return (
             f"From {one.name} to {other.name}: {_answers(gain)} of a thousand on validation, "
             f"for {cost}."

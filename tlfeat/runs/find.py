@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
 from tlfeat.places import reports_folder
+from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import RECORD, Run, find_runs, load_run
-from tlfeat.runs.results import rank
 
 _NAMED = 5  # runs, of those that one name fits
 
@@ -92,7 +92,7 @@ def study_folders(reports: str | Path | None = None) -> list[Path]:
 
 def _names(folder: Path, runs: list[Run]) -> list[tuple[str, Run]]:
     """Give every name of a study's runs; the study's own is that of its best."""
-    named = [(folder.name, rank(runs)[0])]
+    named: list[tuple[str, Run]] = [(folder.name, rank(runs)[0])]
     for run in runs:
         for name in dict.fromkeys((run.path.name, run.name)):
             named += [(name, run), (f"{folder.name}/{name}", run)]

@@ -1,13 +1,15 @@
 """What a run said of each picture of a split, as arrays that line up between runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from tlfeat.data.splits import components
 from tlfeat.errors import TlfeatError
+from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import PREDICTIONS, Run
 
 _FACTS = ("id", "digest", "group", "true", "predicted")
@@ -25,6 +27,8 @@ class Outcome:
     true, predicted : ndarray of shape (n_samples,), int
     scores : ndarray of shape (n_samples, n_classes), float32, or None
         None where they were not asked for.
+    share : ndarray of shape (n_samples,), float64, or None
+        Of several seeds the share that is right; None for one run.
     """
 
     ids: np.ndarray
@@ -33,6 +37,7 @@ class Outcome:
     true: np.ndarray
     predicted: np.ndarray
     scores: np.ndarray | None = None
+    share: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.true)
@@ -44,18 +49,26 @@ class Outcome:
 
     @cached_property
     def units(self) -> np.ndarray | None:
-        """Number of each sample's group; None where every sample stands for itself.
+        """Number of what each sample cannot be parted from, see `units_of`."""
+        return units_of(self.digests, self.groups)
 
-        A sample without a group is a group of its own.
-        """
-        known = np.array([group is not None for group in self.groups], dtype=bool)
-        if not known.any():
-            return None
-        names, numbers = np.unique(self.groups[known].astype(str), return_inverse=True)
-        units = np.empty(len(self), dtype=np.int64)
-        units[known] = numbers
-        units[~known] = len(names) + np.arange(np.count_nonzero(~known))
-        return None if units.max() + 1 == len(self) else units
+
+def units_of(digests: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
+    """Number what counts as one: samples of one group, and copies of one picture.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (n_samples,), str
+    groups : ndarray of shape (n_samples,), str or None
+
+    Returns
+    -------
+    units : ndarray of shape (n_samples,), int, or None
+        None where every sample stands for itself.
+    """
+    first = components(digests.tolist(), groups.tolist())
+    found, units = np.unique(first, return_inverse=True)
+    return None if len(found) == len(first) else units.astype(np.int64)
 
 
 def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
@@ -71,13 +84,24 @@ def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
     Returns
     -------
     outcome : Outcome
-        Of no samples where the run has none of that split.
+        Of no samples where the run has none of that split. Of a line of several seeds it is the
+        first one's, with the share of all that is right.
 
     Raises
     ------
     TlfeatError
         If the predictions are gone, are not as they were written, or cannot be read.
     """
+    if isinstance(run, RankedRun) and len(run.seeds) > 1:
+        first, *others = [
+            read_outcome(one, split, scores=scores and one is run.seeds[0]) for one in run.seeds
+        ]
+        same = aligned([first, *others])
+        if same is None:
+            raise TlfeatError(
+                f"The {split} pictures of {run.name} are not the same for all seeds."
+            )
+        return replace(first, share=np.mean([one.right for one in same], axis=0))
     import pyarrow as pa
 
     path = run.file(PREDICTIONS)
@@ -163,6 +187,7 @@ def aligned(outcomes: Sequence[Outcome]) -> list[Outcome] | None:
                 outcome.true[order],
                 outcome.predicted[order],
                 None if outcome.scores is None else outcome.scores[order],
+                None if outcome.share is None else outcome.share[order],
             )
         )
     return found

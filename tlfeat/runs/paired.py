@@ -20,7 +20,8 @@ from tlfeat.runs.statistics import LEVEL
 
 ALPHA = 1 - LEVEL
 MCNEMAR = "exact McNemar"
-SIGN_FLIP = "sign-flip by group"
+SIGN_FLIP = "sign-flip by group"  # or copies of one picture
+SIGN_FLIP_SEEDS = "sign-flip by picture"  # of the share of seeds that is right
 _FLIPS = 9_999  # random sign flips; all of them are tried where there are fewer
 
 
@@ -30,8 +31,8 @@ class Pair(NamedTuple):
     one: str
     other: str
     n: int
-    only_one: int  # pictures that only the first gets right
-    only_other: int
+    only_one: float  # pictures that only the first gets right; of several seeds, the sum of shares
+    only_other: float
     difference: float  # accuracy of the first minus that of the second
     low: float  # 95% interval of the difference, not adjusted for the number of pairs
     high: float
@@ -77,31 +78,47 @@ def compare_pairs(names: Sequence[str], outcomes: Sequence[Outcome]) -> list[Pai
 
     found = []
     for i, j in combinations(range(len(names)), 2):
-        one, other = outcomes[i].right, outcomes[j].right
-        units = outcomes[i].units
-        p = mcnemar_p(one, other) if units is None else sign_flip_p(one, other, units)
-        low, high = difference_interval(one, other, units)
-        found.append(
-            Pair(
-                names[i],
-                names[j],
-                len(one),
-                int(np.count_nonzero(one & ~other)),
-                int(np.count_nonzero(other & ~one)),
-                float(one.mean() - other.mean()),
-                low,
-                high,
-                MCNEMAR if units is None else SIGN_FLIP,
-                p,
-                p,
-            )
-        )
+        found.append(_pair(names[i], names[j], outcomes[i], outcomes[j]))
     if not found:
         return []
     adjusted = multipletests([pair.p for pair in found], method="holm")[1]
     return [
         pair._replace(p_adjusted=float(value)) for pair, value in zip(found, adjusted, strict=True)
     ]
+
+
+def _pair(name: str, other_name: str, first: Outcome, second: Outcome) -> Pair:
+    one, other = _correct(first), _correct(second)
+    units, test = first.units, SIGN_FLIP
+    if units is None and one.dtype == other.dtype == bool:
+        test, p = MCNEMAR, mcnemar_p(one, other)
+    else:
+        if units is None:
+            units, test = np.arange(len(one)), SIGN_FLIP_SEEDS
+        p = sign_flip_p(one, other, units)
+    low, high = difference_interval(one, other, units)
+    difference = one.astype(float) - other
+    return Pair(
+        name,
+        other_name,
+        len(one),
+        float(np.maximum(difference, 0).sum()),
+        float(np.maximum(-difference, 0).sum()),
+        float(difference.mean()),
+        low,
+        high,
+        test,
+        p,
+        p,
+    )
+
+
+def _correct(outcome: Outcome) -> np.ndarray:
+    """Give which predictions are right; of seeds that are not alike, the share that is."""
+    share = outcome.share
+    if share is None or np.isin(share, (0, 1)).all():
+        return outcome.right
+    return share
 
 
 def pairs_on_test(runs: Sequence[Run]) -> list[Pair]:

@@ -79,6 +79,11 @@ class Run:
         return metrics
 
     @property
+    def gives_probabilities(self) -> bool:
+        """Whether its scores are probabilities, so that there is a log loss."""
+        return bool(self.record.get("head", {}).get("score_kind", "probability") == "probability")
+
+    @property
     def is_checked(self) -> bool:
         """Whether run.json keeps digests; those of older versions do not."""
         return bool(self.record["schema"] != UNSEALED)

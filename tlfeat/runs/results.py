@@ -7,15 +7,21 @@ once, at the end, and chooses nothing.
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
+
+from tlfeat.data.check import uneven_classes
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.runs.costs import seed_spread, train_seconds
 from tlfeat.runs.metrics import METRICS
+from tlfeat.runs.outcomes import read_outcome
+from tlfeat.runs.ranked import RankedRun
+from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run, as_text
 from tlfeat.runs.statistics import known_intervals
 
@@ -25,6 +31,8 @@ CSV_COLUMNS = (
     "study", "run", "kind", "backbone", "features", "head", "seed",
     "split", "metric", "class", "value", "low", "high", "n",
 )  # fmt: skip
+BESIDE: Final = " *"  # marks a run that was there before
+_NAMED: Final = 4  # runs that a sentence lists
 S1_START = "[comment]: # (result_table_start)"
 S1_END = "[comment]: # (result_table_end)"
 
@@ -38,37 +46,40 @@ class Column(NamedTuple):
     drop: int = 0  # where there is no room for all, the highest go first; 0 stays
 
 
-def rank(runs: Sequence[Run]) -> list[Run]:
-    """Order runs, best first: by validation accuracy, then log loss, then name."""
-
-    def key(run: Run) -> tuple[float, float, str]:
-        validation = run.metrics.get("validation") or run.metrics["train"]
-        loss = validation["log_loss"]
-        return -validation["accuracy"], float("inf") if loss is None else loss, run.name
-
-    return sorted(runs, key=key)
-
-
-def leaderboard(ranked: Sequence[Run]) -> list[Column]:
-    """Give the table that people read, a row a run, in the order given.
+def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[Column]:
+    """Give the table that people read, a row a line, in the order given.
 
     Heads are told apart by backbone, features and head; a column of these that would say the
     same in every row is left out, as `caption` says it once. Where that does not name every
-    run, as with fine-tunes, their own names do.
+    run, as with fine-tunes, their own names do. Where classes are uneven, balanced accuracy
+    comes first, and the last row is of always naming the largest class.
+
+    Parameters
+    ----------
+    ranked : sequence of RankedRun
+        From `rank`.
+    beside : collection of str
+        Names of those that were there before and not asked for; marked by BESIDE.
     """
     columns = _said_by_settings(ranked)
     if any(run.record["kind"] == "finetune" for run in ranked) or _twice(columns):
         columns = [Column("run", [run.name for run in ranked], is_number=False)]
-    trained = [f"{run.record['n_train']:,}" for run in ranked]
-    if len(set(trained)) > 1:
-        columns.append(Column("trained on", trained, drop=6))
-    columns.append(Column("val %", [_percent(run, "validation", "accuracy") for run in ranked]))
+    named, uneven = columns[-1], majority(ranked[0])
+    for row, run in enumerate(ranked):
+        named.cells[row] += BESIDE if run.name in beside else ""
+    if len(ranked) > 1:
+        columns.insert(0, Column("#", [place(run) for run in ranked]))
+    columns += _what_differs(ranked)
+    balanced = [_percent(run, "test", "balanced_accuracy") for run in ranked]
+    if uneven is not None:
+        columns.append(Column("balanced %", balanced))
+    columns.append(Column("val %", [f"{100 * run.standing.accuracy:.1f}" for run in ranked]))
     columns.append(Column("test %", [_percent(run, "test", "accuracy") for run in ranked]))
     columns.append(Column("95%", [_interval(run, "test", "accuracy") for run in ranked], drop=2))
-    if spread := seed_spread(ranked):
-        columns.append(Column("seeds", [_spread(spread.get(run.name)) for run in ranked]))
-    balanced = [_percent(run, "test", "balanced_accuracy") for run in ranked]
-    columns.append(Column("balanced %", balanced, drop=5))
+    if any(len(run.seeds) > 1 for run in ranked):
+        columns.append(Column("seeds", [_spread(seed_spread(run)) for run in ranked]))
+    if uneven is None:
+        columns.append(Column("balanced %", balanced, drop=5))
     positive = _positive(ranked)
     name, metric = (f"F1 {positive} %", "f1") if positive else ("F1 %", "f1_macro")
     columns.append(Column(name, [_percent(run, "test", metric) for run in ranked], drop=4))
@@ -77,10 +88,54 @@ def leaderboard(ranked: Sequence[Run]) -> list[Column]:
     columns.append(Column("train s", [_number(train_seconds(run), 1) for run in ranked]))
     costs = [_number(run.record["ms_per_image"], 1) for run in ranked]
     columns.append(Column("ms/image", costs, drop=1))
+    if uneven is not None:
+        for column in columns:
+            column.cells.append(uneven.cells.get(column.title, "-"))
+        named.cells[-1] = f"always {uneven.largest}"
     return columns
 
 
-def _said_by_settings(ranked: Sequence[Run]) -> list[Column]:
+def _what_differs(ranked: Sequence[RankedRun]) -> list[Column]:
+    """Give the size of the pictures and their number, where they are not the same for all."""
+    sizes = [str(run.record["recipes"][0]["size"]) for run in ranked]
+    trained = [f"{run.record['n_train']:,}" for run in ranked]
+    columns = [Column("px", sizes, drop=7), Column("trained on", trained, drop=6)]
+    return [column for column in columns if len(set(column.cells)) > 1]
+
+
+def place(run: RankedRun) -> str:
+    """Write a line's place, as in 1= where it is tied."""
+    return f"{run.standing.place}{'=' if run.standing.tied else ''}"
+
+
+class Majority(NamedTuple):
+    """What always naming the largest class of train gives, where classes are uneven."""
+
+    largest: str
+    most: int  # train pictures of it
+    smallest: str
+    fewest: int
+    cells: dict[str, str]  # of the leaderboard, by title
+
+
+def majority(run: Run) -> Majority | None:
+    """Give the baseline of always naming the largest class; None where classes are even."""
+    uneven = uneven_classes(run.record["dataset"]["counts"].get("train", {}))
+    if uneven is None:
+        return None
+    cells = {}
+    for split, title in (("validation", "val %"), ("test", "test %")):
+        classes = run.metrics.get(split, {}).get("per_class", {})
+        counts = {name: values["n"] for name, values in classes.items() if values["n"]}
+        if counts:
+            share = counts.get(uneven.largest, 0) / sum(counts.values())
+            cells[title] = f"{100 * share:.1f}"
+        if counts and split == "test":
+            cells["balanced %"] = f"{100 * (uneven.largest in counts) / len(counts):.1f}"
+    return Majority(*uneven, cells)
+
+
+def _said_by_settings(ranked: Sequence[RankedRun]) -> list[Column]:
     columns = []
     for title in ("backbone", "features"):
         values = [str(run.record[title]) for run in ranked]
@@ -95,47 +150,92 @@ def _twice(columns: Sequence[Column]) -> bool:
     return len(set(rows)) < len(rows)
 
 
-def caption(ranked: Sequence[Run]) -> str:
+def caption(ranked: Sequence[RankedRun]) -> str:
     """Say in words what was compared on what, and which run is best by validation."""
     best = ranked[0].record
-    counts = {split: metrics["n"] for split, metrics in best["metrics"].items()}
-    counts["validation"] = max(run.metrics.get("validation", {}).get("n", 0) for run in ranked)
     same = [
         str(best[field])
         for field in ("backbone", "features")
         if len({run.record[field] for run in ranked}) == 1
     ]
-    how = "validation pictures" if _has_validation(ranked[0]) else "train pictures, out of fold"
-    parts = [f"{' '.join(same)}: " if same else ""]
     sizes = sorted({run.record["n_train"] for run in ranked})
     trained = " or ".join(f"{n:,}" for n in sizes) if len(sizes) < 3 else f"up to {sizes[-1]:,}"
-    parts.append(f"trained on {trained} pictures of {len(best['dataset']['classes'])} ")
-    parts.append(f"classes; ranked by {counts.get('validation', 0):,} {how}{_fewer(ranked)}")
-    if "test" in counts:
-        parts.append(f"; test: {counts['test']:,} pictures")
-    text = "".join(parts) + "."
-    if "test" in counts and len(ranked) > 1:
-        accuracy = best["metrics"]["test"]["accuracy"]
-        text += f" Best by validation: {ranked[0].name}, {100 * accuracy:.1f}% right on test."
+    text = f"{' '.join(same)}: " if same else ""
+    text += f"trained on {trained} pictures of {len(best['dataset']['classes'])} classes"
+    pixels = sorted({run.record["recipes"][0]["size"] for run in ranked})
+    if len(pixels) > 1:
+        text += f", of {' or '.join(map(str, pixels))} pixels a side"
+    text += f"; {_ranked_by(ranked)}"
+    test = best["metrics"].get("test")
+    if test is None:
+        return f"{text}."
+    text += f"; test: {test['n']:,} pictures."
+    if len(ranked) > 1:
+        text += (
+            f" Best by validation: {ranked[0].name}, {100 * test['accuracy']:.1f}% right on test"
+        )
+        tied = [run.name for run in ranked[1:] if run.standing.place == 1]
+        text += f"; within a standard error of it: {_listed(tied)}." if tied else "."
     return text
 
 
-def _fewer(ranked: Sequence[Run]) -> str:
-    """Say where fine-tunes, which hold one fold out, are ranked by fewer pictures than heads."""
-    counts = {run.metrics.get("validation", {}).get("n", 0) for run in ranked}
-    least = min(counts)
-    return f" (fine-tunes by {least:,} of them)" if len(counts) > 1 else ""
+def _ranked_by(ranked: Sequence[RankedRun]) -> str:
+    standing = ranked[0].standing
+    what = "validation pictures" if _has_validation(ranked[0]) else "train pictures, out of fold"
+    if not standing.same_rows:
+        return f"ranked by {what}, which are not the same for all runs"
+    most = max(run.metrics["validation"]["n"] for run in ranked)
+    for_all = " (the only ones that all runs were judged on)" if standing.n < most else ""
+    return f"ranked by {standing.n:,} {what}{for_all}"
 
 
-def remarks(ranked: Sequence[Run]) -> list[str]:
-    """Say what a reader of the table must know: stand-ins, skipped pictures, warnings."""
-    said: dict[str, None] = dict.fromkeys(stand_in_lines(ranked))
+def _listed(names: Sequence[str]) -> str:
+    """Name a few of some runs."""
+    more = len(names) - _NAMED
+    return ", ".join(names if more <= 1 else [*names[:_NAMED], f"{more} more"])
+
+
+def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[str]:
+    """Say what a reader of the table must know: stand-ins, leaks, skipped pictures, warnings."""
+    said: dict[str, None] = {}
+    if any(run.name in beside for run in ranked):
+        said[f"{BESIDE.strip()} was in the study's folder and is not asked for now."] = None
+    said |= dict.fromkeys(stand_in_lines(ranked))
+    if leak := leaked_test(ranked[0]):
+        said[leak] = None
+    if uneven := majority(ranked[0]):
+        said[
+            f"Classes are uneven, {uneven.most:,} train pictures of {uneven.largest} and "
+            f"{uneven.fewest:,} of {uneven.smallest}: look at balanced accuracy first."
+        ] = None
+    unchecked = [run.name for run in ranked if not all(one.is_checked for one in run.seeds)]
+    if unchecked:
+        said[
+            "Unchecked, as the version that made them kept no digests of their files: "
+            f"{_listed(unchecked)}."
+        ] = None
     for run in ranked:
         if skipped := run.record["dataset"]["skipped"]:
             said[f"{counted(len(skipped), 'picture')} left out: `tlfeat data` says why."] = None
         for warning in run.record["warnings"]:
             said[f"{run.name}: {warning}"] = None
     return list(said)
+
+
+def leaked_test(run: Run) -> str | None:
+    """Say how many test pictures are in train too, and what is right without them."""
+    try:
+        train, test = (read_outcome(run, split, scores=False) for split in ("train", "test"))
+    except TlfeatError:
+        return None
+    known = np.isin(test.digests.astype(np.str_), train.digests.astype(np.str_))
+    n = int(np.count_nonzero(known))
+    if not n:
+        return None
+    text = f"{n:,} of {len(test):,} test pictures are in train too, the same bytes"
+    if n == len(test):
+        return f"{text}: what is right on test tells nothing."
+    return f"{text}: without them {run.name} has {100 * test.right[~known].mean():.1f}% right."
 
 
 def stand_in_lines(runs: Sequence[Run]) -> list[str]:
@@ -183,25 +283,34 @@ def write_results(folder: Path, runs: Sequence[Run]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for run in ranked:
-        writer.writerows(_long_rows(run))
+    for line in ranked:
+        for run in line.seeds:
+            writer.writerows(_long_rows(run))
     write_text(folder / RESULTS_CSV, text.getvalue())
     lines = [f"# {folder.name}", "", caption(ranked), "", *markdown_table(ranked), ""]
     lines += [f"- {remark}" for remark in remarks(ranked)]
     write_text(folder / RESULTS_MD, "\n".join(lines).rstrip() + "\n")
 
 
-def markdown_table(ranked: Sequence[Run]) -> list[str]:
-    """Give the leaderboard as the lines of a Markdown table, the first run in bold."""
+def markdown_table(ranked: Sequence[RankedRun]) -> list[str]:
+    """Give the leaderboard as the lines of a Markdown table, the best in bold."""
     columns = leaderboard(ranked)
     lines = ["| " + " | ".join(escape_markdown(column.title) for column in columns) + " |"]
     lines.append("|" + "|".join("---:" if column.is_number else "---" for column in columns) + "|")
-    for row in range(len(ranked)):
+    best = best_rows(ranked)
+    for row in range(len(columns[0].cells)):
         cells = [escape_markdown(column.cells[row]) for column in columns]
-        if row == 0 and len(ranked) > 1:
+        if row in best:
             cells = [f"**{cell}**" for cell in cells]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def best_rows(ranked: Sequence[RankedRun]) -> frozenset[int]:
+    """Give the rows of a leaderboard that are best: several where they are tied."""
+    if len(ranked) == 1:
+        return frozenset()
+    return frozenset(row for row, run in enumerate(ranked) if run.standing.place == 1)
 
 
 def escape_markdown(text: str) -> str:

@@ -24,6 +24,7 @@ from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import write_text
 from tlfeat.log_loss import LEAST, log_losses, probabilities
 from tlfeat.runs.outcomes import Outcome, read_outcome
+from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import Run
 from tlfeat.runs.seal import is_intact, read_record, sealed
 
@@ -92,6 +93,10 @@ def run_intervals(run: Run) -> Intervals:
     TlfeatError
         If the run's predictions cannot be read.
     """
+    if isinstance(run, RankedRun) and len(run.seeds) > 1:
+        # Seeds agree on most pictures: their mean spreads at most as each of them does.
+        mean: Intervals = _mean_ends([run_intervals(one) for one in run.seeds])
+        return mean
     path = run.path / INTERVALS
     key = {"method": METHOD, "run": run.id, "created": run.record["created"]}
     key["files"] = run.record.get("files")
@@ -111,6 +116,14 @@ def run_intervals(run: Run) -> Intervals:
     with suppress(TlfeatError):  # a study that is only read: computed again next time
         write_text(path, text + "\n")
     return found
+
+
+def _mean_ends(values: Sequence[Any]) -> Any:
+    """Give the means of intervals that are shaped alike; of what only some have, none."""
+    if isinstance(values[0], Mapping):
+        keys = [key for key in values[0] if all(key in value for value in values)]
+        return {key: _mean_ends([value[key] for value in values]) for key in keys}
+    return np.mean(values, axis=0).tolist()
 
 
 def known_intervals(run: Run) -> Intervals:

@@ -17,7 +17,7 @@ from tlfeat.files import write_text
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.report.page import write_report
 from tlfeat.runs.record import Run, find_runs, write_record
-from tlfeat.runs.results import rank, write_results
+from tlfeat.runs.results import write_results
 from tlfeat.runs.study import STUDY_FILE, study_folder
 from tlfeat.runs.train import HeadOrder, train_heads
 from tlfeat.studies.plan import Study
@@ -242,7 +242,7 @@ def run_study(
         raise TlfeatError(" ".join(dict.fromkeys(refused.values())))
     write_results(folder, runs)
     written = write_tables(folder, study, runs)
-    write_report(folder, rank(runs), dataset=table, cache=store.root, refused=refused, watch=watch)
+    write_report(folder, runs, dataset=table, cache=store.root, refused=refused, watch=watch)
     return StudyResult(
         folder,
         runs,

@@ -6,8 +6,8 @@ from typing import Any
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair, pairs_on_test
+from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run
-from tlfeat.runs.results import rank
 from tlfeat.runs.statistics import run_intervals
 from tlfeat.studies.models import side
 

@@ -1,0 +1,121 @@
+"""A line of a table: a run with its place, or runs that differ in their seed alone, as one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tlfeat.runs.record import Run
+
+
+class Standing(NamedTuple):
+    """Where a line stands among others, by validation."""
+
+    place: int  # 1 is the best; lines that are tied share it
+    tied: bool  # another one is within a standard error
+    accuracy: float  # on the rows that all have, 0 to 1
+    error: float  # standard error of it
+    n: int  # rows
+    same_rows: bool  # whether there are rows that all have; if not, each is judged on its own
+
+
+@dataclass(frozen=True, repr=False)
+class RankedRun(Run):
+    """A run in a table.
+
+    Where there are several seeds, metrics and times are their means, and the path, with head and
+    predictions, is of the first.
+
+    Attributes
+    ----------
+    seeds : tuple of Run
+        The runs behind the line, by seed; one where there is one.
+    standing : Standing
+    """
+
+    seeds: tuple[Run, ...] = field(default=())
+    standing: Standing = field(default=Standing(1, False, 0.0, 0.0, 0, False))
+
+
+def seed_families(runs: Sequence[Run]) -> list[list[Run]]:
+    """Put runs together that differ in their seed alone.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        On one dataset and split, no run twice.
+
+    Returns
+    -------
+    families : list of list of Run
+        In the order of their first runs, each by seed. Of one seed there is one run in each.
+    """
+    by_id = {run.id: run for run in runs}
+    families: dict[tuple[str, int], list[Run]] = {}
+    often: dict[tuple[str, int], int] = {}
+    for run in runs:
+        settings, seed = _without_seed(run, by_id), int(run.record["seed"])
+        time = often.setdefault((settings, seed), 0)  # the same settings and seed once more
+        often[settings, seed] += 1
+        families.setdefault((settings, time), []).append(run)
+    return [
+        sorted(family, key=lambda run: int(run.record["seed"])) for family in families.values()
+    ]
+
+
+def merged_record(family: Sequence[Run]) -> dict[str, Any]:
+    """Give the record of a line: that of the first run, with the means of what was measured."""
+    first = dict(family[0].record)
+    if len(family) == 1:
+        return first
+    for key in ("metrics", "seconds", "ms_per_image"):
+        first[key] = _mean([run.record[key] for run in family])
+    first["warnings"] = list(
+        dict.fromkeys(text for run in family for text in run.record["warnings"])
+    )
+    first["name"] = family[0].name.removesuffix(f"-seed{family[0].record['seed']}")
+    return first
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Give the mean of numbers, in mappings too; None where one of them is None."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        keys = [key for key in first if all(key in value for value in values)]
+        return {key: _mean([value[key] for value in values]) for key in keys}
+    if any(value is None for value in values):
+        return None
+    if isinstance(first, int | float) and len(set(values)) > 1:
+        return sum(values) / len(values)
+    return first
+
+
+def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
+    """Give what decides a run but its seed, and that of the run that it starts from."""
+    record, parent = run.record, run.record["parent"]
+    # What follows from the seed is left out, the rest was asked for.
+    model = record.get("head") or {
+        key: record.get(key) for key in ("phases", "top", "loss", "batch", "cut_dtype")
+    }
+    settings = {
+        key: value for key, value in model.items() if key not in ("chosen", "tried", "converged")
+    }
+    if "phases" in settings:
+        settings["phases"] = [
+            {key: value for key, value in phase.items() if key != "trained_epochs"}
+            for phase in settings["phases"]
+        ]
+    # A random network's weights are drawn from the seed too.
+    recipes = [
+        {**recipe, "weights": str(recipe["weights"]).partition(":")[0]}
+        for recipe in record["recipes"]
+    ]
+    start = None
+    if parent is not None:
+        known = by_id.get(parent.get("run", ""))
+        start = [parent.get("epoch"), parent if known is None else _without_seed(known, by_id)]
+        for recipe in recipes:
+            del recipe["weights"]  # those of the parent
+    facts = [record["kind"], record["backbone"], record["features"], settings, recipes, start]
+    facts.append(record["dataset"]["fingerprint"])
+    return json.dumps(facts, sort_keys=True, default=str)

@@ -1,0 +1,153 @@
+"""Which run is best: by validation, on the rows that all runs have, seeds taken together.
+
+Heads without a validation split are judged out of fold on all of train, fine-tunes on one fold
+of it: one number beside the other would compare different pictures. And of several seeds the
+luckiest is not the best.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tlfeat.errors import TlfeatError
+from tlfeat.log_loss import log_losses
+from tlfeat.runs.outcomes import read_outcome, units_of
+from tlfeat.runs.ranked import RankedRun, Standing, merged_record, seed_families
+from tlfeat.runs.record import Run
+
+_SPLIT = "validation"
+
+
+class _Judged(NamedTuple):
+    """What a line is worth on some rows."""
+
+    accuracy: float
+    error: float
+    loss: float  # infinite where there are no probabilities
+    n: int
+
+
+def rank(runs: Sequence[Run]) -> list[RankedRun]:
+    """Order runs, best first: by validation accuracy, then log loss, then name.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        On one dataset and split, no run twice. Those that differ in their seed alone become one.
+
+    Returns
+    -------
+    ranked : list of RankedRun
+        No two of one name. Tied are those whose accuracy is within a standard error of the best
+        of them.
+    """
+    families = seed_families(runs)
+    names = _names(families)
+    rows = _rows_of_all(families)
+    if rows is None:
+        judged = [_by_record(family) for family in families]
+    else:
+        judged = [_on_rows(family, rows[1]) for family in rows[0]]
+    order = sorted(
+        range(len(families)),
+        key=lambda i: (-judged[i].accuracy, judged[i].loss, names[i]),
+    )
+    ranked: list[RankedRun] = []
+    places = _places([judged[i] for i in order])
+    for i, (place, tied) in zip(order, places, strict=True):
+        family, one = families[i], judged[i]
+        record = {**merged_record(family), "name": names[i]}
+        standing = Standing(place, tied, one.accuracy, one.error, one.n, rows is not None)
+        ranked.append(RankedRun(family[0].path, record, tuple(family), standing))
+    return ranked
+
+
+def _names(families: Sequence[Sequence[Run]]) -> list[str]:
+    """Name the lines, those of one name told apart by their ids."""
+    names = [str(merged_record(family)["name"]) for family in families]
+    return [
+        name if names.count(name) == 1 else f"{name} ({family[0].id[:6]})"
+        for name, family in zip(names, families, strict=True)
+    ]
+
+
+def _places(judged: Sequence[_Judged]) -> list[tuple[int, bool]]:
+    """Give places, and which are shared, of lines that are in order."""
+    places: list[int] = []
+    leader = None
+    for i, one in enumerate(judged):
+        if leader is None or one.accuracy < leader.accuracy - leader.error:
+            leader, place = one, i + 1
+        places.append(place)
+    return [(place, places.count(place) > 1) for place in places]
+
+
+def _by_record(family: Sequence[Run]) -> _Judged:
+    """Judge a line by what its records say, where predictions are gone or share no rows."""
+    metrics = merged_record(family)["metrics"][_SPLIT]
+    accuracy, n, loss = metrics["accuracy"], metrics["n"], metrics["log_loss"]
+    error = float(np.sqrt(accuracy * (1 - accuracy) / n))
+    return _Judged(accuracy, error, np.inf if loss is None else loss, round(n))
+
+
+class _Rows(NamedTuple):
+    """What one run was worth on each of its validation rows."""
+
+    ids: np.ndarray  # (n,), str
+    right: np.ndarray  # (n,), bool
+    losses: np.ndarray  # (n,); infinite where there are no probabilities
+    digests: np.ndarray  # (n,), str
+    groups: np.ndarray  # (n,), str or None
+
+
+def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[_Rows]], np.ndarray] | None:
+    """Read the validation predictions of all runs, and find the rows that each line has.
+
+    Returns
+    -------
+    rows : list of list of _Rows
+        Of each seed of each line.
+    ids : ndarray of str
+        Of the rows that all lines have, in order.
+    """
+    try:
+        rows = [[_rows(run) for run in family] for family in families]
+    except TlfeatError:
+        return None
+    shared: np.ndarray | None = None
+    for family in rows:
+        ids = np.unique(np.concatenate([one.ids for one in family]))
+        shared = ids if shared is None else np.intersect1d(shared, ids, assume_unique=True)
+    return None if shared is None or not len(shared) else (rows, shared)
+
+
+def _rows(run: Run) -> _Rows:
+    outcome = read_outcome(run, _SPLIT)
+    losses = np.full(len(outcome), np.inf)
+    if run.gives_probabilities and outcome.scores is not None:
+        losses = log_losses(outcome.true, outcome.scores)
+    ids = outcome.ids.astype(np.str_)
+    return _Rows(ids, outcome.right, losses, outcome.digests, outcome.groups)
+
+
+def _on_rows(family: Sequence[_Rows], ids: np.ndarray) -> _Judged:
+    """Judge a line on some rows: of several seeds, by the mean of those that have a row."""
+    right, loss, often = np.zeros(len(ids)), np.zeros(len(ids)), np.zeros(len(ids))
+    digests = np.empty(len(ids), dtype=object)
+    groups = np.empty(len(ids), dtype=object)
+    for one in family:
+        place = np.minimum(np.searchsorted(ids, one.ids), len(ids) - 1)
+        there = ids[place] == one.ids
+        at = place[there]
+        often[at] += 1
+        right[at] += one.right[there]
+        loss[at] += one.losses[there]
+        digests[at], groups[at] = one.digests[there], one.groups[there]
+    share = right / often
+    accuracy = float(share.mean())
+    units = units_of(digests, groups)
+    apart = np.bincount(np.arange(len(ids)) if units is None else units, weights=share - accuracy)
+    few = len(apart) / max(len(apart) - 1, 1)
+    error = float(np.sqrt(few * (apart**2).sum())) / len(ids)
+    return _Judged(accuracy, error, float((loss / often).mean()), len(ids))
