@@ -147,6 +147,7 @@ def embed(
         If not one picture can be used.
     """
     began = time.perf_counter()
+    watch.doing(f"looking up {dataset.name} in the store")
     first = {sample.digest: sample for sample in reversed(dataset.samples)}
     digests = list(dict.fromkeys(sample.digest for sample in dataset.samples))
     groups = _missing_networks(requests, digests, store, retry_failed, watch)
