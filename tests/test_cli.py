@@ -46,6 +46,39 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments):
     assert done.returncode == (0 if "--help" in arguments else 2)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "digits"],
+        ["extract", "digits"],
+        ["train", "digits"],
+        ["finetune", "digits"],
+        ["compare", "digits"],
+        ["compare", "pcam-mobilenet"],
+        ["predict", "run", "picture.jpg"],
+        ["report", "study"],
+        ["cache", "verify"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_being_done_is_shown_before_anything_heavy_is_loaded(arguments):
+    code = (
+        "import sys, json\n"
+        "from tlfeat_cli import main, terminal\n"
+        "def doing(self, text):\n"
+        f"    print(json.dumps([text, sorted({HEAVY} & set(sys.modules))]))\n"
+        "    sys.exit(0)\n"
+        "terminal.TerminalWatch.doing = doing\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    text, loaded = json.loads(done.stdout)
+    assert text
+    assert loaded == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help_text(command):
     done = CliRunner().invoke(app, [command, "--help"])

@@ -217,16 +217,47 @@ def test_an_interrupt_keeps_what_is_done(pictures, cache):
     assert 0 < embedded(pictures, cache).embedded < 36
 
 
-def test_a_long_run_is_estimated_aloud(pictures, cache, monkeypatch):
-    notes = []
+class Listening(Watch):
+    def __init__(self):
+        self.notes = []
 
-    class Listening(Watch):
-        def note(self, text):
-            notes.append(text)
+    def note(self, text):
+        self.notes.append(text)
 
-    monkeypatch.setattr(pipeline, "LONG_RUN", 30)
-    embedded(pictures, cache, watch=Listening())
-    assert any("36 pictures to embed: about 1 min" in note for note in notes)
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),  # of a chunk of 200 pictures, of 2,000
+    [(1.0, []), (2.0, ["about 16 s"]), (11.0, ["about 88 s"]), (60.0, ["about 8 min"])],
+)
+def test_a_long_run_is_estimated_from_embedding_alone(seconds, said):
+    watch = Listening()
+    times = iter([100 + seconds * number for number in range(10)])  # 100: the first chunk
+    estimate = pipeline._Estimate([], 2000, watch, clock=lambda: next(times))
+    for _ in range(10):
+        estimate.hear(200)
+    assert len(watch.notes) == len(said)
+    assert all(word in note for word, note in zip(said, watch.notes, strict=True))
+
+
+def test_a_short_run_is_not_estimated(pictures, cache):
+    watch = Listening()
+    embedded(pictures, cache, watch=watch)
+    assert watch.notes == []
+
+
+def test_the_watch_hears_what_comes_before_the_first_picture(pictures, cache):
+    heard = []
+
+    class Hearing(Watch):
+        def doing(self, text):
+            heard.append(text)
+
+        def start(self, what, total):
+            heard.append(what)
+
+    embedded(pictures, cache, watch=Hearing())
+    assert heard[-1] == "embedding"
+    assert any(BACKBONE in text for text in heard[:-1])
 
 
 def test_features_that_are_not_finite_are_an_error(pictures, cache, monkeypatch):

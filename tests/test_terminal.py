@@ -1,10 +1,14 @@
 """What is printed can be read at any usual width: names are whole, words are whole."""
 
+import io
+import sys
+
 import pytest
+from rich.console import Console
 
 from tlfeat.runs.results import Column
 from tlfeat_cli import terminal
-from tlfeat_cli.terminal import print_table
+from tlfeat_cli.terminal import TerminalWatch, fail, print_json, print_table, say
 
 LONG = "efficientnet-lite0-64-stage4-grid2+last-avg-logistic-c6010cd5"
 WIDTHS = pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -52,3 +56,54 @@ def test_where_there_is_room_a_row_is_a_line(monkeypatch, capsys):
     columns = [Column("run", [LONG, "b"], is_number=False), Column("val %", ["97.1", "8.5"])]
     lines = printed(monkeypatch, capsys, 80, columns).splitlines()
     assert [line.split() for line in lines if "." in line] == [[LONG, "97.1"], ["b", "8.5"]]
+
+
+@pytest.fixture
+def stderr(monkeypatch):
+    """Give what is shown on a terminal that is not there."""
+    text = io.StringIO()
+    monkeypatch.setattr(terminal, "ERRORS", Console(file=text, force_terminal=True, width=80))
+    yield text
+    terminal.settle()
+
+
+def test_what_is_being_done_is_shown_at_once(stderr):
+    TerminalWatch().doing("reading pictures [b]")
+    assert "reading pictures [b]" in stderr.getvalue()
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_nothing_is_shown_where_nobody_looks(quiet, monkeypatch):
+    text = io.StringIO()
+    monkeypatch.setattr(terminal, "ERRORS", Console(file=text, force_terminal=quiet))
+    TerminalWatch(quiet).doing("reading")
+    assert text.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        lambda watch: watch.start("embedding", 3),
+        lambda watch: watch.finish(),
+        lambda watch: say("result"),
+        lambda watch: print_json({}),
+        lambda watch: fail("no"),
+        lambda watch: print_table([Column("a", ["1"])]),
+    ],
+    ids=["a bar", "the end", "a line", "json", "an error", "a table"],
+)
+def test_it_is_taken_away_by_what_comes_next(stderr, then):
+    watch = TerminalWatch()
+    watch.doing("reading")
+    then(watch)
+    watch.finish()
+    shown = stderr.getvalue()
+    terminal.settle()
+    assert stderr.getvalue() == shown
+
+
+def test_results_go_to_stdout_while_something_is_shown(stderr, capsys):
+    TerminalWatch().doing("reading")
+    print("result")
+    sys.stdout.flush()
+    assert capsys.readouterr().out == "result\n"

@@ -8,6 +8,12 @@ the command line draws a bar and prints the notes, a notebook may collect them.
 class Watch:
     """Somebody who watches a long piece of work. This one looks away."""
 
+    def doing(self, text: str) -> None:
+        """Hear what is done now ("reading DATA"), where nobody can say how long it takes.
+
+        It is over with the next `doing`, `start` or `finish`.
+        """
+
     def start(self, what: str, total: int) -> None:
         """Hear that `total` steps of `what` ("embedding", "fitting", ...) begin."""
 

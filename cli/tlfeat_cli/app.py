@@ -26,7 +26,7 @@ from tlfeat_cli import (
     train,
 )
 from tlfeat_cli.help import PlainGroup
-from tlfeat_cli.terminal import complain, fail
+from tlfeat_cli.terminal import complain, fail, settle
 
 app = typer.Typer(
     name="tlfeat",
@@ -82,3 +82,5 @@ def main() -> None:
     except BrokenPipeError:
         sys.stdout = None  # `| head` closed it: there is nothing to flush to
         sys.exit(141)
+    finally:
+        settle()

@@ -87,6 +87,8 @@ def verify(
     quiet: QuietOpt = False,
 ) -> None:
     """Check every stored row against its checksum; exit 1 if one does not match."""
+    watch = TerminalWatch(quiet)
+    watch.doing("opening the store")
     from tlfeat.errors import StoreError, TlfeatError
     from tlfeat.features.maintenance import verify_all
     from tlfeat.features.reextract import reextract as embed_again
@@ -95,7 +97,6 @@ def verify(
 
     if (reextract is None) != (data is None):
         raise TlfeatError("--reextract N and DATA go together: give both, or neither.")
-    watch = TerminalWatch(quiet)
     store = FeatureStore(cache_folder(cache))
     dataset = open_data(data, cache, watch) if data else None
     sound = True

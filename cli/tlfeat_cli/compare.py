@@ -137,11 +137,12 @@ def compare(
         )
         return
     refuse_options(context, ("data", "quick"), f"belongs to a study, and {target} is none.")
+    watch = TerminalWatch(quiet)
+    watch.doing(f"reading {target}")
     from tlfeat.report.page import INDEX
     from tlfeat.runs.compare import compare as compare_heads
     from tlfeat.runs.results import best_rows, caption, leaderboard, remarks, write_into
 
-    watch = TerminalWatch(quiet)
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
     params = head_settings(settings)
     table = open_data(target, cache, watch, splits, columns, split_seed, limit, rehash)

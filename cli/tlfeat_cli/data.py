@@ -41,12 +41,13 @@ def data(
     quiet: QuietOpt = False,
 ) -> None:
     """Show what was understood of a dataset: classes, counts, splits, problems."""
+    watch = TerminalWatch(quiet)
+    watch.doing(f"reading {dataset}")
     from tlfeat.data.broken import find_broken
     from tlfeat.data.names import be, counted
     from tlfeat.runs.results import Column
     from tlfeat_cli.opening import open_data
 
-    watch = TerminalWatch(quiet)
     table = open_data(dataset, cache, watch, splits, columns, split_seed, limit, rehash)
     broken = list(table.skipped)
     if check:

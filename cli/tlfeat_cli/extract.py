@@ -59,6 +59,8 @@ def extract(
     quiet: QuietOpt = False,
 ) -> None:
     """Embed every picture of a dataset once and keep the features."""
+    watch = TerminalWatch(quiet)
+    watch.doing(f"reading {dataset}")
     from tlfeat.errors import TlfeatError
     from tlfeat.features.export import check_target, write_features
     from tlfeat.features.extract import embed
@@ -69,7 +71,6 @@ def extract(
 
     if out is not None:
         check_target(out)
-    watch = TerminalWatch(quiet)
     store = FeatureStore(cache_folder(cache))
     requests = [
         request_features(

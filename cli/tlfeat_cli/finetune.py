@@ -246,11 +246,12 @@ def finetune(
     quiet: QuietOpt = False,
 ) -> None:
     """Train a network end to end and keep the run beside those of the heads."""
+    watch = TerminalWatch(quiet)
+    watch.doing(f"reading {dataset}")
     from tlfeat.finetuning.plan import Phase, Top, read_phase
     from tlfeat.finetuning.request import native_size
     from tlfeat.finetuning.train import finetune as train_run
 
-    watch = TerminalWatch(quiet)
     if start is not None:
         refuse_options(context, ("backbone", "weights"), "is what --from brings: leave it out.")
     common = Phase(
@@ -276,6 +277,7 @@ def finetune(
         side = size or native_size(backbone)
         say(f"Drawn: {draw_augmented(table, changes, side, show_augmented, seed=seed)}")
         return
+    watch.doing(f"loading {start or backbone}")
     try:
         run = train_run(
             table,

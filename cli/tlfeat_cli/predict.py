@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlfeat_cli.options import CacheOpt, EngineOpt, JobsOpt, JsonOpt, QuietOpt, ReportsOpt
-from tlfeat_cli.terminal import TerminalWatch, complain
+from tlfeat_cli.terminal import TerminalWatch, complain, settle
 
 if TYPE_CHECKING:
     from tlfeat.deploy.predict import Prediction
@@ -46,11 +46,12 @@ def predict(
     quiet: QuietOpt = False,
 ) -> None:
     """Predict pictures with a finished run: CSV on stdout, or JSON lines with --json."""
+    watch = TerminalWatch(quiet)
+    watch.doing(f"loading {run}")
     from tlfeat.data.names import be, counted
     from tlfeat.deploy.predict import predict as predict_pictures
     from tlfeat.runs.find import find_run
 
-    watch = TerminalWatch(quiet)
     chosen = find_run(run, reports)
     if chosen.path != Path(run):
         watch.note(f"Run: {chosen.path}")
@@ -82,10 +83,12 @@ def _printed(found: "Iterator[Prediction]", top: int, as_json: bool) -> "Iterato
 
     if as_json:
         for one in found:
+            settle()
             print(json.dumps(to_json(one), ensure_ascii=True), flush=True)
             yield one
         return
     first = next(found, None)  # a mistake is answered before anything is printed
+    settle()
     if first is None:
         return
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

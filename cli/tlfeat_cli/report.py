@@ -25,9 +25,11 @@ def report(
     quiet: QuietOpt = False,
 ) -> None:
     """Write the report of finished runs: one page, its figures and tables."""
+    watch = TerminalWatch(quiet)
+    watch.doing("writing the report")
     from tlfeat.report.merge import report as write
 
-    page = write(studies, out, cache=cache, watch=TerminalWatch(quiet))
+    page = write(studies, out, cache=cache, watch=watch)
     if as_json:
         print_json({"page": str(page), "folder": str(page.parent)})
         return

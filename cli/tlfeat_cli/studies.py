@@ -77,12 +77,13 @@ def run_study_file(
         others,
         "is said in the study's file: --set defaults.KEY=VALUE or run.NAME.KEY=VALUE changes it.",
     )
+    watch = TerminalWatch(quiet)
+    watch.doing(f"reading {path.name}")
     from tlfeat.runs.results import write_into
     from tlfeat.studies.plan import read_study
     from tlfeat.studies.run import as_json as plain
     from tlfeat.studies.run import check_weights, run_study
 
-    watch = TerminalWatch(quiet)
     given = [
         f"{key}={context.params[option]}"
         for option, key in _KEYS.items()

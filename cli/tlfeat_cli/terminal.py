@@ -14,6 +14,7 @@ from rich.text import Text
 from tlfeat.watch import Watch
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress, TaskID
 
     from tlfeat.runs.results import Column
@@ -26,16 +27,42 @@ OUT = Console(highlight=False, markup=False, emoji=False)
 ERRORS = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
+_shown: "Live | None" = None  # what a watch says is done now, if anything
+
+
+def settle() -> None:
+    """Take away what is shown of the work that goes on; results and errors follow it."""
+    global _shown
+    if _shown is not None:
+        _shown.stop()
+        _shown = None
+
+
 class TerminalWatch(Watch):
-    """Draws one bar on a terminal; notes are printed wherever stderr goes."""
+    """Draws one line or bar on a terminal; notes are printed wherever stderr goes."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
+    def doing(self, text: str) -> None:
+        """Show what is done now, until something else is shown or printed."""
+        global _shown
+        if self._quiet or not ERRORS.is_terminal:
+            return
+        from rich.live import Live
+        from rich.spinner import Spinner
+
+        settle()
+        spinner = Spinner("dots", Text(text, overflow="ellipsis", no_wrap=True))
+        # what is printed to stdout goes there, a pipe perhaps, and not above the line
+        _shown = Live(spinner, console=ERRORS, transient=True, redirect_stdout=False)
+        _shown.start(refresh=True)
+
     def start(self, what: str, total: int) -> None:
         """Begin a bar of `total` steps."""
+        settle()
         if self._quiet or not ERRORS.is_terminal or total == 0:
             return
         from rich.progress import (
@@ -62,6 +89,7 @@ class TerminalWatch(Watch):
             TimeRemainingColumn(),
             console=ERRORS,
             transient=True,
+            redirect_stdout=False,
         )
         self._task = self._bar.add_task(what, total=total)
         self._bar.start()
@@ -72,7 +100,8 @@ class TerminalWatch(Watch):
             self._bar.advance(self._task, n)
 
     def finish(self) -> None:
-        """Take the bar away."""
+        """Take the line or the bar away."""
+        settle()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -89,6 +118,7 @@ def print_table(columns: "Sequence[Column]", best: Collection[int] = ()) -> None
     A narrow terminal gets fewer columns; where even these do not fit, all of them, each row on a
     few lines.
     """
+    settle()
     shown = list(columns)
     while _least_width(shown) > OUT.width and any(column.drop for column in shown):
         shown.remove(max(shown, key=lambda column: column.drop))
@@ -166,19 +196,23 @@ def _is_prose(column: "Column") -> bool:
 
 def say(text: str = "", style: str = "") -> None:
     """Print a line of results."""
+    settle()
     OUT.print(Text(text, style=style), soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print a line of what went wrong, quiet or not."""
+    settle()
     ERRORS.print(Text(text), soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """Print the sentence that ends a command."""
+    settle()
     ERRORS.print(Text.assemble(("Error:", "bold red"), " ", text), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
     """Print one JSON value for scripts."""
+    settle()
     print(json.dumps(value, indent=1, ensure_ascii=False))

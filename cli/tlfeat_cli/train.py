@@ -63,11 +63,12 @@ def train(
     quiet: QuietOpt = False,
 ) -> None:
     """Train one head on frozen features and keep the run."""
+    watch = TerminalWatch(quiet)
+    watch.doing(f"reading {dataset}")
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import leaderboard, remarks
     from tlfeat.runs.train import train as train_run
 
-    watch = TerminalWatch(quiet)
     table = open_data(dataset, cache, watch, splits, columns, split_seed, limit, rehash)
     run = train_run(
         table,

@@ -113,7 +113,7 @@ def predict(
     jobs : int, optional
         Threads that decode; one a core if None.
     watch : Watch
-        Hears notes.
+        Hears what is done before the first picture, and notes.
 
     Yields
     ------
@@ -159,6 +159,7 @@ def predict(
             return _Square(one.id, None, f"cannot be read: {error.strerror or error}")
 
     with ExitStack() as stack:
+        watch.doing(f"loading {first.backbone}; the first time it is exported, too")
         running = open_engine(
             NetworkRequest(
                 backbone=get_backbone(first.backbone),
@@ -172,6 +173,7 @@ def predict(
             on_note=watch.note,
         )
         stack.callback(running.close)
+        watch.finish()
         chunks = stack.enter_context(
             closing(chunks_ahead(square, asked, length=chunk_length(first.size), threads=jobs))
         )

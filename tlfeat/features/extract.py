@@ -151,6 +151,7 @@ def embed(
     for warning in dict.fromkeys(request.weights.warning for request in requests):
         if warning:
             watch.note(warning)
+    watch.doing(f"looking up {dataset.name} in the store")
     first = {sample.digest: sample for sample in reversed(dataset.samples)}
     digests = list(dict.fromkeys(sample.digest for sample in dataset.samples))
     groups = _missing_networks(requests, digests, store, retry_failed, watch)

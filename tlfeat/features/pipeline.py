@@ -9,7 +9,7 @@ block is done again.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -34,8 +34,8 @@ BLOCK_ROWS = 64  # rows of one commit, at most
 BLOCK_SECONDS = 2.0  # between two commits, at most
 CHUNK_BYTES = 32 * 2**20  # of decoded squares that one engine sees at a time
 CHUNK_PICTURES = 256
-LONG_RUN = 1000  # pictures from which the cost is estimated aloud
-ESTIMATED_FROM = 32  # pictures
+_LONG = 10  # seconds from which the cost is estimated aloud
+_MINUTES = 100  # seconds from which it is said in minutes
 
 
 @dataclass
@@ -165,6 +165,7 @@ def embed_pictures(
 
 def _open(network: Network, store: FeatureStore, engine: str, watch: Watch) -> Engine:
     request = network.request
+    watch.doing(f"loading {request.backbone.name}; the first time it is exported, too")
     return open_engine(
         NetworkRequest(
             backbone=request.backbone,
@@ -286,22 +287,38 @@ class _Blocks:
 
 
 class _Estimate:
-    """Says once, early in a long run, how long it takes and what it fills."""
+    """Says once, early in a long run, how long the rest takes and what all of it fills.
 
-    def __init__(self, networks: Sequence[Network], images: int, watch: Watch) -> None:
+    The first chunk is not counted: with it the network warms up.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        images: int,
+        watch: Watch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._bytes = sum(
             len(sink.missing) * sink.entry.row_bytes for net in networks for sink in net.sinks
         )
-        self._images, self._watch, self._done = images, watch, 0
-        self._began = time.monotonic()
-        self._told = images < LONG_RUN
+        self._left, self._watch, self._clock = images, watch, clock
+        self._began: float | None = None
+        self._told = False
 
     def hear(self, images: int) -> None:
-        self._done += images
-        if not self._told and self._done >= ESTIMATED_FROM:
-            self._told = True
-            minutes = (time.monotonic() - self._began) / self._done * self._images / 60
+        self._left -= images
+        if self._told or not self._left:
+            return
+        if self._began is None:
+            self._began = self._clock()
+            return
+        self._told = True
+        seconds = (self._clock() - self._began) / images * self._left
+        if seconds >= _LONG:
+            short = seconds < _MINUTES
+            about = f"{seconds:.0f} s" if short else f"{seconds / 60:.0f} min"
             self._watch.note(
-                f"{self._images:,} pictures to embed: about {max(1, round(minutes))} min and "
-                f"{self._bytes / 1e6:,.0f} MB. Ctrl-C keeps what is done."
+                f"{self._left:,} more pictures to embed: about {about}, and "
+                f"{self._bytes / 1e6:,.0f} MB in all. Ctrl-C keeps what is done."
             )

@@ -111,14 +111,24 @@ def write_report(
         sections=sections,
         missing=missing,
         one=len(parts) == 1,
-        study_files=[
-            shlex.quote(STUDY_FILE if home == folder else str(home / STUDY_FILE))
-            for home in homes
-            if (home / STUDY_FILE).exists()
-        ],
+        again=[_again(home, cache) for home in homes if (home / STUDY_FILE).exists()],
     )
     write_text(page, text)
     return page
+
+
+def _again(study: Path, cache: Path | None) -> list[str]:
+    """Give the lines that run a study again, with the very cache and reports that it has.
+
+    In the study's own folder the command would make a cache and reports of its own.
+    """
+    reports = study.resolve().parent
+    line = f"tlfeat compare {shlex.quote(f'{reports.name}/{study.name}/{STUDY_FILE}')}"
+    if reports.name != "reports":
+        line += f" --reports {shlex.quote(reports.name)}"
+    if cache is not None and cache.resolve() != reports.parent / "cache":
+        line += f" --cache {shlex.quote(str(cache.resolve()))}"
+    return [f"cd {shlex.quote(str(reports.parent))}", line]
 
 
 def _render(**values: Any) -> str:

@@ -16,7 +16,14 @@ from tlfeat.report.style import CLASS_COLOURS, apart, save, short, write_note
 from tlfeat.report.words import commands, summary
 from tlfeat.runs.costs import COSTS, break_even, cost_table
 from tlfeat.runs.record import Run
-from tlfeat.runs.results import caption, leaderboard, markdown_table, remarks, stand_in_lines
+from tlfeat.runs.results import (
+    best_rows,
+    caption,
+    leaderboard,
+    markdown_table,
+    remarks,
+    stand_in_lines,
+)
 from tlfeat.runs.statistics import known_intervals
 
 if TYPE_CHECKING:
@@ -81,6 +88,7 @@ def section(
             {"title": c.title, "cells": c.cells, "number": c.is_number}
             for c in leaderboard(part.ranked)
         ],
+        "best_rows": best_rows(part.ranked),
         "markdown": "\n".join(markdown_table(part.ranked)),
         "leaderboard": draw("leaderboard", figures.draw_leaderboard(_accuracies(part))),
         "costs": _costs(part, draw),
@@ -140,7 +148,7 @@ def _accuracies(part: Part) -> "pd.DataFrame":
                 "value": run.metrics.get("test", {}).get("accuracy", np.nan),
                 "low": low,
                 "high": high,
-                "validation": run.metrics.get("validation", {}).get("accuracy", np.nan),
+                "validation": run.standing.accuracy,
             }
         )
     return pd.DataFrame(rows)
@@ -420,11 +428,12 @@ def _data(part: Part) -> dict[str, Any]:
 
 def _repeat(part: Part) -> dict[str, Any]:
     recipes: dict[str, None] = {}
-    for run in part.ranked:
+    every = [(line, run) for line in part.ranked for run in line.seeds]
+    for _, run in every:
         for recipe in run.record["recipes"]:
             recipes[json.dumps(recipe, indent=1, ensure_ascii=False)] = None
     runs = []
-    for run in part.ranked:
+    for line, run in every:
         record = run.record
         asked = record.get("head") or {
             key: record.get(key) for key in ("phases", "top", "loss", "batch")
@@ -432,19 +441,19 @@ def _repeat(part: Part) -> dict[str, Any]:
         asked = {key: value for key, value in asked.items() if key not in ("tried", "grid")}
         runs.append(
             {
-                "label": part.labels[run.name],
+                "label": part.labels[line.name],
                 "id": run.id,
                 "seed": record["seed"],
                 "created": record["created"],
                 "settings": json.dumps(asked, indent=1, ensure_ascii=False),
             }
         )
-    machines = {json.dumps(run.record["machine"]): run.record["machine"] for run in part.ranked}
-    versions = {json.dumps(run.record["versions"]): run.record["versions"] for run in part.ranked}
+    machines = {json.dumps(run.record["machine"]): run.record["machine"] for _, run in every}
+    versions = {json.dumps(run.record["versions"]): run.record["versions"] for _, run in every}
     source = part.ranked[0].record["dataset"]["source"]
     return {
-        "commands": commands(part.ranked, source),
-        "tuned": any(run.record["kind"] == "finetune" for run in part.ranked),
+        "commands": commands([run for _, run in every], source),
+        "tuned": any(run.record["kind"] == "finetune" for _, run in every),
         "recipes": list(recipes),
         "runs": runs,
         "machines": list(machines.values()),

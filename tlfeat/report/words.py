@@ -34,7 +34,9 @@ def summary(ranked: Sequence[Run], pairs: Sequence[Pair], labels: dict[str, str]
     best = ranked[0]
     of = f"Best of {len(ranked)} runs by validation" if len(ranked) > 1 else "The only run"
     name = labels[best.name]
-    text = f"{of}: {name} on {best.record['backbone']}, "
+    sizes = {run.record["recipes"][0]["size"] for run in ranked}
+    pixels = f" at {best.record['recipes'][0]['size']} pixels" if len(sizes) > 1 else ""
+    text = f"{of}: {name} on {best.record['backbone']}{pixels}, "
     if "test" not in best.metrics:
         accuracy = best.metrics["validation"]["accuracy"]
         return text + (
