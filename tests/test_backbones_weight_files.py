@@ -54,12 +54,11 @@ def check_layouts(row, tmp_path):
     shake(theirs, pixels)
     expected = last_map(theirs, row, side)
     writers = dict.fromkeys(LAYOUTS, save) | {"-old.h5": lambda m, p: save_legacy(m, p)}
-    fresh = [np.asarray(weight) for weight in ours.weights]
     for suffix, write in writers.items():
         path = tmp_path / f"{row.name}{suffix}"
         write(theirs, path)
-        for weight, value in zip(ours.weights, fresh, strict=True):
-            weight.assign(value)
+        for weight in ours.weights:  # nothing is left of the last load
+            weight.assign(np.zeros(weight.shape))
         finish(ours)
         load_weight_file(ours, row, path)
         assert_close(last_map(ours, row, side), expected)
