@@ -25,9 +25,8 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LAYOUTS = (".keras", ".h5", ".weights.h5")
 # one of each family, the quickest to build, with every way to normalise and to nest
 ONE_OF_EACH = [
-    "efficientnet-lite0", "mobilenet", "mobilenet_v3_small", "nasnet_mobile", "efficientnet_b0",
-    "efficientnet_v2_b0", "resnet50_v2", "densenet121", "vgg16", "inception_v3", "xception",
-    "convnext_tiny",
+    "efficientnet-lite0", "mobilenet", "nasnet_mobile", "efficientnet_b0", "efficientnet_v2_b0",
+    "resnet50_v2", "densenet121", "vgg16", "inception_v3", "xception", "convnext_tiny",
 ]  # fmt: skip
 
 
@@ -55,12 +54,11 @@ def check_layouts(row, tmp_path):
     shake(theirs, pixels)
     expected = last_map(theirs, row, side)
     writers = dict.fromkeys(LAYOUTS, save) | {"-old.h5": lambda m, p: save_legacy(m, p)}
-    fresh = [np.asarray(weight) for weight in ours.weights]
     for suffix, write in writers.items():
         path = tmp_path / f"{row.name}{suffix}"
         write(theirs, path)
-        for weight, value in zip(ours.weights, fresh, strict=True):
-            weight.assign(value)
+        for weight in ours.weights:  # nothing is left of the last load
+            weight.assign(np.zeros(weight.shape))
         finish(ours)
         load_weight_file(ours, row, path)
         assert_close(last_map(ours, row, side), expected)
@@ -138,9 +136,9 @@ def test_a_network_of_keras_with_its_second_scaling_is_read_with_it(keras_own, t
 def test_what_a_fine_tune_saves_is_not_scaled_twice(published, keras_own, tmp_path, suffix):
     network = assemble(B0, WIDE, resolve_weights(B0, published), 3, Top())
     path = save(network.model, tmp_path / f"model{suffix}")
-    assert_close(features(path), seen(keras_own))
-    again = save(build_base(B0, WIDE, resolve_weights(B0, path)), tmp_path / f"again{suffix}")
-    assert_close(features(again), features(path))
+    base = build_base(B0, WIDE, resolve_weights(B0, path))
+    assert_close(seen(base), seen(keras_own))
+    assert_close(features(save(base, tmp_path / f"again{suffix}")), seen(base))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
