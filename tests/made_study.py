@@ -165,6 +165,26 @@ def make_run(
     return write_record(folder, record | changes)
 
 
+def seeded(
+    study: Path, name: str, seed: int, skill: float = 2.0, *, draw: int | None = None
+) -> Run:
+    """Write a head's run of one seed; `draw` decides its predictions, its seed if None.
+
+    What the search chose is another thing for each seed, as it may be.
+    """
+    rows = made_rows(["a", "b", "c"], {"train": 30, "validation": 60, "test": 300})
+    run = make_run(
+        study,
+        f"{name}-seed{seed}",
+        ["a", "b", "c"],
+        rows,
+        skill=skill,
+        seed=seed if draw is None else draw,
+    )
+    head = {**run.record["head"], "name": name, "chosen": {"alpha": float(seed)}}
+    return write_record(run.path, {**run.record, "seed": seed, "head": head})
+
+
 RECIPE: dict[str, Any] = {
     "backbone": "efficientnet-lite0",
     "weights": "0" * 64,

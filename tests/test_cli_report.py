@@ -73,7 +73,10 @@ def test_a_report_opens_the_pictures_as_the_study_did(cache, tmp_path, make_pict
     CliRunner().invoke(APP, arguments, catch_exceptions=False)
     again = (out / "index.html").read_text()
     assert again.count("data:image/webp") == page.count("data:image/webp")
-    assert f"tlfeat compare {done.folder}/study.toml" in again
+    assert (
+        f"cd {done.folder.parents[1]}\ntlfeat compare reports/{done.folder.name}/study.toml"
+        in again
+    )
 
 
 def test_a_study_that_is_killed_knows_what_it_lacks(cache, tmp_path, pictures, monkeypatch):

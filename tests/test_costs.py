@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from made_study import made_rows, make_run
+from made_study import made_rows, make_run, seeded
 
 from tlfeat.runs.costs import break_even, cost_table, pareto_front, seed_spread
 from tlfeat.runs.outcomes import read_outcome
 from tlfeat.runs.paired import compare_pairs
-from tlfeat.runs.results import rank
+from tlfeat.runs.ranking import rank
 
 CLASSES = ["a", "b", "c"]
 ROWS = made_rows(CLASSES, {"train": 30, "validation": 60, "test": 300})
@@ -36,7 +36,7 @@ def test_break_even_says_answers_and_seconds(runs):
     (said,) = break_even(runs, pairs)
     assert said.startswith("From efficientnet-lite0-lda to efficientnet-lite0-full: ")
     assert f"{gain:.0f} more right answers of a thousand on test" in said
-    assert "494.0 s more of training and 2.5 ms more a picture." in said
+    assert "494.0 s more of training and 2.5 ms more for each of many pictures." in said
     assert "unadjusted" in said
 
 
@@ -53,14 +53,8 @@ def test_sizes_are_of_the_network_and_the_head(runs):
 
 
 def test_runs_that_differ_in_their_seed_alone_have_a_spread(tmp_path):
-    runs = [_seeded(tmp_path / "s", i) for i in range(3)]
+    runs = [seeded(tmp_path / "s", "mlp", i) for i in range(3)]
     other = make_run(tmp_path, "lda", CLASSES, ROWS, seed=9)
-    spread = seed_spread([*runs, other])
+    spread = {line.name: seed_spread(line) for line in rank([*runs, other])}
     values = [run.metrics["test"]["accuracy"] for run in runs]
-    assert spread == {run.name: (min(values), max(values), 3) for run in runs}
-
-
-def _seeded(folder, seed):
-    run = make_run(folder, f"mlp-seed{seed}", CLASSES, ROWS, seed=seed)
-    head = {**run.record["head"], "name": "mlp", "chosen": {"alpha": float(seed)}}
-    return type(run)(run.path, {**run.record, "seed": seed, "head": head})
+    assert spread == {"mlp": (min(values), max(values), 3), "lda": None}

@@ -1,6 +1,7 @@
 """A run is found by its folder, its name, or its study; what cannot be told apart is asked."""
 
 import pytest
+from made_study import made_rows, make_run
 
 from tlfeat.errors import TlfeatError
 from tlfeat.runs.find import find_run, find_study_folder
@@ -9,12 +10,20 @@ from tlfeat.runs.record import write_record
 
 @pytest.fixture
 def reports(tmp_path, monkeypatch):
-    """Give a folder of reports with two studies; only what the finding reads is in a record."""
+    """Give a folder of reports with two studies, of records without predictions."""
     monkeypatch.chdir(tmp_path)
+    rows = made_rows("ab", {"train": 10, "validation": 10, "test": 10})
+    made = make_run(tmp_path / "made", "any", ["a", "b"], rows)
 
     def put(study, name, digits, right):
-        score = {"accuracy": right, "log_loss": 1.0}
-        record = {"id": digits * 8, "name": name, "metrics": {"validation": score}}
+        validation = {**made.metrics["validation"], "accuracy": right}
+        record = {
+            **made.record,
+            "id": digits * 8,
+            "name": name,
+            "head": {**made.record["head"], "name": name},
+            "metrics": {**made.metrics, "validation": validation},
+        }
         write_record(tmp_path / "reports" / study / "runs" / f"{name}-{digits}", record)
 
     put("birds", "lite0-lda", "11111111", 0.8)

@@ -95,7 +95,7 @@ def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
     record, parent = run.record, run.record["parent"]
     # What follows from the seed is left out, the rest was asked for.
     model = record.get("head") or {
-        key: record.get(key) for key in ("phases", "top", "loss", "batch", "cut_dtype")
+        key: record.get(key) for key in ("phases", "top", "loss", "batch", "cut_dtype", "methods")
     }
     settings = {
         key: value for key, value in model.items() if key not in ("chosen", "tried", "converged")

@@ -477,6 +477,7 @@ def _record(
         "recipes": [recipe.as_dict() for recipe in request.recipes],
         "head": {
             "name": plan.head,
+            **_method(plan.head),
             "params": dict(plan.params),
             "search": plan.search,
             "class_weight": plan.class_weight,
