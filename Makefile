@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench reference lock clean
+.PHONY: help demo test faults lint types check bench reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,6 +21,9 @@ demo: .venv/installed ## compare five heads on scikit-learn's digits
 
 test: .venv/installed ## run all tests
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
+
+faults: .venv/installed ## kill, fill, flip and mutate for half an hour, and count what goes wrong
+	cd tests && ../$(BIN)/python -m faults $(PARTS)
 
 lint: .venv/installed ## check style
 	$(BIN)/ruff format --check .
