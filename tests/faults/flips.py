@@ -11,6 +11,7 @@ from faults.common import FAST, Answer, Outcome, Scene, answer
 
 _STUDY = ("run.json", "predictions.parquet", "study.toml")
 _CACHE = ("files.sqlite", "cost.json", "costs.sqlite")
+_COMPARED = ("runs", "compare", "predict")
 # What an output says that names what is wrong, where it does not name the file itself.
 _NAMED = re.compile(r"damaged|cannot be read|altered|set aside|no finished run|schema", re.I)
 
@@ -23,14 +24,22 @@ def of_files(scene: Scene, count: int) -> Outcome:
     outcome = Outcome("flips")
     data = colour_folders(scene.folder / "set", per_class=8, side=24)
     cache, reports = scene.cache(), scene.folder / "reports"
-    commands = _commands(data, cache, reports)
-    made = answer(*commands[1])
+    where = ("--cache", cache)
+    compare = ("compare", data, "--head", "lda,ridge", *FAST, *where, "--reports", reports)
+    made = answer(*compare)
     if made.crash or made.code:
         outcome.wrong.append(f"compare does not even run undisturbed: {made.said}")
         return outcome
-    run = sorted((reports / "set" / "runs").iterdir())[0]
-    commands = _commands(data, cache, reports, run)
-    wanted = [answer(*arguments) for arguments in commands]
+    study = reports / "set"
+    run = min((study / "runs").iterdir())
+    commands = {
+        "runs": ("runs", "--reports", reports),
+        "compare": compare,
+        "predict": ("predict", run, min(data.rglob("*.png")), *where),
+        "report": ("report", study, *where, "--quiet"),
+        "study.toml": ("compare", study / "study.toml", *where, "--reports", reports, "--quiet"),
+    }
+    wanted = {name: answer(*arguments) for name, arguments in commands.items()}
     saved = [(path, path.with_name(f"{path.name}-saved")) for path in (reports, cache)]
     for path, copy in saved:
         shutil.copytree(path, copy, symlinks=True)
@@ -41,33 +50,19 @@ def of_files(scene: Scene, count: int) -> Outcome:
     for number in range(count):
         name = names[number % len(names)]
         path = chance.choice([one for one in files if one.name == name])
-        what = _flip(path, chance)
+        what = f"{name}, {_flip(path, chance)}"
         outcome.tried += 1
-        for arguments, sound in zip(commands, wanted, strict=True):
-            found, asked = answer(*arguments), str(arguments[0])
+        for command, arguments in commands.items():
+            found, sound = answer(*arguments), wanted[command]
             if found.crash:
-                outcome.wrong.append(f"{path.name} ({what}): {asked} ends in {found.crash}")
-            elif arguments in commands[:3] and found.out != sound.out and not _tells(path, found):
+                outcome.wrong.append(f"{what}: {command} ends in {found.crash}")
+            elif command in _COMPARED and found.out != sound.out and not _tells(path, found):
                 how = _difference(found.out, sound.out)
-                outcome.wrong.append(f"{path.name} ({what}): {asked} says otherwise: {how}")
+                outcome.wrong.append(f"{what}: {command} says otherwise: {how}")
         for place, copy in saved:
             shutil.rmtree(place)
             shutil.copytree(copy, place, symlinks=True)
     return outcome
-
-
-def _commands(
-    data: Path, cache: Path, reports: Path, run: Path | str = "none"
-) -> list[tuple[object, ...]]:
-    where = ("--cache", cache)
-    picture = next(data.rglob("*.png"))
-    return [
-        ("runs", "--reports", reports),
-        ("compare", data, "--head", "lda,ridge", *FAST, *where, "--reports", reports),
-        ("predict", run, picture, *where),
-        ("report", reports / "set", *where, "--quiet"),
-        ("compare", reports / "set/study.toml", *where, "--reports", reports, "--quiet"),
-    ]
 
 
 def _flip(path: Path, chance: random.Random) -> str:
