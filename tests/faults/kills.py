@@ -3,7 +3,7 @@
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,18 @@ def of_extract(scene: Scene, count: int) -> Outcome:
     outcome = Outcome("kills of extract")
     arrays, sound = scene.arrays(), scene.cache()
     seconds, reference = _undisturbed(scene, arrays, sound)
-    chance, cache = random.Random(1), scene.cache()
-    while outcome.tried < count:
-        command = scene.start("extract", arrays, *FAST, "--cache", cache)
-        if _killed(command, chance.uniform(0, seconds)):
-            outcome.tried += 1
-            outcome.wrong += store_problems(cache, reference)
-        else:
-            outcome.wrong += _ended_well(command)
-            outcome.wrong += store_problems(cache, reference, whole=True)
-            shutil.rmtree(cache)
-            cache = scene.cache()
-    outcome.wrong += _ended_well(scene.run("extract", arrays, *FAST, "--cache", cache))
-    outcome.wrong += store_problems(cache, reference, whole=True)
+    place = [scene.cache()]
+
+    def start() -> Command:
+        return scene.start("extract", arrays, *FAST, "--cache", place[-1])
+
+    def whole() -> list[str]:
+        problems = store_problems(place[-1], reference, whole=True)
+        shutil.rmtree(place[-1])
+        place.append(scene.cache())
+        return problems
+
+    _kill(outcome, count, start, seconds, lambda: store_problems(place[-1], reference), whole)
     return outcome
 
 
@@ -39,13 +38,15 @@ def of_cache_commands(scene: Scene, count: int) -> Outcome:
     arrays, sound = scene.arrays(), scene.cache()
     _, reference = _undisturbed(scene, arrays, sound)
     chance = random.Random(2)
-    for number in range(count):
+    while outcome.tried < count:
         cache = scene.cache()
         shutil.copytree(sound / "features", cache / "features")
-        what = ("prune", "*", "--yes") if number % 2 else ("verify",)
+        what = ("prune", "*", "--yes") if outcome.tried % 2 else ("verify",)
         command = scene.start("cache", *what, "--cache", cache)
-        _killed(command, chance.uniform(0, 0.5))
-        outcome.tried += 1
+        if _killed(command, chance.uniform(0, 0.5)):
+            outcome.tried += 1
+        else:
+            outcome.wrong += _ended_well(command)
         outcome.wrong += store_problems(cache, reference)
         rows = len(stored_rows(cache))
         if rows not in (0, len(reference)):
@@ -65,17 +66,17 @@ def of_compare(scene: Scene, count: int) -> Outcome:
     outcome.wrong += _ended_well(scene.run(*arguments, "--reports", scene.folder / "whole"))
     seconds = time.monotonic() - began
     wanted = _predictions(scene.folder / "whole")
-    chance, reports = random.Random(3), scene.folder / "killed"
-    while outcome.tried < count:
-        command = scene.start(*arguments, "--reports", reports)
-        if _killed(command, chance.uniform(0, seconds)):
-            outcome.tried += 1
-            continue
-        outcome.wrong += _ended_well(command)
-        outcome.wrong += _study_problems(reports, wanted)
+    reports = scene.folder / "killed"
+
+    def whole() -> list[str]:
+        problems = list(_study_problems(reports, wanted))
         shutil.rmtree(reports)
-    outcome.wrong += _ended_well(scene.run(*arguments, "--reports", reports))
-    outcome.wrong += _study_problems(reports, wanted)
+        return problems
+
+    def start() -> Command:
+        return scene.start(*arguments, "--reports", reports)
+
+    _kill(outcome, count, start, seconds, list, whole)
     return outcome
 
 
@@ -89,18 +90,18 @@ def of_finetune(scene: Scene, count: int) -> Outcome:
     outcome.wrong += _ended_well(scene.run(*arguments, "--reports", scene.folder / "whole"))
     seconds = time.monotonic() - began
     wanted = _predictions(scene.folder / "whole")
-    chance, reports = random.Random(4), scene.folder / "killed"
-    while outcome.tried < count:
-        command = scene.start(*arguments, "--reports", reports)
-        # the first half is TensorFlow's start, in which there is nothing to lose
-        if _killed(command, chance.uniform(seconds / 2, seconds)):
-            outcome.tried += 1
-            continue
-        outcome.wrong += _ended_well(command)
-        outcome.wrong += _study_problems(reports, wanted)
+    reports = scene.folder / "killed"
+
+    def whole() -> list[str]:
+        problems = list(_study_problems(reports, wanted))
         shutil.rmtree(reports)
-    outcome.wrong += _ended_well(scene.run(*arguments, "--reports", reports))
-    outcome.wrong += _study_problems(reports, wanted)
+        return problems
+
+    def start() -> Command:
+        return scene.start(*arguments, "--reports", reports)
+
+    # the first half is TensorFlow's start, in which there is nothing to lose
+    _kill(outcome, count, start, seconds, list, whole, first=0.5)
     return outcome
 
 
@@ -112,6 +113,49 @@ def _undisturbed(scene: Scene, arrays: Path, cache: Path) -> tuple[float, dict[s
         if problems:
             raise RuntimeError(f"extract does not even run undisturbed: {problems}")
     return time.monotonic() - began, stored_rows(cache)
+
+
+def _kill(
+    outcome: Outcome,
+    count: int,
+    start: Callable[[], Command],
+    seconds: float,
+    after_kill: Callable[[], list[str]],
+    after_end: Callable[[], list[str]],
+    *,
+    first: float = 0.0,
+) -> None:
+    """Kill a command until that was done so often, then let it end.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Gets the count, and what is wrong.
+    count : int
+    start : callable
+    seconds : float
+        That the command takes undisturbed.
+    after_kill, after_end : callable
+        Look at what is there, and say what is wrong with it.
+    first : float
+        Share of the time in which it is left alone.
+    """
+    chance, fresh = random.Random(count), True
+    while True:
+        began = time.monotonic()
+        command = start()
+        if outcome.tried < count and _killed(command, seconds * chance.uniform(first, 1)):
+            outcome.tried += 1
+            outcome.wrong += after_kill()
+            fresh = False
+            continue
+        command.finish()
+        outcome.wrong += [*_ended_well(command), *after_end()]
+        if outcome.tried == count:
+            return
+        if fresh:
+            seconds = time.monotonic() - began  # others make the machine slow, or leave it
+        fresh = True
 
 
 def _killed(command: Command, after: float) -> bool:
