@@ -6,8 +6,11 @@ import pytest
 from faults.common import Scene
 from faults.series import SERIES, Part
 
-# What a flip changes in a run's record is not told before records have checksums.
-KNOWN = {"flips": pytest.mark.xfail(reason="run.json has no checksum yet", strict=False)}
+# Both wait for the writer and the checksums of a run's record.
+KNOWN = {
+    "flips": pytest.mark.xfail(reason="run.json has no checksum yet", strict=False),
+    "disks": pytest.mark.xfail(reason="run.json is not written by tlfeat.files yet", strict=False),
+}
 
 
 @pytest.mark.parametrize(

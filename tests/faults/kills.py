@@ -98,7 +98,7 @@ def of_finetune(scene: Scene, count: int) -> Outcome:
         return problems
 
     def start() -> Command:
-        return scene.start(*arguments, "--reports", reports)
+        return scene.start(*arguments, "--resume", "--reports", reports)
 
     # the first half is TensorFlow's start, in which there is nothing to lose
     _kill(outcome, count, start, seconds, list, whole, first=0.5)
