@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types check bench reference lock clean
+.PHONY: help demo test slow faults lint types check bench reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ test: .venv/installed ## run all tests
 
 slow: .venv/installed ## run the tests that "make test" leaves out
 	TLFEAT_SLOW=all $(BIN)/pytest --numprocesses=auto -m "slow or every_row"
+
+faults: .venv/installed ## kill, fill, flip and mutate for half an hour, and count what goes wrong
+	cd tests && ../$(BIN)/python -m faults $(PARTS)
 
 lint: .venv/installed ## check style
 	$(BIN)/ruff format --check .

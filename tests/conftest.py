@@ -4,16 +4,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import colour_folders
 from store_writer import entry_in, put
 
 from tlfeat.features.store import Entry
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 70), "red": (200, 40, 50)}
 SIZE = 32  # pixels: the least that the default backbone takes, so that tests are quick
 
 
@@ -64,20 +62,7 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def make_pictures() -> Callable[..., Path]:
     """Give a function that fills class folders with coloured, noisy pictures."""
-
-    def make(folder: Path, per_class: int = 12, seed: int = 0, side: int = 40) -> Path:
-        for name, colour in COLOURS.items():
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            for number in range(per_class):
-                random = np.random.default_rng([seed, number, *colour])
-                noise = random.normal(0, 40, (side, side + 8, 3))
-                pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-                path = folder / name / f"{name}-{number:03}.png"
-                Image.fromarray(pixels).save(path)
-                os.utime(path, (1e9, 1e9))  # old enough for its digest to be remembered
-        return folder
-
-    return make
+    return colour_folders
 
 
 @pytest.fixture

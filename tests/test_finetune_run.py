@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COLOURS
-from pictures import encode, write
+from pictures import COLOURS, encode, write
 from sklearn.metrics import precision_recall_fscore_support
 
 from tlfeat.data.decode import Resize, decode

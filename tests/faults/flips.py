@@ -1,0 +1,83 @@
+"""One byte or bit changed in what a study is made of: the same output, or what is wrong."""
+
+import random
+import re
+import shutil
+from pathlib import Path
+
+from pictures import colour_folders
+
+from faults.common import FAST, Answer, Outcome, Scene, answer
+
+_STUDY = ("run.json", "predictions.parquet", "study.toml")
+_CACHE = ("files.sqlite", "cost.json", "costs.sqlite")
+_COMPARED = ("runs", "compare", "predict")
+# What an output says that names what is wrong, where it does not name the file itself.
+_NAMED = re.compile(r"damaged|cannot be read|altered|set aside|no finished run|schema", re.I)
+
+
+def of_files(scene: Scene, count: int) -> Outcome:
+    """Flip, then ask runs, compare, predict, report and the study file; put everything back.
+
+    The first three must say the same, or what is wrong; none may end in a traceback.
+    """
+    outcome = Outcome("flips")
+    data = colour_folders(scene.folder / "set", per_class=8, side=24)
+    cache, reports = scene.cache(), scene.folder / "reports"
+    where = ("--cache", cache)
+    compare = ("compare", data, "--head", "lda,ridge", *FAST, *where, "--reports", reports)
+    made = answer(*compare)
+    if made.crash or made.code:
+        outcome.wrong.append(f"compare does not even run undisturbed: {made.said}")
+        return outcome
+    study = reports / "set"
+    run = min((study / "runs").iterdir())
+    commands = {
+        "runs": ("runs", "--reports", reports),
+        "compare": compare,
+        "predict": ("predict", run, min(data.rglob("*.png")), *where),
+        "report": ("report", study, *where, "--quiet"),
+        "study.toml": ("compare", study / "study.toml", *where, "--reports", reports, "--quiet"),
+    }
+    wanted = {name: answer(*arguments) for name, arguments in commands.items()}
+    saved = [(path, path.with_name(f"{path.name}-saved")) for path in (reports, cache)]
+    for path, copy in saved:
+        shutil.copytree(path, copy, symlinks=True)
+    files = [path for name in _STUDY for path in sorted(reports.rglob(name))]
+    files += [path for name in _CACHE for path in sorted(cache.rglob(name))]
+    names = sorted({path.name for path in files})
+    chance = random.Random(7)
+    for number in range(count):
+        name = names[number % len(names)]
+        path = chance.choice([one for one in files if one.name == name])
+        what = f"{name}, {_flip(path, chance)}"
+        outcome.tried += 1
+        for command, arguments in commands.items():
+            found, sound = answer(*arguments), wanted[command]
+            if found.crash:
+                outcome.wrong.append(f"{what}: {command} ends in {found.crash}")
+            elif command in _COMPARED and found.out != sound.out and not _tells(path, found):
+                how = _difference(found.out, sound.out)
+                outcome.wrong.append(f"{what}: {command} says otherwise: {how}")
+        for place, copy in saved:
+            shutil.rmtree(place)
+            shutil.copytree(copy, place, symlinks=True)
+    return outcome
+
+
+def _flip(path: Path, chance: random.Random) -> str:
+    data = bytearray(path.read_bytes())
+    at = chance.randrange(len(data))
+    before = data[at]
+    data[at] = before ^ (1 << chance.randrange(8)) if chance.random() < 0.5 else (before + 1) % 256
+    path.write_bytes(data)
+    return f"byte {at} of {len(data)}, {before} to {data[at]}"
+
+
+def _tells(path: Path, found: Answer) -> bool:
+    return path.name in found.said or bool(_NAMED.search(found.said))
+
+
+def _difference(found: str, sound: str) -> str:
+    pairs = zip(found.splitlines(), sound.splitlines(), strict=False)
+    return next((f"{a!r}, not {b!r}" for a, b in pairs if a != b), "more or fewer lines")

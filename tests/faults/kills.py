@@ -1,0 +1,191 @@
+"""Kills at random moments: nothing that was committed is lost, no row is wrong, all goes on."""
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faults.common import FAST, Command, Outcome, Scene, left_over, store_problems, stored_rows
+
+
+def of_extract(scene: Scene, count: int) -> Outcome:
+    """Kill `tlfeat extract` again and again, and look at the store after each kill."""
+    outcome = Outcome("kills of extract")
+    arrays, sound = scene.arrays(), scene.cache()
+    seconds, reference = _undisturbed(scene, arrays, sound)
+    place = [scene.cache()]
+
+    def start() -> Command:
+        return scene.start("extract", arrays, *FAST, "--cache", place[-1])
+
+    def whole() -> list[str]:
+        problems = store_problems(place[-1], reference, whole=True)
+        shutil.rmtree(place[-1])
+        place.append(scene.cache())
+        return problems
+
+    _kill(outcome, count, start, seconds, lambda: store_problems(place[-1], reference), whole)
+    return outcome
+
+
+def of_cache_commands(scene: Scene, count: int) -> Outcome:
+    """Kill `cache prune` and `cache verify`: an entry is whole or gone, never a part of one."""
+    outcome = Outcome("kills of cache prune and verify")
+    arrays, sound = scene.arrays(), scene.cache()
+    _, reference = _undisturbed(scene, arrays, sound)
+    chance = random.Random(2)
+    while outcome.tried < count:
+        cache = scene.cache()
+        shutil.copytree(sound / "features", cache / "features")
+        what = ("prune", "*", "--yes") if outcome.tried % 2 else ("verify",)
+        command = scene.start("cache", *what, "--cache", cache)
+        if _killed(command, chance.uniform(0, 0.5)):
+            outcome.tried += 1
+        else:
+            outcome.wrong += _ended_well(command)
+        outcome.wrong += store_problems(cache, reference)
+        rows = len(stored_rows(cache))
+        if rows not in (0, len(reference)):
+            outcome.wrong.append(f"{rows} rows of {len(reference)} are left")
+        outcome.wrong += _ended_well(scene.run("cache", "ls", "--cache", cache))
+        shutil.rmtree(cache)
+    return outcome
+
+
+def of_compare(scene: Scene, count: int) -> Outcome:
+    """Kill `tlfeat compare`; the one that ends at last says what an undisturbed one says."""
+    outcome = Outcome("kills of compare")
+    arrays, cache = scene.arrays(200), scene.cache()
+    arguments = ("compare", arrays, "--head", "lda,ridge,knn", *FAST, "--cache", cache)
+    scene.run("extract", arrays, *FAST, "--cache", cache)
+    began = time.monotonic()
+    outcome.wrong += _ended_well(scene.run(*arguments, "--reports", scene.folder / "whole"))
+    seconds = time.monotonic() - began
+    wanted = _predictions(scene.folder / "whole")
+    reports = scene.folder / "killed"
+
+    def whole() -> list[str]:
+        problems = list(_study_problems(reports, wanted))
+        shutil.rmtree(reports)
+        return problems
+
+    def start() -> Command:
+        return scene.start(*arguments, "--reports", reports)
+
+    _kill(outcome, count, start, seconds, list, whole)
+    return outcome
+
+
+def of_finetune(scene: Scene, count: int) -> Outcome:
+    """Kill `tlfeat finetune`; the one that ends at last has the numbers of an undisturbed one."""
+    outcome = Outcome("kills of finetune")
+    arrays, cache = scene.arrays(120), scene.cache()
+    network = ("--backbone", "plain-cnn", "--mode", "scratch", "--size", "16", "--batch", "16")
+    arguments = ("finetune", arrays, *network, "--epochs", "6", "--quiet", "--cache", cache)
+    began = time.monotonic()
+    outcome.wrong += _ended_well(scene.run(*arguments, "--reports", scene.folder / "whole"))
+    seconds = time.monotonic() - began
+    wanted = _predictions(scene.folder / "whole")
+    reports = scene.folder / "killed"
+
+    def whole() -> list[str]:
+        problems = list(_study_problems(reports, wanted))
+        shutil.rmtree(reports)
+        return problems
+
+    def start() -> Command:
+        return scene.start(*arguments, "--resume", "--reports", reports)
+
+    # the first half is TensorFlow's start, in which there is nothing to lose
+    _kill(outcome, count, start, seconds, list, whole, first=0.5)
+    return outcome
+
+
+def _undisturbed(scene: Scene, arrays: Path, cache: Path) -> tuple[float, dict[str, np.ndarray]]:
+    """Extract once without a kill; give its seconds and its rows."""
+    for folder in (scene.cache(), cache):  # the first one may have a network to export
+        began = time.monotonic()
+        problems = _ended_well(scene.run("extract", arrays, *FAST, "--cache", folder))
+        if problems:
+            raise RuntimeError(f"extract does not even run undisturbed: {problems}")
+    return time.monotonic() - began, stored_rows(cache)
+
+
+def _kill(
+    outcome: Outcome,
+    count: int,
+    start: Callable[[], Command],
+    seconds: float,
+    after_kill: Callable[[], list[str]],
+    after_end: Callable[[], list[str]],
+    *,
+    first: float = 0.0,
+) -> None:
+    """Kill a command until that was done so often, then let it end.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Gets the count, and what is wrong.
+    count : int
+    start : callable
+    seconds : float
+        That the command takes undisturbed.
+    after_kill, after_end : callable
+        Look at what is there, and say what is wrong with it.
+    first : float
+        Share of the time in which it is left alone.
+    """
+    chance, fresh = random.Random(count), True
+    while True:
+        began = time.monotonic()
+        command = start()
+        if outcome.tried < count and _killed(command, seconds * chance.uniform(first, 1)):
+            outcome.tried += 1
+            outcome.wrong += after_kill()
+            fresh = False
+            continue
+        command.finish()
+        outcome.wrong += [*_ended_well(command), *after_end()]
+        if outcome.tried == count:
+            return
+        if fresh:
+            seconds = time.monotonic() - began  # others make the machine slow, or leave it
+        fresh = True
+
+
+def _killed(command: Command, after: float) -> bool:
+    """Kill a command after some seconds; say whether that was before its end."""
+    if command.ends_within(after):
+        return False
+    command.kill()
+    return True
+
+
+def _ended_well(command: Command) -> list[str]:
+    problem = command.problem(0)
+    return [problem] if problem else []
+
+
+def _predictions(reports: Path) -> dict[str, pd.DataFrame]:
+    """Read the predictions of all runs by the names of their folders."""
+    return {
+        path.parent.name: pd.read_parquet(path)
+        for path in reports.glob("*/runs/*/predictions.parquet")
+    }
+
+
+def _study_problems(reports: Path, wanted: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """Compare what is left of killed runs with an undisturbed study."""
+    found = _predictions(reports)
+    if found.keys() != wanted.keys():
+        yield f"runs {sorted(found)}, wanted {sorted(wanted)}"
+    for name in found.keys() & wanted.keys():
+        if not found[name].equals(wanted[name]):
+            yield f"{name} predicts otherwise"
+    for path in left_over(reports):
+        yield f"{path.name} is left over"
