@@ -318,3 +318,13 @@ def test_the_real_folders_are_understood(shared_data):
         shared_data / "monkeys", splits={"train": "training", "test": "validation"}
     )
     assert {s: sum(n.values()) for s, n in monkeys.counts().items()} == {"train": 400, "test": 272}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"limit": "many"}, {"limit": True}, {"split_seed": 1.5}, {"splits": ["a"]},
+     {"columns": {"path": 3}}],
+)  # fmt: skip
+def test_options_of_another_type_are_one_sentence(pictures, options):
+    with pytest.raises(DataError, match=next(iter(options))):
+        open_dataset(pictures, **options)

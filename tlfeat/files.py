@@ -50,10 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     fresh = new_name(path)
     try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        make_folder(path.parent, path)
         clear_abandoned(path.parent)
         try:
             yield fresh
@@ -61,6 +58,12 @@ def replacing(path: Path) -> Iterator[Path]:
             if _is_about(error, fresh):
                 raise cannot_write(path, error) from error
             raise
+        except RuntimeError as error:  # HDF5's, where it closes a file on a full disk
+            told = re.search(r"errno = (\d+)", str(error))
+            if told is None:
+                raise
+            number = int(told[1])
+            raise cannot_write(path, OSError(number, os.strerror(number))) from error
         try:
             fresh.replace(path)
         except OSError as error:
@@ -68,6 +71,20 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path, wanted: Path | None = None) -> None:
+    """Make a folder, with those that it is in.
+
+    Raises
+    ------
+    TlfeatError
+        If it cannot be made; naming what is wanted in it, where that is given.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(wanted or folder, error) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -101,7 +118,8 @@ def new_name(path: Path) -> Path:
     """Give a name beside `path` that says which process is at work on it."""
     process = os.getpid()
     name = f"{NEW}{_machine()}-{process}-{_start(process) or 0}-{secrets.token_hex(4)}"
-    return path.with_name(name + path.suffix)
+    keras = ".weights.h5"  # Keras goes by both parts
+    return path.with_name(name + (keras if path.name.endswith(keras) else path.suffix))
 
 
 def clear_abandoned(folder: Path) -> None:

@@ -113,7 +113,7 @@ def extract(
     rate = f" ({done.embedded / done.seconds:.0f} a second)" if done.embedded else ""
     say(
         f"{done.images:,} pictures: {done.embedded:,} embedded in {done.seconds:.1f} s{rate}, "
-        f"{done.images - done.embedded:,} were there."
+        f"{done.there:,} were there."
     )
     if failed:
         say(f"{failed} cannot be used and are left out: `tlfeat data {dataset}` names them.")

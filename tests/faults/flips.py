@@ -10,7 +10,7 @@ from pictures import colour_folders
 from faults.common import FAST, Answer, Outcome, Scene, answer
 
 _STUDY = ("run.json", "predictions.parquet", "study.toml")
-_CACHE = ("files.sqlite", "cost.json", "costs.sqlite")
+_CACHE = ("files.sqlite", "costs.sqlite")
 _COMPARED = ("runs", "compare", "predict")
 # What an output says that names what is wrong, where it does not name the file itself.
 _NAMED = re.compile(r"damaged|cannot be read|altered|set aside|no finished run|schema", re.I)

@@ -170,8 +170,7 @@ def open_dataset(
     DataError
         If there is nothing to open, or it cannot be told what it is.
     """
-    if limit is not None and limit < 1:
-        raise DataError(f"The limit must be at least 1 picture; got {limit}.")
+    _check_options(splits, columns, split_seed, limit)
     chosen = parse_splits(splits)
     options = SourceOptions(frozenset(chosen), dict(columns or {}))
     with damage_is_an_error(str(path)):
@@ -247,6 +246,21 @@ def open_dataset(
     notes = [*listing.notes, *notes, *splitting.notes, *remarks(dataset, lost), *index.notes]
     object.__setattr__(dataset, "notes", tuple(notes))
     return dataset
+
+
+def _check_options(splits: object, columns: object, split_seed: object, limit: object) -> None:
+    """Refuse options that are of another type: they may come from a file that was edited."""
+    for name, value in (("splits", splits), ("columns", columns)):
+        named = isinstance(value, Mapping) and all(
+            isinstance(part, str) for pair in value.items() for part in pair
+        )
+        if value is not None and not named:
+            raise DataError(f"{name} must give each of our names one of theirs; got {value!r}.")
+    for name, value in (("split_seed", split_seed), ("limit", limit)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise DataError(f"{name} must be a whole number; got {value!r}.")
+    if isinstance(limit, int) and limit < 1:
+        raise DataError(f"The limit must be at least 1 picture; got {limit}.")
 
 
 def default_name(path: str | Path) -> str:

@@ -22,6 +22,7 @@ from tlfeat.errors import TlfeatError, WeightsError
 SCHEMA = 1
 PRECISIONS = ("float32", "mixed")
 DTYPES = ("float32", "float16")
+MOST_PIXELS = 8192  # of the side of a picture that a network sees
 _POOL = re.compile(r"avg|max|none|grid[1-9][0-9]?")
 
 
@@ -179,10 +180,10 @@ def request_features(
     row = get_backbone(backbone)
     outputs = parse_spec(spec)
     side = row.size if size is None else size
-    if side < row.min_size:
+    if not row.min_size <= side <= MOST_PIXELS:
         raise TlfeatError(
             f"{row.name} cannot see pictures of {side} pixels: --size must be at least "
-            f"{row.min_size}."
+            f"{row.min_size} and at most {MOST_PIXELS}."
         )
     for what, value, allowed in (
         ("precision", precision, PRECISIONS),
@@ -192,6 +193,8 @@ def request_features(
             raise TlfeatError(f"Unknown {what} {value!r}: must be one of {', '.join(allowed)}.")
     loaded = resolve_weights(row, weights, seed=seed)
     rule = resize or Resize()
+    # Rows that were made before EfficientNet's files were scaled once, not twice, are others.
+    rescaled = row.family == "efficientnet" and loaded.kind == "file"
     recipes = tuple(
         Recipe(
             backbone=row.name,
@@ -204,6 +207,7 @@ def request_features(
             precision=precision,
             dtype=dtype,
             feature_shape=feature_shape(row, side, output.layer, output.pool, cache),
+            schema=SCHEMA + rescaled,
         )
         for output in outputs
     )

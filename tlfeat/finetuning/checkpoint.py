@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from tlfeat.files import replacing
+
 CHECKPOINTS: Final = "checkpoints"
 _RESUME: Final = "resume.npz"
 _FACTS: Final = "facts"
@@ -68,17 +70,13 @@ def save_state(folder: Path, state: State, arrays: Arrays) -> None:
     arrays : dict of str to list of ndarray
         Such as "weights", "optimiser".
     """
-    path = resume_file(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     named = {f"{kind}.{i}": a for kind, part in arrays.items() for i, a in enumerate(part)}
     facts = json.dumps(asdict(state)).encode()
-    with fresh.open("wb") as file:
+    with replacing(resume_file(folder)) as fresh, fresh.open("wb") as file:
         named[_FACTS] = np.frombuffer(facts, np.uint8)
         np.savez(file, allow_pickle=False, **named)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def load_state(folder: Path) -> tuple[State, Arrays] | None:

@@ -20,6 +20,7 @@ from tlfeat.data.decode import Resize
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.features.extract import seconds_an_image
 from tlfeat.features.store import FeatureStore
+from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS, Network
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.callbacks import Asked, Helpers, interruptible, watcher_class
@@ -313,11 +314,8 @@ class Training:
         save_state(self.folder, self.state, {"weights": values_of(self.network.model.variables)})
 
     def _keep_epoch(self, epoch: int) -> None:
-        path = epoch_file(self.folder, epoch)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".fresh-{path.name}")
-        self.network.model.save_weights(fresh)
-        fresh.replace(path)
+        with replacing(epoch_file(self.folder, epoch)) as fresh:
+            self.network.model.save_weights(fresh)
 
     def _inputs(self, phase: Phase) -> tuple[Cut | None, Rows]:
         """Give what the phase is trained on: pictures, or what lies at its cut."""

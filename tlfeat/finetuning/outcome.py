@@ -1,14 +1,13 @@
 """What a fine-tune leaves: the model, its predictions, its pictures and its record."""
 
 import math
-import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tlfeat.files import write_text
+from tlfeat.files import replacing, write_text
 from tlfeat.finetuning.assemble import Network, load_model
 from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.curves import CURVES, write_curves
@@ -46,18 +45,17 @@ def save_model(network: Network, folder: Path, *, h5: bool) -> int:
     drop_as_built(network)
     model = keras.Model(network.model.input, network.model.output, name=network.model.name)
     for name in (MODEL, *([MODEL_H5] if h5 else [])):
-        fresh = folder / f".{os.getpid()}-{name}"
-        model.save(fresh)
-        fresh.replace(folder / name)
+        with replacing(folder / name) as fresh:
+            model.save(fresh)
     return (folder / MODEL).stat().st_size
 
 
 def with_h5(run: Run) -> Run:
     """Save the model of a finished run as `.h5` too, where it is not."""
     if not (run.path / MODEL_H5).exists():
-        fresh = run.path / f".{os.getpid()}-{MODEL_H5}"
-        load_model(run.file(MODEL)).save(fresh)
-        fresh.replace(run.path / MODEL_H5)
+        model = load_model(run.file(MODEL))
+        with replacing(run.path / MODEL_H5) as fresh:
+            model.save(fresh)
         return write_record(run.path, run.record)
     return run
 

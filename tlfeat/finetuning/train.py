@@ -15,6 +15,7 @@ from tlfeat.data.decode import Resize
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import DataError, NetworkError, TlfeatError
 from tlfeat.features.store import FeatureStore
+from tlfeat.files import make_folder
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.checkpoint import epoch_file, load_state, resume_file
 from tlfeat.finetuning.choices import Choice
@@ -215,7 +216,7 @@ def finetune(
             engine=engine,
             jobs=jobs,
         )
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         training = Training(network, ask.row, data, how, store, folder, scope, watch)
         state = training.run(resumed)
         file_bytes = save_model(network, folder, h5=h5)

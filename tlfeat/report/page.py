@@ -19,7 +19,8 @@ from tlfeat.files import write_text
 from tlfeat.report.words import missing_runs
 from tlfeat.runs.current import has_key, key_of
 from tlfeat.runs.record import Run
-from tlfeat.runs.study import STUDY_FILE
+from tlfeat.runs.results import write_results
+from tlfeat.runs.study import STUDY_FILE, comparable_runs
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
@@ -115,6 +116,16 @@ def write_report(
     )
     write_text(page, text)
     return page
+
+
+def refresh_report(
+    study: Path, dataset: "Dataset", *, cache: Path | None = None, watch: Watch = SILENT
+) -> None:
+    """Write the tables and the page of a study again, if it has a page: a run has joined it."""
+    if (study / INDEX).exists():
+        runs = comparable_runs(study, dataset)
+        write_results(study, runs)
+        write_report(study, runs, dataset=dataset, cache=cache, watch=watch)
 
 
 def _again(study: Path, cache: Path | None) -> list[str]:

@@ -6,9 +6,9 @@ something else in it, is answered once, here, in one sentence.
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
-MOST_PIXELS: Final = 8192  # of the side of a picture that a network sees
+from tlfeat.features.recipe import MOST_PIXELS
 
 Check = Callable[[Any, str], str | None]  # of a value and its place: what is wrong, or None
 

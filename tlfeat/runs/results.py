@@ -378,7 +378,8 @@ def _long_rows(run: Run) -> list[list[Any]]:
     rows: list[list[Any]] = []
     intervals = known_intervals(run)
     for split, metrics in record["metrics"].items():
-        n, ends = metrics["n"], intervals.get(split, {})
+        # Validation figures are of the settings that won on them, which no interval allows for.
+        n, ends = metrics["n"], intervals.get(split, {}) if split == "test" else {}
         for metric in METRICS:
             if metrics[metric] is not None:
                 low, high = ends.get(metric, ("", ""))

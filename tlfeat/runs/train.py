@@ -16,6 +16,7 @@ from tlfeat.features.extract import embed, seconds_an_image
 from tlfeat.features.matrix import Features, load_features
 from tlfeat.features.recipe import FeatureRequest, request_features
 from tlfeat.features.store import FeatureStore
+from tlfeat.files import make_folder
 from tlfeat.heads.learner import learner_class
 from tlfeat.heads.table import check_settings, get_head
 from tlfeat.heads.threads import one_numeric_thread
@@ -410,7 +411,7 @@ def _train(
         for split in ("train", "validation", "test")
         if split in scores
     }
-    job.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(job.folder)
     save_head(fitted, job.folder / HEAD, classes=features.classes)
     write_predictions(
         job.folder / PREDICTIONS,
