@@ -51,7 +51,7 @@ class Run:
     path : Path
         The run's folder.
     record : dict
-        What run.json holds; docs/store.md names every field.
+        What run.json holds, see docs/runs.md.
     """
 
     path: Path
