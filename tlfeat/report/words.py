@@ -9,6 +9,7 @@ from tlfeat.backbones.table import get_backbone
 from tlfeat.errors import DamagedFile
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair
+from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import RECORD, Run, as_text, scan_runs
 from tlfeat.runs.statistics import known_intervals
 from tlfeat.runs.study import STUDY_FILE, read_toml
@@ -16,12 +17,12 @@ from tlfeat.runs.study import STUDY_FILE, read_toml
 _NAMED = 4  # runs that a sentence lists
 
 
-def summary(ranked: Sequence[Run], pairs: Sequence[Pair], labels: dict[str, str]) -> str:
+def summary(ranked: Sequence[RankedRun], pairs: Sequence[Pair], labels: dict[str, str]) -> str:
     """Say in two sentences which run to use and how sure that is.
 
     Parameters
     ----------
-    ranked : sequence of Run
+    ranked : sequence of RankedRun
         Best by validation first.
     pairs : sequence of Pair
     labels : dict
@@ -49,6 +50,10 @@ def summary(ranked: Sequence[Run], pairs: Sequence[Pair], labels: dict[str, str]
     if ends:
         text += f" (95% interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
     text += "."
+    tied = sum(run.standing.place == 1 for run in ranked) - 1
+    if tied:
+        others = "another one is" if tied == 1 else f"{tied} others are"
+        text += f" By validation {others} tied with it, within a standard error."
     alike, worse, better = _against(best, pairs)
     if not (alike or worse or better):
         return text

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BYTES_A_WEIGHT = 4  # float32
+_SEEN_MS = 0.05  # of a difference; less is 0.0
 
 
 class Cost(NamedTuple):
@@ -167,7 +168,8 @@ def _step(one: RankedRun, other: RankedRun, pairs: Sequence[Pair]) -> str:
     a, b = one.record["ms_per_image"], other.record["ms_per_image"]
     if a is not None and b is not None:
         more = "more" if b >= a else "less"
-        cost += f" and {abs(b - a):.1f} ms {more} for each of many pictures"
+        if abs(b - a) >= _SEEN_MS:
+            cost += f" and {abs(b - a):.1f} ms {more} for each of many pictures"
     pair = next((p for p in pairs if {p.one, p.other} == {one.name, other.name}), None)
     if pair is None:
         gain = 1000 * (other.standing.accuracy - one.standing.accuracy)

@@ -99,7 +99,7 @@ def _what_differs(ranked: Sequence[RankedRun]) -> list[Column]:
     """Give the size of the pictures and their number, where they are not the same for all."""
     sizes = [str(run.record["recipes"][0]["size"]) for run in ranked]
     trained = [f"{run.record['n_train']:,}" for run in ranked]
-    columns = [Column("px", sizes, drop=7), Column("trained on", trained, drop=6)]
+    columns = [Column("px", sizes), Column("trained on", trained, drop=6)]
     return [column for column in columns if len(set(column.cells)) > 1]
 
 
