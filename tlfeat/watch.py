@@ -26,5 +26,9 @@ class Watch:
     def note(self, text: str) -> None:
         """Hear one sentence that the user should know."""
 
+    def warn(self, text: str) -> None:
+        """Hear one sentence of what was found damaged, which nobody may keep quiet."""
+        self.note(text)
+
 
 SILENT = Watch()

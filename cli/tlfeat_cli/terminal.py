@@ -111,6 +111,10 @@ class TerminalWatch(Watch):
         if not self._quiet:
             ERRORS.print(Text(text, style="dim"), soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """Print one sentence, quiet or not."""
+        complain(text)
+
 
 def print_table(columns: "Sequence[Column]", best: Collection[int] = ()) -> None:
     """Print a table, the rows `best` in bold.

@@ -237,7 +237,7 @@ def _open_sound(
             entry.check([digest for digest in digests if digest not in absent])
         except DamagedEntry as error:
             aside = entry.set_aside()
-            watch.note(f"{error} It was set aside as {aside.name}; embedding its pictures again.")
+            watch.warn(f"{error} It was set aside as {aside.name}; embedding its pictures again.")
         else:
             return entry, missing
     raise StoreError(

@@ -233,7 +233,7 @@ def finished_run(folder: Path, watch: Watch = SILENT) -> Run | None:
         for name in _KEPT:
             run.file(name)
     except DamagedFile as error:
-        watch.note(str(error))
+        watch.warn(str(error))
         (folder / RECORD).replace(folder / f"{RECORD}.damaged")
         return None
     return run
