@@ -242,3 +242,21 @@ def test_backbones_and_heads_are_listed(run):
         "mobilenet_v2",
     }
     assert "shrinkage" in run("heads")
+
+
+def test_the_main_thread_imports_what_training_needs(pictures, cache, tmp_path):
+    code = f"""
+import sys, threading
+class Spy:
+    seen = {{}}
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith(("sklearn", "skops", "pyarrow.parquet")):
+            self.seen[name] = threading.current_thread() is threading.main_thread()
+sys.meta_path.insert(0, Spy())
+from tlfeat.runs.compare import compare
+compare({str(pictures)!r}, heads=["lda", "svm-linear", "mlp"], size=32,
+        cache={str(cache)!r}, reports={str(tmp_path)!r})
+print(len(Spy.seen) > 50, sorted(name for name, main in Spy.seen.items() if not main))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True []"

@@ -33,6 +33,14 @@ def reports(tmp_path, monkeypatch):
     return tmp_path / "reports"
 
 
+def test_a_study_of_which_all_runs_are_damaged_hides_no_other(reports):
+    (path,) = reports.glob("cats/runs/*/run.json")
+    path.write_text("{}")
+    assert find_run("birds").name == "lite0-knn"
+    with pytest.raises(TlfeatError, match="No run or study"):
+        find_run("cats")
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

@@ -1,5 +1,7 @@
 """Who is best: on the rows that all have, seeds together, and no luckier than the others."""
 
+import json
+
 import numpy as np
 import pytest
 from made_study import made_rows, make_run, seeded
@@ -8,7 +10,7 @@ from tlfeat.errors import DamagedFile
 from tlfeat.runs.outcomes import read_outcome, units_of
 from tlfeat.runs.paired import MCNEMAR, SIGN_FLIP, compare_pairs, pairs_on_test
 from tlfeat.runs.ranking import rank
-from tlfeat.runs.record import PREDICTIONS, load_run, write_predictions, write_record
+from tlfeat.runs.record import PREDICTIONS, RECORD, load_run, write_predictions, write_record
 from tlfeat.runs.results import best_rows, caption, leaderboard, majority, remarks, write_results
 from tlfeat.runs.statistics import run_intervals
 
@@ -217,7 +219,7 @@ def test_sizes_stand_in_the_table_and_the_sentence_where_they_differ(tmp_path):
 def test_uneven_classes_have_a_baseline_and_a_warning(tmp_path):
     rows = [row for row in ROWS if row.label != 2 or row.id.endswith(("02.png", "05.png"))]
     run = make_run(tmp_path, "x", CLASSES, rows)
-    baseline = majority(run)
+    baseline = majority(rank([run])[0])
     assert baseline.largest == "a"
     titles = [column.title for column in leaderboard(rank([run]))]
     assert titles.index("balanced %") < titles.index("test %")
@@ -226,7 +228,7 @@ def test_uneven_classes_have_a_baseline_and_a_warning(tmp_path):
     assert cells(rank([run]), "test %")[-1] == f"{100 * share:.1f}"
     assert cells(rank([run]), "balanced %")[-1] == "33.3"
     assert any("Classes are uneven" in line for line in remarks(rank([run])))
-    assert majority(make_run(tmp_path / "even", "x", CLASSES, ROWS)) is None
+    assert majority(rank([make_run(tmp_path / "even", "x", CLASSES, ROWS)])[0]) is None
 
 
 def test_test_pictures_that_are_in_train_are_counted_and_left_out(tmp_path):
@@ -245,10 +247,63 @@ def test_test_pictures_that_are_in_train_are_counted_and_left_out(tmp_path):
     assert f"without them x has {100 * test.right[clean].mean():.1f}% right" in said
 
 
-def test_runs_of_an_older_version_are_marked_unchecked(tmp_path):
-    import json
+def of_older_version(run, **fields):
+    kept = {k: v for k, v in run.record.items() if k not in ("files", "sha256")}
+    (run.path / RECORD).write_text(json.dumps(kept | {"schema": 1} | fields))
+    return load_run(run.path)
 
+
+def test_runs_of_an_older_version_are_marked_unchecked(tmp_path):
+    old = of_older_version(make_run(tmp_path, "x", CLASSES, ROWS))
+    assert any(line.startswith("Unchecked") for line in remarks(rank([old])))
+
+
+def test_the_log_loss_of_an_older_run_is_that_of_its_predictions(tmp_path):
     run = make_run(tmp_path, "x", CLASSES, ROWS)
-    old = {k: v for k, v in run.record.items() if k not in ("files", "sha256")} | {"schema": 1}
-    (run.path / "run.json").write_text(json.dumps(old))
-    assert any(line.startswith("Unchecked") for line in remarks(rank([load_run(run.path)])))
+    metrics = {name: {**one, "log_loss": 9.0} for name, one in run.metrics.items()}
+    (line,) = rank([of_older_version(run, metrics=metrics)])
+    assert line.metrics["test"]["log_loss"] == pytest.approx(run.metrics["test"]["log_loss"])
+
+
+def test_of_several_seeds_the_mean_is_said_without_leaked_pictures(tmp_path):
+    runs = []
+    for seed, skill in enumerate((0.2, 4.0)):
+        run = seeded(tmp_path, "x", seed, skill=skill)
+        parts = []
+        for split in ("train", "validation", "test"):
+            one = read_outcome(run, split)
+            digests = one.digests.tolist()
+            if split == "train":
+                digests[0] = read_outcome(run, "test").digests[0]
+            parts.append(
+                {
+                    "id": one.ids.tolist(),
+                    "digest": digests,
+                    "split": [split] * len(one),
+                    "fold": [None] * len(one),
+                    "group": [None] * len(one),
+                    "true": one.true,
+                    "scores": one.scores,
+                }
+            )
+        write_predictions(run.path / PREDICTIONS, parts)
+        runs.append(write_record(run.path, run.record))
+    said = next(line for line in remarks(rank(runs)) if "in train too" in line)
+    share = np.mean([read_outcome(run, "test").right[1:].mean() for run in runs])
+    assert f"without them x has {100 * share:.1f}% right" in said
+
+
+def test_seeds_that_were_not_asked_for_stay_apart(tmp_path):
+    runs = [seeded(tmp_path, "x", seed) for seed in range(3)]
+    lines = rank(runs, asked={runs[1].id})
+    assert sorted([run.id for run in line.seeds] for line in lines) == sorted(
+        [[runs[1].id], [runs[0].id, runs[2].id]]
+    )
+
+
+def test_what_was_not_measured_is_no_cost(tmp_path):
+    seconds = {"extract": None, "search": 1.0, "fit": 2.0, "predict": 0.1}
+    run = make_run(tmp_path, "x", CLASSES, ROWS, seconds=seconds, ms_per_image=None)
+    ranked = rank([run])
+    assert cells(ranked, "train s") == cells(ranked, "ms/image") == ["-"]
+    assert any("not measured on this machine" in line for line in remarks(ranked))

@@ -87,6 +87,13 @@ def test_a_run_that_was_changed_is_unfinished_and_its_record_kept(run):
     assert json.loads((run.path / f"{RECORD}.damaged").read_text())["seed"] == 7
 
 
+def test_a_record_that_cannot_be_set_aside_is_one_sentence(run):
+    change(run, seed=7)
+    (run.path / f"{RECORD}.damaged").mkdir()
+    with pytest.raises(TlfeatError, match="damaged cannot be written"):
+        finished_run(run.path, Notes())
+
+
 def test_intervals_that_were_changed_are_computed_again(run):
     first = run_intervals(run)
     path = run.path / INTERVALS
@@ -113,7 +120,18 @@ def test_a_run_of_a_later_version_names_both_schemas(run):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"3", b"null", b"\xff\xfe{}", b"[" * 100_000, b'{"schema": 1}', b"{}", b"NaN"],
+    [
+        b"",
+        b"[]",
+        b"3",
+        b"null",
+        b"\xff\xfe{}",
+        b"[" * 100_000,
+        b'{"schema": 1}',
+        b"{}",
+        b"NaN",
+        b'{"schema": 2, "sha256": 1e999}',
+    ],
 )
 def test_whatever_lies_there_is_no_run_and_no_traceback(run, content):
     (run.path / RECORD).write_bytes(content)
@@ -135,6 +153,7 @@ def test_whatever_lies_there_is_no_run_and_no_traceback(run, content):
         ("ms_per_image", 10**400),
         ("warnings", "none"),
         ("seed", True),
+        ("weights", 3),
     ],
 )
 def test_an_older_record_that_makes_no_sense_is_refused_with_the_place(run, field, value):

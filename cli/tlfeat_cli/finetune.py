@@ -251,8 +251,6 @@ def finetune(
     from tlfeat.finetuning.plan import Phase, Top, read_phase
     from tlfeat.finetuning.request import native_size
     from tlfeat.finetuning.train import finetune as train_run
-    from tlfeat.places import cache_folder
-    from tlfeat.report.page import refresh_report
 
     if start is not None:
         refuse_options(context, ("backbone", "weights"), "is what --from brings: leave it out.")
@@ -310,7 +308,6 @@ def finetune(
     except KeyboardInterrupt:
         complain("Stopped. The same command with --resume goes on from here.")
         raise typer.Exit(130) from None
-    refresh_report(run.path.parents[1], table, cache=cache_folder(cache), watch=watch)
     _print(run, as_json)
 
 

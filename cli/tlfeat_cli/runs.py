@@ -8,7 +8,7 @@ from tlfeat_cli.options import JsonOpt, ReportsOpt
 from tlfeat_cli.terminal import complain, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from tlfeat.runs.record import Run
+    from tlfeat.runs.ranked import RankedRun
 
 
 def runs(
@@ -30,46 +30,45 @@ def runs(
 
     folders = study_folders(reports) if study is None else [find_study_folder(study, reports)]
     scanned = {folder: scan_runs(folder) for folder in folders}
-    found = {
-        folder: [run for line in rank(runs.runs) for run in line.seeds]
-        for folder, runs in scanned.items()
-    }
+    found = {folder: rank(runs.runs) for folder, runs in scanned.items()}
     for runs in scanned.values():
         for why in runs.damaged.values():
             complain(why)
     if as_json:
-        print_json([{"path": str(r.path), **r.record} for mine in found.values() for r in mine])
+        every = (run for mine in found.values() for line in mine for run in line.seeds)
+        print_json([{"path": str(run.path), **run.record} for run in every])
         return
-    if not found:
+    if not any(found.values()):
         raise TlfeatError(
             f"There is no finished run in {reports_folder(reports)}: `tlfeat train` makes one."
         )
     for folder, mine in found.items():
+        if not mine:
+            continue
         say(str(folder), style="bold")
         _print(mine)
         say()
     say(
-        "`tlfeat predict RUN PICTURES...` takes a run's name, or a study's for its best by "
-        "validation. A run's folder: STUDY/runs/RUN.",
+        "val % is on the pictures that all runs of the study were judged on, of several seeds "
+        "their mean. `tlfeat predict RUN PICTURES...` takes a run's name, or a study's for its "
+        "best. A run's folder: STUDY/runs/RUN.",
         style="dim",
     )
 
 
-def _print(found: "list[Run]") -> None:
-    from tlfeat.runs.results import Column
+def _print(ranked: "list[RankedRun]") -> None:
+    from tlfeat.runs.results import Column, place
 
-    def accuracy(title: str, split: str) -> Column:
-        values = [run.metrics.get(split, {}).get("accuracy") for run in found]
-        return Column(title, ["-" if value is None else f"{100 * value:.1f}" for value in values])
-
-    made = [run.record["created"][:16].replace("T", " ") for run in found]
-    trained = [f"{run.record['n_train']:,}" for run in found]
+    rows = [(line, run) for line in ranked for run in line.seeds]
+    test = [run.metrics.get("test", {}).get("accuracy") for _, run in rows]
+    made = [run.record["created"][:16].replace("T", " ") for _, run in rows]
     print_table(
         [
-            Column("run", [run.path.name for run in found], is_number=False),
-            accuracy("val %", "validation"),
-            accuracy("test %", "test"),
-            Column("trained on", trained, drop=1),
+            Column("#", [place(line) for line, _ in rows]),
+            Column("run", [run.path.name for _, run in rows], is_number=False),
+            Column("val %", [f"{100 * line.standing.accuracy:.1f}" for line, _ in rows]),
+            Column("test %", ["-" if one is None else f"{100 * one:.1f}" for one in test]),
+            Column("trained on", [f"{run.record['n_train']:,}" for _, run in rows], drop=1),
             Column("made", made, is_number=False, drop=2),
         ]
     )

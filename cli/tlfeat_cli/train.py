@@ -65,8 +65,6 @@ def train(
     """Train one head on frozen features and keep the run."""
     watch = TerminalWatch(quiet)
     watch.doing(f"reading {dataset}")
-    from tlfeat.places import cache_folder
-    from tlfeat.report.page import refresh_report
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import leaderboard, remarks
     from tlfeat.runs.train import train as train_run
@@ -93,7 +91,6 @@ def train(
         jobs=jobs,
         watch=watch,
     )
-    refresh_report(run.path.parents[1], table, cache=cache_folder(cache), watch=watch)
     if as_json:
         print_json({"path": str(run.path), **run.record})
         return

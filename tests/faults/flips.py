@@ -36,6 +36,7 @@ def of_files(scene: Scene, count: int) -> Outcome:
         "runs": ("runs", "--reports", reports),
         "compare": compare,
         "predict": ("predict", run, min(data.rglob("*.png")), *where),
+        "train": ("train", data, "--head", "knn", *FAST, *where, "--reports", reports),
         "report": ("report", study, *where, "--quiet"),
         "study.toml": ("compare", study / "study.toml", *where, "--reports", reports, "--quiet"),
     }

@@ -7,7 +7,6 @@ written, or is spoilt, there is none, and nothing else changes.
 
 import contextlib
 import json
-import math
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Final
 from tlfeat.machine import machine
 
 COSTS: Final = "costs.sqlite"
+_MOST_SECONDS: Final = 3600.0  # of one picture; more is no cost but damage
+_SPOILT: Final = (OSError, sqlite3.Error, UnicodeDecodeError)
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS costs (
     digest TEXT NOT NULL, machine TEXT NOT NULL, seconds REAL NOT NULL,
@@ -40,7 +41,7 @@ def keep_costs(entry: Path, digests: Sequence[str], seconds: float) -> None:
         return
     here, each = _here(), seconds / len(digests)
     with (
-        contextlib.suppress(OSError, sqlite3.Error),
+        contextlib.suppress(*_SPOILT),
         contextlib.closing(sqlite3.connect(entry / COSTS)) as connection,
         connection,
     ):
@@ -75,15 +76,17 @@ def read_costs(entry: Path, digests: Sequence[str]) -> dict[str, float]:
             rows = connection.execute(
                 "SELECT digest, seconds FROM costs WHERE machine = ?", (_here(),)
             ).fetchall()
-    except (OSError, sqlite3.Error, UnicodeDecodeError):
+    except _SPOILT:
         return {}
     wanted = set(digests)
     return {
         digest: seconds
         for digest, seconds in rows
-        if digest in wanted and isinstance(seconds, float) and 0 <= seconds < math.inf
+        if digest in wanted and isinstance(seconds, float) and 0 <= seconds < _MOST_SECONDS
     }
 
 
 def _here() -> str:
-    return json.dumps(machine(), sort_keys=True)
+    """Name this machine, however many of its cores this process may use."""
+    told = {key: value for key, value in machine().items() if key != "cores"}
+    return json.dumps(told, sort_keys=True)

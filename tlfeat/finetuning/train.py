@@ -67,6 +67,7 @@ def finetune(
     reports: str | Path | None = None,
     name: str | None = None,
     run_name: str | None = None,
+    redraw: bool = True,
     jobs: int | None = None,
     watch: Watch = SILENT,
 ) -> Run:
@@ -121,6 +122,8 @@ def finetune(
         As in `train`.
     run_name : str, optional
         What tables call the run; made from its settings if None.
+    redraw : bool
+        Write the study's tables and page again, if it has a page.
 
     Returns
     -------
@@ -241,6 +244,10 @@ def finetune(
     run = write_record(folder, record)
     resume_file(folder).unlink(missing_ok=True)
     write_study(study, table, comparable_runs(study, table))
+    if redraw:
+        from tlfeat.report.page import refresh_report  # reports are made of runs, not runs of them
+
+        refresh_report(study, table, cache=store.root, watch=watch)
     return run
 
 

@@ -27,7 +27,7 @@ OTHER = "(another output)"  # a network may have outputs that are no class of th
 class Judged(NamedTuple):
     """What one run said of the pictures that are shown."""
 
-    run: Run
+    run: RankedRun
     predicted: np.ndarray  # (n_samples,), int
     confidence: np.ndarray  # (n_samples,), of the prediction: probability, or margin of scores
     is_probability: bool
@@ -75,7 +75,7 @@ class Part:
     chosen: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     everywhere_wrong: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     projections: list[Projection] = field(default_factory=list)
-    projected_run: Run | None = None
+    projected_run: RankedRun | None = None
     points: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     histories: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -161,7 +161,7 @@ def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Pa
     predicted = np.stack([one.predicted for one in judged])
     points = choose_points(len(facts))
     projections: list[Projection] = []
-    projected: Run | None = None
+    projected: RankedRun | None = None
     found = None if cache is None else read_features(ranked, cache, list(facts.digests[points]))
     if found is None or len(points) < 3:
         notes.append("No projection: the feature store here has not the features of these runs.")
@@ -185,7 +185,7 @@ def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Pa
         if split == "test"
         else [],
         chosen,
-        np.flatnonzero((predicted != facts.true).all(axis=0)),
+        np.flatnonzero(np.all([_right(one) == 0 for _, one in outcomes], axis=0)),
         projections,
         projected,
         points if projections else np.empty(0, int),
@@ -194,7 +194,18 @@ def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Pa
     )
 
 
-def _judge(run: Run, outcome: Outcome, split: str) -> Judged:
+def _right(outcome: Outcome) -> np.ndarray:
+    """Give how much of a line is right of each picture: all or nothing, or a share of seeds."""
+    return outcome.right if outcome.share is None else outcome.share
+
+
+def judged_label(part: Part, run: RankedRun) -> str:
+    """Name whose predictions are shown: of several seeds those of the first."""
+    label = part.labels[run.name]
+    return label if len(run.seeds) < 2 else f"{label}, seed {run.seeds[0].record['seed']}"
+
+
+def _judge(run: RankedRun, outcome: Outcome, split: str) -> Judged:
     assert outcome.scores is not None
     k = len(run.record["dataset"]["classes"])
     scores = outcome.scores

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import Recipe
 from tlfeat.files import write_text
 from tlfeat.report.words import missing_runs
@@ -122,10 +123,14 @@ def refresh_report(
     study: Path, dataset: "Dataset", *, cache: Path | None = None, watch: Watch = SILENT
 ) -> None:
     """Write the tables and the page of a study again, if it has a page: a run has joined it."""
-    if (study / INDEX).exists():
-        runs = comparable_runs(study, dataset)
+    if not (study / INDEX).exists():
+        return
+    runs = comparable_runs(study, dataset)
+    try:
         write_results(study, runs)
         write_report(study, runs, dataset=dataset, cache=cache, watch=watch)
+    except TlfeatError as error:  # the run is finished all the same
+        watch.warn(f"The page was not drawn again: {error}")
 
 
 def _again(study: Path, cache: Path | None) -> list[str]:

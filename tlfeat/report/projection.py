@@ -12,7 +12,7 @@ from tlfeat.errors import StoreError
 from tlfeat.features.matrix import open_entry
 from tlfeat.features.recipe import Recipe
 from tlfeat.features.store import FeatureStore
-from tlfeat.runs.record import Run
+from tlfeat.runs.ranked import RankedRun
 
 MOST_POINTS = 600
 
@@ -43,13 +43,13 @@ def choose_points(n_samples: int, most: int = MOST_POINTS) -> np.ndarray:
 
 
 def read_features(
-    runs: Sequence[Run], cache: Path, digests: Sequence[str]
-) -> tuple[Run, np.ndarray] | None:
+    runs: Sequence[RankedRun], cache: Path, digests: Sequence[str]
+) -> tuple[RankedRun, np.ndarray] | None:
     """Read the features of pictures from the store, for the first run whose features are there.
 
     Parameters
     ----------
-    runs : sequence of Run
+    runs : sequence of RankedRun
         Best first.
     cache : Path
         Folder of the feature store; nothing is embedded and nothing written.
@@ -57,7 +57,7 @@ def read_features(
 
     Returns
     -------
-    run, X : Run and ndarray of shape (n_samples, dim); None where the store has no features
+    run, X : RankedRun and ndarray of shape (n_samples, dim); None where the store has no features
     """
     store = FeatureStore(cache)
     there = cache / "features"

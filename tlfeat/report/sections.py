@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlfeat.report import figures
-from tlfeat.report.contents import Part, duplicates
+from tlfeat.report.contents import Part, duplicates, judged_label
 from tlfeat.report.pictures import MISTAKES, MOST_PICTURES
 from tlfeat.report.projection import Projection
 from tlfeat.report.style import CLASS_COLOURS, apart, save, short, write_note
@@ -95,6 +95,7 @@ def section(
         "break_even": [_relabel(text, part) for text in break_even(part.ranked, part.pairs)],
         "pairs": _pairs(part)[:MOST_PAIRS],
         "n_pairs": len(part.pairs),
+        "pair_tests": list(dict.fromkeys(pair.test for pair in part.pairs)),
         "n_curves": len(part.histories),
         "has_test": "test" in best.metrics,
         "curves": _curves(part, draw),
@@ -109,7 +110,7 @@ def section(
         first, per_class = part.judged[0], _class_f1(part)
         table = _frame(first.confusion, part)
         values |= {
-            "judged": [part.labels[one.run.name] for one in part.judged[:MOST_CHOSEN]],
+            "judged": [judged_label(part, one.run) for one in part.judged[:MOST_CHOSEN]],
             "n_judged": len(part.judged),
             "confusion": draw("confusion", figures.draw_confusion(table)),
             "confusions": _largest(first.confusion, part),
@@ -185,9 +186,9 @@ def _pairs(part: Part) -> list[dict[str, Any]]:
             {
                 "one": part.labels[pair.one],
                 "other": part.labels[pair.other],
-                "only_one": pair.only_one,
-                "only_other": pair.only_other,
-                "difference": f"{100 * pair.difference:+.1f}",
+                "only_one": _count(pair.only_one),
+                "only_other": _count(pair.only_other),
+                "difference": f"{100 * pair.difference + 0.0:+.1f}".replace("-0.0", "+0.0"),
                 "interval": f"{low:+.1f} to {high:+.1f}",
                 "p": _p(pair.p_adjusted),
                 "test": pair.test,
@@ -196,6 +197,11 @@ def _pairs(part: Part) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _count(pictures: float) -> str:
+    """Write a number of pictures; of several seeds it is a sum of shares."""
+    return f"{pictures:,.0f}" if pictures == round(pictures) else f"{pictures:,.1f}"
 
 
 def _p(p: float) -> str:
@@ -296,7 +302,7 @@ def _reliability(part: Part, draw: Callable[[str, "Axes"], Any]) -> dict[str, An
         found = one.calibration
         if found is None:
             continue
-        label = part.labels[one.run.name]
+        label = judged_label(part, one.run)
         if drawn is None:
             bins = found.bins.copy()
             bins.attrs["split"] = part.split
@@ -474,7 +480,7 @@ def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
         i, j = np.nonzero(one.confusion)
         runs.append(
             {
-                "name": part.labels[one.run.name],
+                "name": judged_label(part, one.run),
                 "probability": one.is_probability,
                 "cells": np.column_stack([i, j, one.confusion[i, j]]).tolist(),
                 "predicted": one.predicted[chosen].tolist(),

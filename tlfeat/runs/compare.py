@@ -165,8 +165,9 @@ cache, reports, name, jobs, watch
     from tlfeat.report.page import write_report  # reports are made of runs, not runs of reports
 
     write_report(folder, runs, dataset=table, cache=store.root, refused=done.refused, watch=watch)
-    asked, ranked = {run.id for run in done.runs}, rank(runs)
-    beside = frozenset(run.name for run in ranked if not asked & {one.id for one in run.seeds})
+    asked = {run.id for run in done.runs}
+    ranked = rank(runs, asked)
+    beside = frozenset(run.name for run in ranked if run.id not in asked)
     return Comparison(folder, ranked, beside, done.refused, done.fresh)
 
 

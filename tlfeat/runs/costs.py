@@ -96,14 +96,16 @@ def pareto_front(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def train_seconds(run: Run) -> float | None:
-    """Give the seconds from nothing: embedding where it was measured here, search and fit.
+    """Give the seconds from nothing: embedding, search and fit; None where one is not known.
 
     A head's search and fit are seconds of one processor, whatever else that was doing; embedding
     and fine-tunes are as a clock on the wall says.
     """
     seconds = run.record["seconds"]
-    parts = [seconds.get(part) for part in ("extract", "search", "fit")]
-    return None if all(part is None for part in parts) else sum(part or 0.0 for part in parts)
+    extract, fit = seconds.get("extract"), seconds.get("fit")
+    if extract is None or fit is None:
+        return None
+    return float(extract + (seconds.get("search") or 0.0) + fit)
 
 
 def model_bytes(run: Run) -> float:

@@ -18,6 +18,9 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
     wrong = _COMMON(record, "")
     if wrong is None:
         wrong = (_HEAD if record["kind"] == "head" else _FINETUNE)(record, "")
+    if wrong is None:  # what older records may lack
+        wrong = _maybe(_TEXT)(record.get("weights"), "weights")
+        wrong = wrong or _maybe(_MAPPING)(record["dataset"].get("asked"), "dataset.asked")
     if wrong is None:
         classes = set(record["dataset"]["classes"])
         for split, metrics in record["metrics"].items():

@@ -92,7 +92,7 @@ def study_folders(reports: str | Path | None = None) -> list[Path]:
 
 def _names(folder: Path, runs: list[Run]) -> list[tuple[str, Run]]:
     """Give every name of a study's runs; the study's own is that of its best."""
-    named: list[tuple[str, Run]] = [(folder.name, rank(runs)[0])]
+    named: list[tuple[str, Run]] = [(folder.name, rank(runs)[0])] if runs else []
     for run in runs:
         for name in dict.fromkeys((run.path.name, run.name)):
             named += [(name, run), (f"{folder.name}/{name}", run)]

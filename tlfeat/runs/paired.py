@@ -20,7 +20,7 @@ from tlfeat.runs.statistics import LEVEL
 
 ALPHA = 1 - LEVEL
 MCNEMAR = "exact McNemar"
-SIGN_FLIP = "sign-flip by group"  # or copies of one picture
+SIGN_FLIP = "sign-flip by group or copy"
 SIGN_FLIP_SEEDS = "sign-flip by picture"  # of the share of seeds that is right
 _FLIPS = 9_999  # random sign flips; all of them are tried where there are fewer
 

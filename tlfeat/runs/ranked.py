@@ -1,7 +1,7 @@
 """A line of a table: a run with its place, or runs that differ in their seed alone, as one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,13 +37,15 @@ class RankedRun(Run):
     standing: Standing = field(default=Standing(1, False, 0.0, 0.0, 0, False))
 
 
-def seed_families(runs: Sequence[Run]) -> list[list[Run]]:
+def seed_families(runs: Sequence[Run], asked: Collection[str] | None = None) -> list[list[Run]]:
     """Put runs together that differ in their seed alone.
 
     Parameters
     ----------
     runs : sequence of Run
         On one dataset and split, no run twice.
+    asked : collection of str, optional
+        Ids of runs that are kept apart from the others.
 
     Returns
     -------
@@ -54,7 +56,8 @@ def seed_families(runs: Sequence[Run]) -> list[list[Run]]:
     families: dict[tuple[str, int], list[Run]] = {}
     often: dict[tuple[str, int], int] = {}
     for run in runs:
-        settings, seed = _without_seed(run, by_id), int(run.record["seed"])
+        apart = asked is not None and run.id not in asked
+        settings, seed = f"{apart} {_without_seed(run, by_id)}", int(run.record["seed"])
         time = often.setdefault((settings, seed), 0)  # the same settings and seed once more
         often[settings, seed] += 1
         families.setdefault((settings, time), []).append(run)

@@ -5,7 +5,7 @@ of it: one number beside the other would compare different pictures. And of seve
 luckiest is not the best.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,13 +28,15 @@ class _Judged(NamedTuple):
     n: int
 
 
-def rank(runs: Sequence[Run]) -> list[RankedRun]:
+def rank(runs: Sequence[Run], asked: Collection[str] | None = None) -> list[RankedRun]:
     """Order runs, best first: by validation accuracy, then log loss, then name.
 
     Parameters
     ----------
     runs : sequence of Run
         On one dataset and split, no run twice. Those that differ in their seed alone become one.
+    asked : collection of str, optional
+        Ids of the runs that were asked for; others never become one with them.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def rank(runs: Sequence[Run]) -> list[RankedRun]:
         No two of one name. Tied are those whose accuracy is within a standard error of the best
         of them.
     """
-    families = seed_families(runs)
+    families = seed_families([_with_our_log_loss(run) for run in runs], asked)
     names = _names(families)
     rows = _rows_of_all(families)
     if rows is None:
@@ -61,6 +63,22 @@ def rank(runs: Sequence[Run]) -> list[RankedRun]:
         standing = Standing(place, tied, one.accuracy, one.error, one.n, rows is not None)
         ranked.append(RankedRun(family[0].path, record, tuple(family), standing))
     return ranked
+
+
+def _with_our_log_loss(run: Run) -> Run:
+    """Give a run of an older version the log loss of its predictions, by today's one rule."""
+    if run.is_checked or not run.gives_probabilities:
+        return run
+    metrics = dict(run.metrics)
+    for split, measured in metrics.items():
+        try:
+            outcome = read_outcome(run, split)
+        except TlfeatError:
+            return run
+        if outcome.scores is not None and len(outcome):
+            loss = float(log_losses(outcome.true, outcome.scores).mean())
+            metrics[split] = {**measured, "log_loss": loss}
+    return Run(run.path, {**run.record, "metrics": metrics})
 
 
 def _names(families: Sequence[Sequence[Run]]) -> list[str]:

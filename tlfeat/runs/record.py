@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
-from tlfeat.files import replacing, write_text
+from tlfeat.files import cannot_write, replacing, write_text
 from tlfeat.runs.fields import problem_of
 from tlfeat.runs.seal import SEAL, file_digest, is_intact, read_record, sealed
 from tlfeat.watch import SILENT, Watch
@@ -225,6 +225,11 @@ def finished_run(folder: Path, watch: Watch = SILENT) -> Run | None:
 
     One that was changed counts as unfinished from now on: its record is kept under another
     name, and `watch` hears of it.
+
+    Raises
+    ------
+    TlfeatError
+        If the record cannot be renamed.
     """
     if not (folder / RECORD).exists():
         return None
@@ -234,7 +239,11 @@ def finished_run(folder: Path, watch: Watch = SILENT) -> Run | None:
             run.file(name)
     except DamagedFile as error:
         watch.warn(str(error))
-        (folder / RECORD).replace(folder / f"{RECORD}.damaged")
+        aside = folder / f"{RECORD}.damaged"
+        try:
+            (folder / RECORD).replace(aside)
+        except OSError as cannot:
+            raise cannot_write(aside, cannot) from cannot
         return None
     return run
 

@@ -118,7 +118,7 @@ class Majority(NamedTuple):
     cells: dict[str, str]  # of the leaderboard, by title
 
 
-def majority(run: Run) -> Majority | None:
+def majority(run: RankedRun) -> Majority | None:
     """Give the baseline of always naming the largest class; None where classes are even."""
     uneven = uneven_classes(run.record["dataset"]["counts"].get("train", {}))
     if uneven is None:
@@ -127,7 +127,9 @@ def majority(run: Run) -> Majority | None:
     for split, title in (("validation", "val %"), ("test", "test %")):
         classes = run.metrics.get(split, {}).get("per_class", {})
         counts = {name: values["n"] for name, values in classes.items() if values["n"]}
-        if counts:
+        # The column of validation is of the rows that all runs have, which may be fewer.
+        same = split == "test" or sum(counts.values()) == run.standing.n
+        if counts and same:
             share = counts.get(uneven.largest, 0) / sum(counts.values())
             cells[title] = f"{100 * share:.1f}"
         if counts and split == "test":
@@ -208,6 +210,10 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
             f"Classes are uneven, {uneven.most:,} train pictures of {uneven.largest} and "
             f"{uneven.fewest:,} of {uneven.smallest}: look at balanced accuracy first."
         ] = None
+    if any(train_seconds(run) is None for run in ranked):
+        said[
+            "train s and ms/image are not known where embedding was not measured on this machine."
+        ] = None
     unchecked = [run.name for run in ranked if not all(one.is_checked for one in run.seeds)]
     if unchecked:
         said[
@@ -222,7 +228,7 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
     return list(said)
 
 
-def leaked_test(run: Run) -> str | None:
+def leaked_test(run: RankedRun) -> str | None:
     """Say how many test pictures are in train too, and what is right without them."""
     try:
         train, test = (read_outcome(run, split, scores=False) for split in ("train", "test"))
@@ -235,7 +241,8 @@ def leaked_test(run: Run) -> str | None:
     text = f"{n:,} of {len(test):,} test pictures are in train too, the same bytes"
     if n == len(test):
         return f"{text}: what is right on test tells nothing."
-    return f"{text}: without them {run.name} has {100 * test.right[~known].mean():.1f}% right."
+    right = test.right if test.share is None else test.share
+    return f"{text}: without them {run.name} has {100 * right[~known].mean():.1f}% right."
 
 
 def stand_in_lines(runs: Sequence[Run]) -> list[str]:

@@ -6,6 +6,7 @@ does not match its digest is named, and is left out of tables.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -55,16 +56,14 @@ def read_record(path: Path) -> dict[str, Any]:
     DamagedFile
         If it cannot be read, or is no JSON object.
     """
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is no number of JSON")
-
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise ValueError("it is far too large")
-        record = json.loads(data.decode("utf-8"), parse_constant=refuse)
+        record = json.loads(
+            data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite_number
+        )
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -72,6 +71,15 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DamagedFile(f"{path} cannot be read (it holds {type(record).__name__}, no object).")
     return record
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
 
 
 def file_digest(path: Path) -> str:

@@ -162,6 +162,9 @@ def train(
     )
     for reason in done.refused.values():
         raise HeadError(reason)
+    from tlfeat.report.page import refresh_report  # reports are made of runs, not runs of reports
+
+    refresh_report(folder, table, cache=store.root, watch=watch)
     return done.runs[0]
 
 

@@ -289,6 +289,7 @@ def _finetune(
         reports=where.reports,
         name=where.name,
         run_name=planned.name,
+        redraw=False,
         jobs=where.jobs,
         watch=where.watch,
     )
