@@ -116,6 +116,17 @@ def test_a_file_whose_hash_nobody_publishes_comes_with_a_warning(keras_home, tmp
     assert resolve_weights(MOBILENET, tmp_path / "mine.h5").warning is None
 
 
+def test_another_file_of_a_published_name_elsewhere_comes_with_a_warning(keras_home, tmp_path):
+    row = get_backbone("efficientnet_b0")
+    mine = tmp_path / imagenet_file(row).name
+    mine.write_bytes(b"another network's")
+    assert "and is another file" in resolve_weights(row, mine).warning
+    (tmp_path / "link").symlink_to(imagenet_file(row).parent)
+    imagenet_file(row).write_bytes(b"half of it")
+    with pytest.raises(WeightsError, match="not the published ones"):
+        resolve_weights(row, tmp_path / "link" / imagenet_file(row).name)
+
+
 def test_the_hashes_of_the_table_stand_in_keras():
     keras = import_keras()
     for row in list_backbones():

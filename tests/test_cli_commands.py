@@ -260,3 +260,12 @@ print(len(Spy.seen) > 50, sorted(name for name, main in Spy.seen.items() if not 
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"
+
+
+def test_a_class_of_which_nothing_is_left_is_one_sentence_for_all_heads(run, pictures, tmp_path):
+    for path in [*pictures.glob("red/*"), *pictures.glob("green/*")]:
+        path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + path.name.encode())
+    done = CliRunner().invoke(app, ["compare", str(pictures), "--head", "lda,ridge,knn", *FAST])
+    said = str(done.exception)
+    assert "1 of 3 classes has a train picture that can be used" in said
+    assert said.count("HEIC") == 1

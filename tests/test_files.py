@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,19 @@ def test_other_names_are_never_cleared(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (0, 0))
     clear_abandoned(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f".{'a' * 40}.{'b' * 32}", ".123-model.keras", ".fresh-epoch-0006.weights.h5",
+     ".resume.npz.77", ".run.json.4242"],
+)  # fmt: skip
+def test_what_earlier_versions_left_goes_after_a_day(tmp_path: Path, name: str) -> None:
+    left = tmp_path / name
+    left.write_text("half")
+    write_text(tmp_path / "other.txt", "x")
+    assert left.exists()
+    old = time.time() - 2 * 86400
+    os.utime(left, (old, old))
+    write_text(tmp_path / "other.txt", "x")
+    assert not left.exists()

@@ -1,5 +1,7 @@
 """Runs that start from a run or from a model of somebody else: what they keep, take, refuse."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -285,3 +287,15 @@ def test_a_run_from_one_of_mixed_precision_goes_on_as_if_nothing_had_happened(
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
         assert one["learning_rate"] == other["learning_rate"] > 0
     assert whole.metrics["test"] == resumed.metrics["test"]
+
+
+def test_a_model_file_that_no_zip_reader_can_read_is_one_sentence(train, pictures, tmp_path):
+    path = tmp_path / "odd.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", "{}")
+    data = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # flags: encrypted
+        data[data.index(mark) + at] |= 1
+    path.write_bytes(data)
+    with pytest.raises(TlfeatError, match="cannot be loaded"):
+        train(pictures, Phase("full", 1), start=path, size=16)

@@ -182,3 +182,16 @@ def test_pcam_of_the_real_pictures(shared_data):
     dataset = open_dataset(shared_data / "pcam")
     sizes = {s: sum(n.values()) for s, n in dataset.counts().items()}
     assert sizes == {"train": 800, "validation": 200, "test": 200}
+
+
+def test_the_chunks_of_an_hdf5_array_are_walked_over_once(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3), np.uint8)
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        file.create_dataset("x", data=pixels, chunks=(1, 8, 8, 3), compression="gzip")
+        file["y"] = np.arange(300) % 3
+    walks = []
+    monkeypatch.setattr(
+        "tlfeat.data.sources.hdf5.refuse_bomb", lambda *arguments: walks.append(arguments)
+    )
+    assert len(open_dataset(tmp_path / "set.h5")) == 300
+    assert len(walks) <= 4  # of two arrays, opened twice at the most

@@ -26,6 +26,11 @@ NEW = ".new-"
 
 # machine, process, start of the process, and a number that no other file has
 _OURS = re.compile(re.escape(NEW) + r"([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(\..*)?")
+# what earlier versions left: exported networks, models, states, epochs, texts
+_OLDER = re.compile(
+    r"\.[0-9a-f]{40}\.[0-9a-f]{32}|\.\d+-model\.(keras|h5)|\.fresh-epoch-\d+\.weights\.h5"
+    r"|\.(resume\.npz|[a-z_]+\.(json|csv|parquet|toml|md|html|txt|tex))\.\d+"
+)
 _DAY = 86400.0  # seconds after which nobody is still writing, where the owner cannot be asked
 
 
@@ -130,7 +135,8 @@ def clear_abandoned(folder: Path) -> None:
     """
     with suppress(OSError), os.scandir(folder) as found:
         for entry in found:
-            if _OURS.fullmatch(entry.name) and is_abandoned(Path(entry.path)):
+            ours = _OURS.fullmatch(entry.name) or _OLDER.fullmatch(entry.name)
+            if ours and is_abandoned(Path(entry.path)):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:

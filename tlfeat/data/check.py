@@ -98,8 +98,19 @@ def remarks(dataset: "Dataset", lost: Iterable[str]) -> list[str]:
 
 def nothing_readable(path: str, reasons: Sequence[str]) -> DataError:
     """Make the error for pictures none of which can be used, a reason each."""
-    (commonest, _), *others = Counter(reasons).most_common(2)
-    why = f"; the commonest reason: {commonest}" if others else f": {commonest}"
     return DataError(
-        f"None of the {counted(len(reasons), 'picture')} in {path!r} can be used{why}."
+        f"None of the {counted(len(reasons), 'picture')} in {path!r} can be used"
+        f"{commonest(reasons)}."
     )
+
+
+def commonest(reasons: Sequence[str]) -> str:
+    """Give the commonest of some reasons, as the end of a sentence.
+
+    Examples
+    --------
+    >>> commonest(["torn", "torn"]), commonest(["torn", "torn", "empty"])
+    (': torn', '; the commonest reason: torn')
+    """
+    (most, _), *others = Counter(reasons).most_common(2)
+    return f"; the commonest reason: {most}" if others else f": {most}"

@@ -202,6 +202,11 @@ class DigestIndex:
         run("PRAGMA journal_mode = DELETE")  # a flipped byte can ask for another
         run("BEGIN IMMEDIATE")
         if not _is_ours(connection):
+            if run("SELECT count(*) FROM sqlite_master WHERE name = 'files'").fetchone()[0]:
+                self._note(
+                    "the index of digests is of an older version, without checksums: its pictures "
+                    "are read once more, none is embedded again for it"
+                )
             run("DROP TABLE IF EXISTS files")
             run(_TABLE)
             run(f"PRAGMA user_version = {_VERSION}")

@@ -19,7 +19,7 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
     Parameters
     ----------
     name : str or Path
-        A run's folder; a study's folder or name, for its best run by validation; or a run's
+        A run's folder; a study's folder or name, for its best head by validation; or a run's
         name, with its digits or without, and after its study's name and a slash or without.
     reports : str or Path, optional
         Folder of the studies; $TLFEAT_REPORTS or ./reports if None.
@@ -39,7 +39,7 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
     if (path / RECORD).is_file():
         return load_run(path)
     if runs := find_runs(path):
-        return rank(runs)[0]
+        return _best(runs)
     studies = {folder: find_runs(folder) for folder in study_folders(reports)}
     called = [
         (called, run) for folder in studies for called, run in _names(folder, studies[folder])
@@ -90,9 +90,15 @@ def study_folders(reports: str | Path | None = None) -> list[Path]:
     return sorted({record.parents[2] for record in records})
 
 
+def _best(runs: list[Run]) -> Run:
+    """Give the best head by validation, which can predict; a fine-tune where there is no head."""
+    ranked = rank(runs)
+    return next((run for run in ranked if run.record["kind"] == "head"), ranked[0])
+
+
 def _names(folder: Path, runs: list[Run]) -> list[tuple[str, Run]]:
     """Give every name of a study's runs; the study's own is that of its best."""
-    named: list[tuple[str, Run]] = [(folder.name, rank(runs)[0])] if runs else []
+    named: list[tuple[str, Run]] = [(folder.name, _best(runs))] if runs else []
     for run in runs:
         for name in dict.fromkeys((run.path.name, run.name)):
             named += [(name, run), (f"{folder.name}/{name}", run)]

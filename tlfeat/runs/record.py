@@ -79,6 +79,11 @@ class Run:
         return metrics
 
     @property
+    def side(self) -> int:
+        """Side in pixels of the square that its network sees."""
+        return int(self.record["recipes"][0]["size"])
+
+    @property
     def gives_probabilities(self) -> bool:
         """Whether its scores are probabilities, so that there is a log loss."""
         return bool(self.record.get("head", {}).get("score_kind", "probability") == "probability")

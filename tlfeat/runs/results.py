@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.data.check import uneven_classes
+from tlfeat.data.check import commonest, uneven_classes
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
@@ -97,7 +97,7 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
 
 def _what_differs(ranked: Sequence[RankedRun]) -> list[Column]:
     """Give the size of the pictures and their number, where they are not the same for all."""
-    sizes = [str(run.record["recipes"][0]["size"]) for run in ranked]
+    sizes = [str(run.side) for run in ranked]
     trained = [f"{run.record['n_train']:,}" for run in ranked]
     columns = [Column("px", sizes), Column("trained on", trained, drop=6)]
     return [column for column in columns if len(set(column.cells)) > 1]
@@ -164,7 +164,7 @@ def caption(ranked: Sequence[RankedRun]) -> str:
     trained = " or ".join(f"{n:,}" for n in sizes) if len(sizes) < 3 else f"up to {sizes[-1]:,}"
     text = f"{' '.join(same)}: " if same else ""
     text += f"trained on {trained} pictures of {len(best['dataset']['classes'])} classes"
-    pixels = sorted({run.record["recipes"][0]["size"] for run in ranked})
+    pixels = sorted({run.side for run in ranked})
     if len(pixels) > 1:
         text += f", of {' or '.join(map(str, pixels))} pixels a side"
     text += f"; {_ranked_by(ranked)}"
@@ -222,7 +222,8 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
         ] = None
     for run in ranked:
         if skipped := run.record["dataset"]["skipped"]:
-            said[f"{counted(len(skipped), 'picture')} left out: `tlfeat data` says why."] = None
+            why = commonest([one["reason"] for one in skipped])
+            said[f"{counted(len(skipped), 'picture')} left out{why}."] = None
         for warning in run.record["warnings"]:
             said[f"{run.name}: {warning}"] = None
     return list(said)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.cores import usable_cores
+from tlfeat.data.check import commonest
 from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
+from tlfeat.data.names import counted
 from tlfeat.errors import HeadError
 from tlfeat.features.extract import embed, seconds_an_image
 from tlfeat.features.matrix import Features, load_features
@@ -230,6 +232,8 @@ def train_heads(
             _key(request): load_features(dataset, request, store, done.failures)
             for request in needed
         }
+        for features in matrices.values():
+            _check_left(dataset, features)
         costs = {
             key: seconds_an_image(store, request, matrices[key].digests)
             for request in needed
@@ -349,6 +353,19 @@ def _check_classes(dataset: Dataset) -> None:
     if len(dataset.classes) < 2:
         raise HeadError(
             f"{dataset.path} has one class only, {dataset.classes[0]!r}: a head needs two or more."
+        )
+
+
+def _check_left(dataset: Dataset, features: Features) -> None:
+    """Refuse once, not head by head, what is left of too few classes."""
+    rows = features.rows("train")
+    there = len(set(features.y[rows].tolist()))
+    if there < 2 and features.skipped:
+        why = commonest([one.reason for one in features.skipped])
+        raise HeadError(
+            f"{dataset.path}: {there} of {len(features.classes)} classes has a train picture that "
+            f"can be used, and a head needs two. {counted(len(features.skipped), 'picture')} left "
+            f"out{why}."
         )
 
 
