@@ -33,6 +33,20 @@ def far(got, wanted=WANTED):
     return difference.mean(), difference.max()
 
 
+def test_heic_is_read_where_pillow_heif_is_installed_and_turned_once():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :30] = (200, 30, 30)
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter
+    picture = pillow_heif.from_pillow(Image.fromarray(pixels))
+    picture.save(file, quality=95, exif=exif.tobytes())
+    square = decode(file.getvalue(), 32).astype(int)
+    assert square[4, 16, 0] > 150  # red is above after the turn
+    assert square[28, 16, 0] < 60
+
+
 @pytest.mark.parametrize(
     ("kind", "how", "mean"),
     [
@@ -264,8 +278,8 @@ def test_arrays_of_all_allowed_shapes():
         (np.zeros((0, 8), np.uint8), "no pixels"),
         (b"", "zero bytes"),
         (b"a text file named .jpg", "not a picture"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC, .* convert it to JPEG"),
-        (b"\0\0\0\x18ftyphevc\0\0\0\0", "HEIC, .* convert it to JPEG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC, which needs pillow-heif: .* convert it to JPEG"),
+        (b"\0\0\0\x18ftyphevc\0\0\0\0", "HEIC, which needs pillow-heif: .* convert it to JPEG"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL, .* convert it to JPEG"),
         (b"8BPS\0\1", "Photoshop, .* convert it to JPEG"),
         (encode(SCENE, "AVIF")[:100], "AVIF, but torn"),

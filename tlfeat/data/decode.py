@@ -14,6 +14,7 @@ limits is therefore silenced.
 import io
 import warnings
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ def pixels_of(image: Image.Image) -> npt.NDArray[np.uint8]:
 def _open(data: bytes, size: int, resize: Resize) -> Image.Image:
     if not data:
         raise UndecodableImage("zero bytes")
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = _identified(data)
     width, height = image.size
     if width * height > MAX_HEADER_PIXELS:
         raise UndecodableImage(f"{width} x {height} is more than {MAX_HEADER_PIXELS:,} pixels")
@@ -183,6 +184,30 @@ def _open(data: bytes, size: int, resize: Resize) -> Image.Image:
         )
     image.load()
     return image
+
+
+def _identified(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if not (_is_heic(data) and _reads_heic()):
+            raise
+        return Image.open(io.BytesIO(data), formats=("HEIF",))
+
+
+def _is_heic(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS
+
+
+@cache
+def _reads_heic() -> bool:
+    """Let Pillow read HEIC, if pillow-heif is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def _draft_size(width: int, height: int, size: int, rule: str) -> tuple[int, int]:
@@ -279,10 +304,13 @@ def _scale(
 def _unknown(head: bytes) -> str:
     if head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS:
         return "AVIF, but torn, or Pillow was built without it"
+    if _is_heic(head):
+        return (
+            "HEIC, which needs pillow-heif: pip install 'tlfeat[heif]', then --retry-failed; or "
+            "convert it to JPEG"
+        )
     kind = ""
-    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        kind = "HEIC"
-    elif head.startswith((b"\0\0\0\x0cJXL ", b"\xff\x0a")):
+    if head.startswith((b"\0\0\0\x0cJXL ", b"\xff\x0a")):
         kind = "JPEG XL"
     elif head.startswith(b"8BPS"):
         kind = "Photoshop"
