@@ -171,7 +171,8 @@ def test_a_run_is_named_as_the_list_of_runs_names_it(run, pictures, tmp_path, mo
 
 def test_a_mistake_is_answered_before_anything_is_printed(run, pictures):
     record = json.loads((run.path / "run.json").read_text())
-    write_record(run.path, record | {"kind": "other"})
+    recipes = [{**recipe, "decoder": 99} for recipe in record["recipes"]]
+    write_record(run.path, record | {"recipes": recipes})
     done = CliRunner().invoke(app, ["predict", str(run.path), str(pictures)])
     assert isinstance(done.exception, TlfeatError)
     assert done.stdout == ""

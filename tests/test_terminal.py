@@ -30,7 +30,7 @@ def test_a_name_is_never_broken_and_its_numbers_are_there(monkeypatch, capsys, w
         Column("test %", ["93.2", "9.25"]),
         Column("made", ["2026-01-01 10:00", "2026-01-02 11:00"], is_number=False, drop=1),
     ]
-    text = printed(monkeypatch, capsys, width, columns, best=0)
+    text = printed(monkeypatch, capsys, width, columns, best={0})
     for word in (*names, "a-rather-long-name-of-a-study", "97.1", "8.5", "93.2", "9.25", "val %"):
         assert word in text
     for line in text.splitlines():
