@@ -13,11 +13,12 @@ from tlfeat.features.recipe import request_features
 from tlfeat.features.store import FeatureStore
 from tlfeat.heads.table import check_settings, get_head
 from tlfeat.places import cache_folder, reports_folder
+from tlfeat.runs.orders import HeadOrder, HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.results import RESULTS_CSV, write_results
 from tlfeat.runs.study import comparable_runs, study_folder
-from tlfeat.runs.train import HeadOrder, HeadPlan, train_heads
+from tlfeat.runs.train import train_heads
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -16,60 +15,31 @@ from tlfeat.data.names import counted
 from tlfeat.errors import HeadError
 from tlfeat.features.extract import embed, seconds_an_image
 from tlfeat.features.matrix import Features, load_features
-from tlfeat.features.recipe import FeatureRequest, request_features
+from tlfeat.features.recipe import request_features
 from tlfeat.features.store import FeatureStore
 from tlfeat.files import make_folder
 from tlfeat.heads.learner import learner_class
-from tlfeat.heads.table import check_settings, get_head
+from tlfeat.heads.table import get_head
 from tlfeat.heads.threads import one_numeric_thread
 from tlfeat.machine import machine
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.runs.metrics import evaluate
+from tlfeat.runs.orders import HeadJob, HeadOrder, HeadPlan, matrix_key, method_of, weights_name
 from tlfeat.runs.record import (
     HEAD,
     PREDICTIONS,
     Run,
-    as_text,
     finished_run,
     load_run,
-    run_folder,
-    run_id,
     versions,
     write_predictions,
     write_record,
 )
-from tlfeat.runs.study import comparable_runs, resolved_head, study_folder, write_study
+from tlfeat.runs.study import comparable_runs, study_folder, write_study
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
     from tlfeat.heads.fit import FittedHead
-
-
-@dataclass(frozen=True)
-class HeadPlan:
-    """A head that is asked for; every field can change its numbers."""
-
-    head: str
-    params: Mapping[str, Any] = field(default_factory=dict)  # explicit values, not searched
-    search: bool = True
-    class_weight: str | None = None  # None or "balanced"
-    refit: bool = False  # after the choice, train on train and validation
-    seed: int = 0
-
-    def checked(self) -> "HeadPlan":
-        """Give the plan with its values read, or say what is wrong with them."""
-        row = get_head(self.head)
-        params = check_settings(row.name, self.params)
-        return HeadPlan(row.name, params, self.search, self.class_weight, self.refit, self.seed)
-
-
-@dataclass(frozen=True)
-class HeadOrder:
-    """A run that is asked for: a head on a feature matrix."""
-
-    request: FeatureRequest
-    plan: HeadPlan  # checked
-    name: str = ""  # of the run; made of its settings if empty
 
 
 class Trained(NamedTuple):
@@ -211,7 +181,7 @@ def train_heads(
     from joblib import Parallel, delayed
 
     _check_classes(dataset)
-    wanted = [_Job(dataset, order, folder) for order in orders]
+    wanted = [HeadJob(dataset, order, folder) for order in orders]
     todo = [job for job in wanted if finished_run(job.folder, watch) is None]
     refused: dict[str, str] = {}
     if study_file and todo:
@@ -229,7 +199,7 @@ def train_heads(
             watch=watch,
         )
         matrices = {
-            _key(request): load_features(dataset, request, store, done.failures)
+            matrix_key(request): load_features(dataset, request, store, done.failures)
             for request in needed
         }
         for features in matrices.values():
@@ -237,7 +207,7 @@ def train_heads(
         costs = {
             key: seconds_an_image(store, request, matrices[key].digests)
             for request in needed
-            for key in [_key(request)]
+            for key in [matrix_key(request)]
         }
         threads = jobs or usable_cores()
         at_once = min(threads, len(todo))
@@ -266,81 +236,6 @@ def train_heads(
         asked = [job.resolved() for job in wanted if job.name in refused]
         write_study(folder, dataset, comparable_runs(folder, dataset), asked)
     return Trained(runs, refused, len(todo) - len(refused))
-
-
-def _method(head: str) -> dict[str, int]:
-    """Give what tells a head's runs from those that an older method of it made."""
-    method = get_head(head).method
-    return {"method": method} if method > 1 else {}
-
-
-class _Job:
-    """An order with its run's name, id and folder."""
-
-    def __init__(self, dataset: Dataset, order: HeadOrder, study: Path) -> None:
-        self.dataset, self.request, self.plan = dataset, order.request, order.plan
-        self.features = _key(order.request)
-        self.id = run_id(
-            {
-                "kind": "head",
-                "dataset": dataset.fingerprint,
-                "split": dataset.split_fingerprint,
-                "recipes": [recipe.as_dict() for recipe in order.request.recipes],
-                "head": asdict(order.plan) | _method(order.plan.head),
-                "parent": None,
-            }
-        )
-        self.name = order.name or _named(order.request, order.plan)
-        self.folder = run_folder(study, self.name, self.id)
-
-    def resolved(self) -> dict[str, Any]:
-        """Give the run as a study file has it."""
-        request, plan = self.request, self.plan
-        return resolved_head(
-            self.name,
-            request.recipes[0].as_dict(),
-            asdict(plan) | {"name": plan.head},
-            backbone=request.backbone.name,
-            weights=_weights_name(request),
-            features=request.spec,
-            seed=plan.seed,
-            stand_in=request.stand_in,
-        )
-
-
-def _weights_name(request: FeatureRequest) -> str:
-    if request.weights.kind == "file" and request.weights.path is not None:
-        return str(request.weights.path.resolve())
-    return request.weights.kind
-
-
-def _key(request: FeatureRequest) -> tuple[str, ...]:
-    """Tell feature matrices apart."""
-    return tuple(recipe.entry_name for recipe in request.recipes)
-
-
-def _named(request: FeatureRequest, plan: HeadPlan) -> str:
-    """Name a run by what is not as usual in its settings."""
-    parts = [request.backbone.name]
-    if request.size != request.backbone.size:
-        parts.append(str(request.size))
-    if request.weights.kind != "imagenet":
-        parts.append(request.weights.kind)
-    if request.spec != "last:avg":
-        parts.append(request.spec.replace(":", "-"))
-    parts.append(plan.head)
-    parts += [f"{key}={as_text(value)}" for key, value in sorted(plan.params.items())]
-    recipe = request.recipes[0]
-    parts += [part for part in (recipe.precision, recipe.dtype) if part != "float32"]
-    if not plan.search:
-        parts.append("no-search")
-    if plan.class_weight:
-        parts.append(plan.class_weight)
-    if plan.refit:
-        parts.append("refit")
-    if plan.seed:
-        parts.append(f"seed{plan.seed}")
-    return "-".join(parts)
 
 
 def _check_classes(dataset: Dataset) -> None:
@@ -378,7 +273,7 @@ def _import_all(heads: Iterable[str]) -> None:
 
 
 def _train_one(
-    job: _Job, features: Features, image_seconds: float | None, threads: int
+    job: HeadJob, features: Features, image_seconds: float | None, threads: int
 ) -> tuple[str, str]:
     """Train, measure and write one run; give its name and why it was refused, or ""."""
     with one_numeric_thread():
@@ -386,7 +281,7 @@ def _train_one(
 
 
 def _train(
-    job: _Job, features: Features, image_seconds: float | None, threads: int
+    job: HeadJob, features: Features, image_seconds: float | None, threads: int
 ) -> tuple[str, str]:
     from tlfeat.heads.fit import fit_head
     from tlfeat.heads.persist import save_head
@@ -454,7 +349,7 @@ def _train(
 
 
 def _record(
-    job: _Job,
+    job: HeadJob,
     features: Features,
     fitted: "FittedHead",
     metrics: Mapping[str, Any],
@@ -480,7 +375,7 @@ def _record(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "backbone": request.backbone.name,
         "features": request.spec,
-        "weights": _weights_name(request),
+        "weights": weights_name(request),
         "dataset": {
             "source": dataset.path,
             "kind": dataset.kind,
@@ -498,7 +393,7 @@ def _record(
         "recipes": [recipe.as_dict() for recipe in request.recipes],
         "head": {
             "name": plan.head,
-            **_method(plan.head),
+            **method_of(plan.head),
             "params": dict(plan.params),
             "search": plan.search,
             "class_weight": plan.class_weight,

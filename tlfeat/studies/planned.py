@@ -22,7 +22,7 @@ from tlfeat.finetuning.plan import (
     read_phase,
 )
 from tlfeat.heads.table import check_class_weight, get_head
-from tlfeat.runs.train import HeadPlan
+from tlfeat.runs.orders import HeadPlan
 from tlfeat.studies.schema import PHASE_KEYS, RUN_KEYS, StudyError, unknown_key
 
 _CUT_DTYPES: Final = ("float16", "float32", "none")

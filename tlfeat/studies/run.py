@@ -16,10 +16,11 @@ from tlfeat.features.store import FeatureStore
 from tlfeat.files import write_text
 from tlfeat.places import cache_folder, reports_folder
 from tlfeat.report.page import write_report
+from tlfeat.runs.orders import HeadOrder
 from tlfeat.runs.record import Run, find_runs, write_record
 from tlfeat.runs.results import write_results
 from tlfeat.runs.study import STUDY_FILE, study_folder
-from tlfeat.runs.train import HeadOrder, train_heads
+from tlfeat.runs.train import train_heads
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.resolved import resolved_study
