@@ -42,14 +42,16 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
         return _best(runs)
     studies = {folder: find_runs(folder) for folder in study_folders(reports)}
     called = [
-        (called, run) for folder in studies for called, run in _names(folder, studies[folder])
+        (called, mine) for folder, runs in studies.items() for called, mine in _names(folder, runs)
     ]
     if not called:
         raise TlfeatError(
             f"There is no finished run in {reports_folder(reports)}: `tlfeat train` makes one."
         )
     wanted = str(name).rstrip("/")
-    found = {run.path: run for other, run in called if other == wanted}
+    # Ranking reads predictions, so only the study that is meant is ranked.
+    fitting = [_best(mine) for other, mine in called if other == wanted]
+    found = {run.path: run for run in fitting}
     if not found:
         hint = did_you_mean(wanted, (other for other, _ in called))
         raise UnknownName(f"No run or study is called {wanted!r}.{hint} `tlfeat runs` lists them.")
@@ -92,14 +94,16 @@ def study_folders(reports: str | Path | None = None) -> list[Path]:
 
 def _best(runs: list[Run]) -> Run:
     """Give the best head by validation, which can predict; a fine-tune where there is no head."""
+    if len(runs) == 1:
+        return runs[0]
     ranked = rank(runs)
     return next((run for run in ranked if run.record["kind"] == "head"), ranked[0])
 
 
-def _names(folder: Path, runs: list[Run]) -> list[tuple[str, Run]]:
-    """Give every name of a study's runs; the study's own is that of its best."""
-    named: list[tuple[str, Run]] = [(folder.name, _best(runs))] if runs else []
+def _names(folder: Path, runs: list[Run]) -> list[tuple[str, list[Run]]]:
+    """Give every name of a study's runs with the run; the study's own is of all of them."""
+    named = [(folder.name, runs)] if runs else []
     for run in runs:
         for name in dict.fromkeys((run.path.name, run.name)):
-            named += [(name, run), (f"{folder.name}/{name}", run)]
+            named += [(name, [run]), (f"{folder.name}/{name}", [run])]
     return named
