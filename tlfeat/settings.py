@@ -1,0 +1,129 @@
+"""What a user can say, as fields of a record: said in one place, read by all.
+
+A record of settings is a frozen dataclass whose fields are made by `setting`. Its checks, the
+options of the command line, the keys of study files and the names of runs are all made of these
+fields, so a new setting is a new field and its use.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
+
+Kind = Literal["text", "whole", "number", "flag", "sizes", "choice", "choices"]
+_KEY = "setting"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: what it is when nobody says, what it may be, what it does.
+
+    Attributes
+    ----------
+    name : str
+        As in Python and study files; with "-" for "_" on the command line.
+    kind : str
+        "sizes" are dense layers as in 512-256; "choice" and "choices" are rows of a table with
+        settings of their own, NAME:KEY=VALUE.
+    default : object
+        None where what is meant follows from the rest, as `help` says.
+    help : str
+        One line of a help page.
+    metavar : str
+        What stands for the value there; the words where empty.
+    words : tuple of str
+        What a text may be; any text where empty.
+    least, most : float, optional
+        Bounds of a number.
+    """
+
+    name: str
+    kind: Kind
+    default: Any
+    help: str
+    metavar: str = ""
+    words: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+    def check(self, value: Any) -> Any:
+        """Give a value as it is kept, a whole number for a number as a float.
+
+        Raises
+        ------
+        UnknownName
+            If a text is none of the words.
+        TlfeatError
+            If the value is of another kind or out of bounds.
+        """
+        if value is None and self.default is None:
+            return None
+        if self.words and isinstance(value, str) and value not in self.words:
+            raise UnknownName(
+                f"{self.name} must be {self.wanted()}. Got {value!r} instead."
+                f"{did_you_mean(value, self.words)}"
+            )
+        if not self._fits(value):
+            raise TlfeatError(f"{self.name} must be {self.wanted()}. Got {value!r} instead.")
+        return float(value) if self.kind == "number" else value
+
+    def _fits(self, value: Any) -> bool:
+        if self.kind in ("whole", "number"):
+            numbers = int if self.kind == "whole" else int | float
+            return (
+                isinstance(value, numbers)
+                and not isinstance(value, bool)
+                and (self.least is None or value >= self.least)
+                and (self.most is None or value <= self.most)
+            )
+        kinds: dict[str, Any] = {"text": str, "flag": bool}
+        return isinstance(value, kinds.get(self.kind, object))
+
+    def wanted(self) -> str:
+        """Say what a value must be, as in "a number from 0 to 0.99"."""
+        if self.words:
+            return f"one of {', '.join(self.words)}"
+        words = {"whole": "a whole number", "number": "a number", "flag": "true or false"}
+        text = words.get(self.kind, "a text")
+        if self.least is not None and self.most is not None:
+            return f"{text} from {self.least:g} to {self.most:g}"
+        if self.least is not None:
+            return f"{text} of at least {self.least:g}"
+        return text if self.most is None else f"{text} of at most {self.most:g}"
+
+
+def setting(default: Any, kind: Kind, help: str, **more: Any) -> Any:
+    """Make a field of a record of settings; `more` as in `Setting`."""
+    return field(default=default, metadata={_KEY: {"kind": kind, "help": help, **more}})
+
+
+def settings_of(record: Any) -> Mapping[str, Setting]:
+    """Give the settings of a record, or of its class, by name in their order."""
+    return {
+        one.name: Setting(
+            one.name, default=None if one.default is MISSING else one.default, **one.metadata[_KEY]
+        )
+        for one in fields(record)
+        if _KEY in one.metadata
+    }
+
+
+def checked_values(record: Any) -> dict[str, Any]:
+    """Give the values of a record's settings as they are kept.
+
+    Raises
+    ------
+    TlfeatError
+        If one cannot be.
+    """
+    return {name: one.check(getattr(record, name)) for name, one in settings_of(record).items()}
+
+
+def unusual_values(record: Any) -> dict[str, Any]:
+    """Give the settings of a record that are not as when nobody says, in their order."""
+    return {
+        name: getattr(record, name)
+        for name, one in settings_of(record).items()
+        if getattr(record, name) != one.default
+    }
