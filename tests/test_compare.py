@@ -7,8 +7,8 @@ import pytest
 from conftest import SIZE
 
 from tlfeat.errors import DamagedFile, HeadError
-from tlfeat.runs.compare import compare
 from tlfeat.runs.record import HEAD, RECORD, load_run
+from tlfeat.studies.compare import compare
 from tlfeat.watch import Watch
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tlfeat.errors import TlfeatError, WeightsError
 from tlfeat.runs.record import load_run, write_record
-from tlfeat.runs.train import train
+from tlfeat.studies.train import train
 from tlfeat_cli.app import app
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import cannot_write, replacing, write_text
 from tlfeat.runs.fields import problem_of
 from tlfeat.runs.seal import SEAL, file_digest, is_intact, read_record, sealed
@@ -82,6 +83,16 @@ class Run:
     def side(self) -> int:
         """Side in pixels of the square that its network sees."""
         return int(self.record["recipes"][0]["size"])
+
+    @property
+    def feature_settings(self) -> FeatureSettings:
+        """What was said of its network and, of a head, of its features."""
+        record = self.record
+        said = {"backbone": record["backbone"], "seed": record["seed"]}
+        said["weights"] = record.get("weights") or "imagenet"
+        if record["kind"] == "head":
+            said["features"] = record["features"]
+        return FeatureSettings.of_recipe(record["recipes"][0], **said)
 
     @property
     def gives_probabilities(self) -> bool:
