@@ -11,7 +11,7 @@ from tlfeat.files import replacing, write_text
 from tlfeat.finetuning.assemble import Network, load_model
 from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.curves import CURVES, write_curves
-from tlfeat.finetuning.loop import Data
+from tlfeat.finetuning.loop import TrainingData
 from tlfeat.finetuning.modes import count_parameters, drop_as_built
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.machine import machine
@@ -100,7 +100,7 @@ def write_pictures(
 
 
 def measure(
-    predictor: Predictor, data: Data, batch: int, folder: Path, watch: Watch
+    predictor: Predictor, data: TrainingData, batch: int, folder: Path, watch: Watch
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Evaluate the whole network on every whole split, and write the predictions.
 
@@ -152,7 +152,7 @@ def measure(
 
 def make_record(
     settings: Mapping[str, Any],
-    data: Data,
+    data: TrainingData,
     network: Network,
     state: State,
     metrics: Mapping[str, Any],
@@ -249,7 +249,7 @@ def _total(extract: Mapping[str, float | None]) -> float | None:
     return round(sum(seconds), 3) if len(seconds) == len(extract) else None
 
 
-def _held_out(data: Data) -> str:
+def _held_out(data: TrainingData) -> str:
     fold = data.parts["validation"].fold
     return "the dataset's" if fold is None else f"fold {fold} of train"
 

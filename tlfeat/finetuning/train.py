@@ -17,7 +17,7 @@ from tlfeat.files import make_folder
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.checkpoint import Arrays, State, epoch_file, load_state, resume_file
 from tlfeat.finetuning.devices import open_devices
-from tlfeat.finetuning.loop import Data, How, Training
+from tlfeat.finetuning.loop import Training, TrainingData, TrainingSettings
 from tlfeat.finetuning.outcome import (
     make_record,
     measure,
@@ -168,7 +168,7 @@ def _train(
     with scope():
         network = request.network(len(dataset.classes))
     data = _data(dataset, pictures, network, request.seed)
-    how = How(
+    settings = TrainingSettings(
         request.phases,
         request.augment,
         request.loss,
@@ -184,7 +184,7 @@ def _train(
         memory=effort.memory,
     )
     make_folder(folder)
-    training = Training(network, request.row, data, how, where, folder, scope)
+    training = Training(network, request.row, data, settings, where, folder, scope)
     state = training.run(resumed)
     file_bytes = save_model(network, folder, h5=effort.h5)
     warnings = [request.weights.warning] if request.weights.warning else []
@@ -222,7 +222,7 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> Data:
+def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> TrainingData:
     y = np.array([sample.label for sample in pictures.samples], np.int64)
     outputs = network.model.output_shape[-1]
     if outputs < len(dataset.classes):
@@ -231,7 +231,7 @@ def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> 
             "needs a new top."
         )
     one_hot = np.eye(outputs, dtype=np.float32)[y]
-    return Data(dataset, pictures, part_rows(pictures.samples, seed), y, one_hot)
+    return TrainingData(dataset, pictures, part_rows(pictures.samples, seed), y, one_hot)
 
 
 @contextmanager
