@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlfeat.backbones.table import list_backbones
     from tlfeat.data.dataset import Dataset, open_dataset
+    from tlfeat.deploy.predict import predict
     from tlfeat.errors import TlfeatError
     from tlfeat.features.extract import extract
     from tlfeat.features.matrix import Features
@@ -35,6 +36,7 @@ __all__ = [
     "list_heads",
     "load_run",
     "open_dataset",
+    "predict",
     "train",
 ]
 
@@ -51,6 +53,7 @@ _HOME = {
     "list_heads": "tlfeat.heads.table",
     "load_run": "tlfeat.runs.record",
     "open_dataset": "tlfeat.data.dataset",
+    "predict": "tlfeat.deploy.predict",
     "train": "tlfeat.runs.train",
 }
 

@@ -83,9 +83,9 @@ def find_parent(given: str | Path) -> Parent:
 
 def _of_run(folder: Path, epoch: int | None) -> Parent:
     run = load_run(folder)
-    if run.record["kind"] != "finetune":
+    if not run.is_finetune:
         raise TlfeatError(
-            f"{folder} is a {run.record['kind']} on features: a fine-tune starts from a "
+            f"{folder} is a {run.kind} on features: a fine-tune starts from a "
             "fine-tune; mode lp-ft starts from the logistic head."
         )
     model = run.file(MODEL)
@@ -106,14 +106,12 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
         model,
         weights,
         record,
-        run.record["backbone"],
-        run.record["recipes"][0]["size"],
+        run.backbone,
+        run.pictures.size,
         _precision(model),
-        run.record["top"],
-        _IMAGENET
-        if run.record["top"]["kind"] == "imagenet"
-        else len(run.record["dataset"]["classes"]),
-        _of_network(run.record["stand_in"]),
+        run.top,
+        _IMAGENET if run.top["kind"] == "imagenet" else len(run.dataset.classes),
+        _of_network(run.stand_in),
     )
 
 

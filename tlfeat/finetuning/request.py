@@ -10,6 +10,7 @@ from tlfeat.backbones.table import Backbone, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.decode import DECODER, Resize
 from tlfeat.errors import NetworkError, TlfeatError
+from tlfeat.features.recipe import PictureRule
 from tlfeat.finetuning import plain_cnn
 from tlfeat.finetuning.assemble import Network, assemble, load_network
 from tlfeat.finetuning.augment import AUGMENTATIONS
@@ -184,20 +185,20 @@ class FinetuneRequest:
         )
 
     def settings(self, n_classes: int) -> dict[str, Any]:
-        """Give what decides the run, as plain values."""
+        """Give what decides the run, as plain values, by the names of its record."""
         top = self.top_for(n_classes)
-        recipe = {
-            "backbone": self.backbone,
-            "weights": self.weights.digest,
-            "size": self.size,
-            "resize": self.resize.as_dict(),
-            "scaling": self.row.scaling if self.row else "inside",
-            "decoder": DECODER,
-            "precision": self.precision,
-            "view": [choice.as_dict() for choice in self.augment] or "plain",
-        }
+        pictures = PictureRule(
+            self.size,
+            self.resize,
+            self.row.scaling if self.row else "inside",
+            DECODER,
+            self.precision,
+            [choice.as_dict() for choice in self.augment] or "plain",
+        )
         settings = {
-            "recipes": [recipe],
+            "backbone": self.backbone,
+            "weights_digest": self.weights.digest,
+            "pictures": pictures.as_dict(),
             "phases": [phase.as_dict() for phase in self.phases],
             "top": {**asdict(top), "hidden": list(top.hidden)},
             "keeps_top": self.keeps_top(n_classes),

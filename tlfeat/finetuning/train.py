@@ -36,7 +36,8 @@ from tlfeat.finetuning.plan import (
 )
 from tlfeat.finetuning.request import BATCH, FinetuneRequest
 from tlfeat.places import cache_folder, reports_folder
-from tlfeat.runs.record import Run, finished_run, run_folder, run_id, write_record
+from tlfeat.runs.identity import run_identity
+from tlfeat.runs.record import Run, finished_run, run_folder, write_record
 from tlfeat.runs.study import comparable_runs, study_folder, write_study
 from tlfeat.watch import SILENT, Watch
 
@@ -171,14 +172,10 @@ def finetune(
     _check_classes(table)
     study = study_folder(reports_folder(reports), table, name)
     settings = {
-        "kind": "finetune",
-        "dataset": table.fingerprint,
-        "split": table.split_fingerprint,
         **ask.settings(len(table.classes)),
         "cut_dtype": cut_dtype if ask.can_cut else None,
     }
-    parent_facts = {k: v for k, v in (settings["parent"] or {}).items() if k != "name"}
-    identity = run_id({**settings, "parent": parent_facts or None})  # a name changes nothing
+    identity = run_identity("finetune", table, settings)
     called = run_name or ask.name()
     folder = run_folder(study, called, identity)
     run = finished_run(folder, watch)
@@ -235,7 +232,6 @@ def finetune(
         inference,
         identity=identity,
         name=called,
-        backbone=ask.backbone,
         weights=ask.weights_name,
         stand_in=ask.stand_in,
         file_bytes=file_bytes,
@@ -252,7 +248,7 @@ def finetune(
 
 
 def _lacks_epochs(run: Run) -> bool:
-    last = len(run.record["history"])
+    last = len(run.history)
     return last > 0 and not epoch_file(run.path, last).exists()
 
 

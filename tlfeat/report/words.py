@@ -35,8 +35,8 @@ def summary(ranked: Sequence[RankedRun], pairs: Sequence[Pair], labels: dict[str
     best = ranked[0]
     of = f"Best of {len(ranked)} runs by validation" if len(ranked) > 1 else "The only run"
     name = labels[best.name]
-    sizes = {run.side for run in ranked}
-    pixels = f" at {best.side} pixels" if len(sizes) > 1 else ""
+    sizes = {run.pictures.size for run in ranked}
+    pixels = f" at {best.pictures.size} pixels" if len(sizes) > 1 else ""
     text = f"{of}: {name} on {best.record['backbone']}{pixels}, "
     if "test" not in best.metrics:
         accuracy = best.metrics["validation"]["accuracy"]

@@ -8,7 +8,8 @@ from typing import Any
 from tlfeat.data.dataset import Dataset
 from tlfeat.features.recipe import FeatureRequest
 from tlfeat.heads.table import check_settings, get_head
-from tlfeat.runs.record import as_text, run_folder, run_id
+from tlfeat.runs.identity import run_identity
+from tlfeat.runs.record import as_text, run_folder
 from tlfeat.runs.study import resolved_head
 
 
@@ -51,15 +52,13 @@ class HeadJob:
     def __init__(self, dataset: Dataset, order: HeadOrder, study: Path) -> None:
         self.dataset, self.request, self.plan = dataset, order.request, order.plan
         self.features = matrix_key(order.request)
-        self.id = run_id(
+        self.id = run_identity(
+            "head",
+            dataset,
             {
-                "kind": "head",
-                "dataset": dataset.fingerprint,
-                "split": dataset.split_fingerprint,
                 "recipes": [recipe.as_dict() for recipe in order.request.recipes],
                 "head": asdict(order.plan) | method_of(order.plan.head),
-                "parent": None,
-            }
+            },
         )
         self.name = order.name or _name_of(order.request, order.plan)
         self.folder = run_folder(study, self.name, self.id)

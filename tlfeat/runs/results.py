@@ -97,7 +97,7 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
 
 def _what_differs(ranked: Sequence[RankedRun]) -> list[Column]:
     """Give the size of the pictures and their number, where they are not the same for all."""
-    sizes = [str(run.side) for run in ranked]
+    sizes = [str(run.pictures.size) for run in ranked]
     trained = [f"{run.record['n_train']:,}" for run in ranked]
     columns = [Column("px", sizes), Column("trained on", trained, drop=6)]
     return [column for column in columns if len(set(column.cells)) > 1]
@@ -164,7 +164,7 @@ def caption(ranked: Sequence[RankedRun]) -> str:
     trained = " or ".join(f"{n:,}" for n in sizes) if len(sizes) < 3 else f"up to {sizes[-1]:,}"
     text = f"{' '.join(same)}: " if same else ""
     text += f"trained on {trained} pictures of {len(best['dataset']['classes'])} classes"
-    pixels = sorted({run.side for run in ranked})
+    pixels = sorted({run.pictures.size for run in ranked})
     if len(pixels) > 1:
         text += f", of {' or '.join(map(str, pixels))} pixels a side"
     text += f"; {_ranked_by(ranked)}"

@@ -105,39 +105,36 @@ def comparable_runs(folder: Path, dataset: Dataset) -> list[Run]:
     return [
         run
         for run in find_runs(folder)
-        if run.record["dataset"]["fingerprint"] == dataset.fingerprint
-        and run.record["split"]["fingerprint"] == dataset.split_fingerprint
+        if run.dataset.fingerprint == dataset.fingerprint
+        and run.split.fingerprint == dataset.split_fingerprint
     ]
 
 
 def _is_of_here(run: Run, names: Mapping[str, str]) -> bool:
     """Say whether a run starts from nothing, or from a run of this study."""
-    parent = run.record["parent"]
-    return parent is None or parent.get("run") in names
+    return run.parent is None or run.parent.run in names
 
 
 def _resolved(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
     """Give a run as a study file has it, every setting said."""
-    record = run.record
-    recipe, parent = record["recipes"][0], record["parent"]
-    if record["kind"] == "head":
-        said = {
-            key: record[key] for key in ("backbone", "weights", "features", "seed", "stand_in")
-        }
-        return resolved_head(names[run.id], recipe, record["head"], **said)
-    if parent is None:
-        start = {"backbone": record["backbone"], "weights": record["weights"]}
+    said: dict[str, Any] = {"seed": run.seed, "stand_in": run.stand_in}
+    if not run.is_finetune:
+        return resolved_head(
+            names[run.id],
+            run.recipes[0].as_dict(),
+            run.head_settings.asked,
+            backbone=run.backbone,
+            weights=run.weights,
+            features=run.features,
+            **said,
+        )
+    if run.parent is None:
+        start = {"backbone": run.backbone, "weights": run.weights}
     else:
-        epoch = "" if parent["epoch"] is None else f"@{parent['epoch']}"
-        start = {"from": names[parent["run"]] + epoch}
-    settings = {
-        "name": names[run.id],
-        **start,
-        **_pictures(recipe),
-        "seed": record["seed"],
-        "stand_in": record["stand_in"],
-    }
-    return without_none(settings | _resolved_finetune(record))
+        epoch = "" if run.parent.epoch is None else f"@{run.parent.epoch}"
+        start = {"from": names[str(run.parent.run)] + epoch}
+    settings = {"name": names[run.id], **start, **_pictures(run.pictures.as_dict()), **said}
+    return without_none(settings | _resolved_finetune(run))
 
 
 def resolved_head(
@@ -146,7 +143,7 @@ def resolved_head(
     head: Mapping[str, Any],
     *,
     backbone: str,
-    weights: str,
+    weights: str | None,
     features: str,
     seed: int,
     stand_in: str | None,
@@ -197,8 +194,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _resolved_finetune(record: Mapping[str, Any]) -> dict[str, Any]:
-    top, view = record["top"], record["recipes"][0]["view"]
+def _resolved_finetune(run: Run) -> dict[str, Any]:
+    top, view = run.top, run.pictures.view
     measured = ("trainable", "trained_epochs")
     said = {
         "top": top["kind"],
@@ -206,14 +203,14 @@ def _resolved_finetune(record: Mapping[str, Any]) -> dict[str, Any]:
         "dropout": top["dropout"],
     }
     return {
-        **({} if record["keeps_top"] else said),
-        "augment": None if view == "plain" else [without_none(one) for one in view],
-        "loss": record["loss"],
-        "batch": record["batch"],
-        "cut_dtype": record["cut_dtype"] or "none",
+        **({} if run.keeps_top else said),
+        "augment": None if isinstance(view, str) else [without_none(one) for one in view],
+        "loss": run.loss,
+        "batch": run.batch,
+        "cut_dtype": run.cut_dtype or "none",
         "phase": [
             without_none({key: value for key, value in phase.items() if key not in measured})
-            for phase in record["phases"]
+            for phase in run.phases
         ],
     }
 

@@ -10,11 +10,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def side(run: Run) -> int:
-    """Give the side in pixels of the pictures that a run's network sees."""
-    return int(run.record["recipes"][0]["size"])
-
-
 def model_parts(run: Run) -> "pd.DataFrame":
     """Give the parts of a run's model in order.
 
@@ -32,7 +27,8 @@ def model_parts(run: Run) -> "pd.DataFrame":
     import pandas as pd
 
     record = run.record
-    rows: list[tuple[str, str, bool]] = [("pixels", f"{side(run)} x {side(run)} x 3", False)]
+    side = run.pictures.size
+    rows: list[tuple[str, str, bool]] = [("pixels", f"{side} x {side} x 3", False)]
     classes = len(record["dataset"]["classes"])
     rows += _head(record, classes) if record["kind"] == "head" else _finetune(record, classes)
     parts = pd.DataFrame(rows, columns=["part", "detail", "trained"])

@@ -25,7 +25,7 @@ from tlfeat.studies.draw import (
     draw_panels,
     draw_together,
 )
-from tlfeat.studies.models import model_parts, side
+from tlfeat.studies.models import model_parts
 from tlfeat.studies.plan import Study
 from tlfeat.studies.words import paragraph
 
@@ -236,18 +236,20 @@ class _Names(NamedTuple):
 def _names(runs: Sequence[Run], title: str, bold: Run | None = None) -> _Names:
     """Give a table's names of runs, and the sides of their pictures where they differ."""
     said = {run.name: f"**{run.name}**" if run is bold else run.name for run in runs}
-    if len({side(run) for run in runs}) == 1:
+    if len({run.pictures.size for run in runs}) == 1:
         return _Names(f"| {title} |", "|---|", {run: f"| {name} |" for run, name in said.items()})
-    cells = {run.name: f"| {said[run.name]} | {side(run)} |" for run in runs}
+    cells = {run.name: f"| {said[run.name]} | {run.pictures.size} |" for run in runs}
     return _Names(f"| {title} | px |", "|---|---:|", cells)
 
 
 def _sizes(runs: Sequence[Run]) -> list[str]:
     """Say under a table of fixed columns which runs saw pictures of which size."""
-    sides = sorted({side(run) for run in runs})
+    sides = sorted({run.pictures.size for run in runs})
     if len(sides) == 1:
         return []
-    parts = [f"{one} ({', '.join(r.name for r in runs if side(r) == one)})" for one in sides]
+    parts = [
+        f"{one} ({', '.join(r.name for r in runs if r.pictures.size == one)})" for one in sides
+    ]
     first, *rest = parts
     first = first.replace(" (", " pixels a side (", 1)
     return [f"Pictures: {', '.join([first, *rest])}.", ""]

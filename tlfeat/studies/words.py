@@ -9,7 +9,6 @@ from tlfeat.runs.paired import Pair, pairs_on_test
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run
 from tlfeat.runs.statistics import run_intervals
-from tlfeat.studies.models import side
 
 _NAMED = 4  # runs that a sentence lists
 
@@ -61,9 +60,11 @@ def _result(run: Run) -> str:
 
 def _named(run: Run, best: Run) -> str:
     """Name a run that is compared with the best, and its pictures where they are of other size."""
-    if side(run) == side(best):
+    if run.pictures.size == best.pictures.size:
         return f"{run.name},"
-    return f"{run.name} (on pictures of {side(run)} pixels a side, not {side(best)}),"
+    return (
+        f"{run.name} (on pictures of {run.pictures.size} pixels a side, not {best.pictures.size}),"
+    )
 
 
 def _against(run: Run, best: Run, pairs: Sequence[Pair]) -> str:
