@@ -12,8 +12,8 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.report.merge import report
 from tlfeat.report.page import as_json, write_report
+from tlfeat.report.phrases import commands, missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails
-from tlfeat.report.words import commands, missing_runs
 from tlfeat.runs.record import PREDICTIONS, find_runs
 from tlfeat.runs.results import write_results
 

@@ -4,9 +4,9 @@ import pytest
 from made_study import PICTURES, RECIPE, made_rows, make_run
 
 from tlfeat.data.dataset import open_dataset
+from tlfeat.studies.phrases import paragraph
 from tlfeat.studies.plan import parse_study
 from tlfeat.studies.standins import data_stand_in
-from tlfeat.studies.words import paragraph
 
 CLASSES = ("blue", "green", "red")
 ROWS = made_rows(CLASSES, {"train": 60, "validation": 60, "test": 60})

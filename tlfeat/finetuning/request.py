@@ -110,7 +110,7 @@ class FinetuneRequest:
         if row is None and parent is None:
             found = cls._plain(checked, given_top or Top(), seed)
         elif parent is not None:
-            found = Weights("file", parent.weights or parent.model, parent.record["sha256"])
+            found = Weights("file", parent.weights or parent.model, parent.facts.sha256)
         else:
             assert row is not None
             scratch = checked[0].mode == "scratch"
@@ -205,7 +205,7 @@ class FinetuneRequest:
             "loss": self.loss,
             "batch": self.batch,
             "seed": self.seed,
-            "parent": self.parent.record if self.parent else None,
+            "parent": asdict(self.parent.facts) if self.parent else None,
         }
         # left out where all are the first, so that the ids of runs from before them stay
         return settings | ({"methods": self.methods} if self.methods else {})
@@ -248,7 +248,7 @@ class FinetuneRequest:
         if self.precision != "float32":
             parts.append(self.precision)
         if self.parent is not None:
-            epoch = self.parent.record.get("epoch")
+            epoch = self.parent.facts.epoch
             parts.append("from-epoch" + str(epoch) if epoch else "from-run")
         if self.seed:
             parts.append(f"seed{self.seed}")

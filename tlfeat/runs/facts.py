@@ -64,12 +64,6 @@ class HeadFacts:
     converged: bool = True
     method: int = 1  # raised when a head's numbers change
 
-    @property
-    def asked(self) -> dict[str, Any]:
-        """Give what was asked for, without what the search and the fit made of it."""
-        made = ("chosen", "tried", "converged")
-        return {key: value for key, value in vars(self).items() if key not in made}
-
 
 def known_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Give those values that a type has fields for; another version may have written more."""

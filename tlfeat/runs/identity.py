@@ -41,16 +41,22 @@ def run_identity(kind: str, dataset: Dataset, settings: Mapping[str, Any]) -> st
         decisive["recipes"] = [{**settings["pictures"], **network}]
         decisive["phases"] = [_first_spelling(phase) for phase in settings["phases"]]
     keys = _HEAD if kind == "head" else _FINETUNE
-    parent = settings.get("parent") or {}
+    parent = settings.get("parent")
     return _digest(
         {
             "kind": kind,
             "dataset": dataset.fingerprint,
             "split": dataset.split_fingerprint,
-            "parent": {key: value for key, value in parent.items() if key != "name"} or None,
+            "parent": None if parent is None else _origin(parent),
             **{key: decisive[key] for key in keys if key in decisive},
         }
     )
+
+
+def _origin(parent: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what decides a run of what it starts from: the name of a run changes nothing."""
+    keys = ("file", "sha256") if parent["file"] else ("run", "epoch", "sha256")
+    return {key: parent[key] for key in keys}
 
 
 def _first_spelling(phase: Mapping[str, Any]) -> dict[str, Any]:

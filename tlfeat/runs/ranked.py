@@ -95,11 +95,8 @@ def _mean(values: Sequence[Any]) -> Any:
 def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
     """Give what decides a run but its seed, and that of the run that it starts from."""
     # What follows from the seed is left out, the rest was asked for.
-    if run.is_finetune:
-        phases = [{k: v for k, v in one.items() if k != "trained_epochs"} for one in run.phases]
-        model: Any = [phases, run.top, run.loss, run.batch, run.cut_dtype, run.methods]
-    else:
-        model = run.head_settings.asked
+    settings = _without(run.settings, "chosen", "converged")
+    settings["phases"] = [_without(phase, "trained_epochs") for phase in run.phases]
     # A random network's weights are drawn from the seed too.
     weights, start = run.weights_digest.partition(":")[0], None
     if run.parent is not None:
@@ -107,6 +104,10 @@ def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
         origin = vars(run.parent) if known is None else _without_seed(known, by_id)
         weights, start = "", [run.parent.epoch, origin]  # the weights are those of the parent
     recipes = [{**one.as_dict(), "weights": weights} for one in run.recipes]
-    facts = [run.kind, run.backbone, run.features, model, weights, recipes]
+    facts: list[Any] = [run.kind, run.backbone, run.features, settings, weights, recipes]
     facts += [run.pictures.as_dict(), start, run.dataset.fingerprint]
     return json.dumps(facts, sort_keys=True, default=str)
+
+
+def _without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}

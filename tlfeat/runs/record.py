@@ -92,7 +92,7 @@ class Run:
     cut_dtype: str | None = None  # of stored activations
     methods: Mapping[str, int] | None = None  # of choices whose numbers changed since the first
     start: Mapping[str, Any] | None = None  # split to loss and accuracy before the first step
-    history: Sequence[Mapping[str, Any]] = ()  # a row an epoch
+    history: Sequence[dict[str, Any]] = ()  # a row an epoch
     best_epoch: Mapping[str, int] = field(default_factory=dict)  # by accuracy and by loss
     file_bytes: int | None = None  # of the model
 
@@ -151,6 +151,15 @@ class Run:
     def head_settings(self) -> HeadFacts:
         """What a head was asked to be, and what the search chose; a fine-tune has none."""
         return read_facts(HeadFacts, self.record["head"])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What was asked of the head or the fine-tune, and what the search chose."""
+        if not self.is_finetune:
+            head = vars(self.head_settings)
+            return {key: head[key] for key in head if key not in ("grid", "tried")}
+        asked = ("phases", "top", "loss", "batch", "cut_dtype", "methods")
+        return {key: getattr(self, key) for key in asked}
 
     @property
     def gives_probabilities(self) -> bool:

@@ -122,7 +122,7 @@ def _resolved(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
         return resolved_head(
             names[run.id],
             run.recipes[0].as_dict(),
-            run.head_settings.asked,
+            run.settings,
             backbone=run.backbone,
             weights=run.weights,
             features=run.features,

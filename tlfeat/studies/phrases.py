@@ -30,8 +30,8 @@ def paragraph(runs: Sequence[Run]) -> str:
     sentences = [f"Best of {len(ranked)} runs by validation: {best.name}, {_result(best)}."]
     if len(ranked) == 1:
         sentences = [f"One run: {best.name}, {_result(best)}."]
-    heads = [run for run in ranked if run.record["kind"] == "head"]
-    tuned = [run for run in ranked if run.record["kind"] == "finetune"]
+    heads = [run for run in ranked if not run.is_finetune]
+    tuned = [run for run in ranked if run.is_finetune]
     if heads and tuned:
         rival, what = (tuned[0], "fine-tune") if best is heads[0] else (heads[0], "frozen head")
         sentences.append(f"The best {what}, {_named(rival, best)} {_against(rival, best, pairs)}.")
@@ -131,7 +131,7 @@ def _their(runs: Sequence[Run]) -> str:
 
 
 def _was_trained(run: Run) -> bool:
-    return run.record["kind"] == "finetune" and bool(run.record["history"])
+    return run.is_finetune and bool(run.history)
 
 
 def _train(run: Run) -> float:
@@ -140,16 +140,16 @@ def _train(run: Run) -> float:
 
 def _counts_norms(run: Run) -> bool:
     """Whether it trained batch normalisations, without which steps and evaluation agree."""
-    phases = run.record["phases"]
+    phases = run.phases
     trained = any(one["mode"] == "scratch" or one.get("train_batchnorm") for one in phases)
-    return trained and run.record["backbone"] != PLAIN_CNN
+    return trained and run.backbone != PLAIN_CNN
 
 
 def _in_steps(run: Run) -> float:
     """Give the accuracy in the training steps of the epoch whose weights the model has."""
-    rows = run.record["history"]
+    rows = run.history
     last: Mapping[str, Any] = rows[-1]
-    if run.record["phases"][last["phase"] - 1].get("patience"):  # its best epoch is its last
+    if run.phases[last["phase"] - 1].get("patience"):  # its best epoch is its last
         of_phase = [
             row for row in rows if row["phase"] == last["phase"] and row["val_loss"] is not None
         ]
@@ -158,7 +158,7 @@ def _in_steps(run: Run) -> float:
 
 
 def _is_at_chance(run: Run, accuracy: float) -> bool:
-    counts = run.record["dataset"]["counts"]["train"].values()
+    counts = run.dataset.counts["train"].values()
     chance = max(counts) / max(sum(counts), 1)
     return len(counts) > 2 and accuracy < 1.5 * chance
 
