@@ -123,7 +123,9 @@ def make_run(
             "skipped": [],
         },
         "split": {"rule": "source", "seed": 0, "fingerprint": "made"},
-        "recipes": [RECIPE],
+        "weights_digest": RECIPE["weights"],
+        "pictures": {key: RECIPE[key] for key in PICTURES},
+        "recipes": [RECIPE] if kind == "head" else [],
         "parent": None,
         "seed": 0,
         "n_train": sum(row.split == "train" for row in rows),
@@ -200,6 +202,9 @@ RECIPE: dict[str, Any] = {
     "view": "plain",
     "schema": 1,
 }
+
+
+PICTURES = ("size", "resize", "scaling", "decoder", "precision", "view")
 
 
 def _write_history(path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from conftest import SIZE
 
+from tlfeat.deploy.predict import predict
 from tlfeat.errors import DamagedFile, HeadError
 from tlfeat.runs.record import HEAD, RECORD, load_run
 from tlfeat.studies.compare import compare
@@ -65,8 +66,8 @@ def test_the_head_of_another_run_never_predicts(compared, pictures):
     one, other = (compared(head).best for head in ("lda", "ridge"))
     shutil.copy(other.path / HEAD, one.path / HEAD)
     with pytest.raises(DamagedFile, match=HEAD):
-        load_run(one.path).predict(pictures)
+        list(predict(load_run(one.path), pictures))
     old = {k: v for k, v in one.record.items() if k not in ("files", "sha256")} | {"schema": 1}
     (one.path / RECORD).write_text(json.dumps(old))
     with pytest.raises(HeadError, match="another run"):
-        load_run(one.path).predict(pictures)
+        list(predict(load_run(one.path), pictures))

@@ -101,7 +101,7 @@ def test_logits_become_probabilities(train, pictures, tmp_path):
     run = train(pictures, Phase("full", 1), start=somebody_elses(tmp_path / "l.keras", None))
     scores = run.predictions().filter(like="score_").to_numpy()
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert run.record["recipes"][0]["size"] == 16  # the model's own
+    assert run.pictures.size == 16  # the model's own
 
 
 def test_what_is_neither_softmax_nor_logits_is_refused(train, pictures, tmp_path):
@@ -244,7 +244,7 @@ def test_a_run_from_one_of_mixed_precision_scales_its_loss_and_says_what_it_comp
     if where == "model.h5":
         keras.models.load_model(mixed.path / "model.keras").save(start)
     child = train(pictures, Phase("full", 1), start=start)
-    assert child.record["recipes"][0]["precision"] == "mixed"
+    assert child.pictures.precision == "mixed"
     assert optimisers == ["LossScaleOptimizer"]
     assert half_layers(child) == half_layers(mixed) != set()
 

@@ -11,10 +11,15 @@ from conftest import SIZE
 from PIL import Image
 from typer.testing import CliRunner
 
+from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError, WeightsError
 from tlfeat.runs.record import load_run, write_record
 from tlfeat.studies.train import train
 from tlfeat_cli.app import app
+
+
+def predicted(run, pictures, **options):
+    return list(predict(run, pictures, **options))
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def run(pictures, cache, tmp_path, monkeypatch):
 def test_predictions_of_training_pictures_equal_those_of_the_run(run, pictures):
     table = run.predictions()
     table = table[table["split"] != "validation"].set_index("id")
-    found = run.predict([pictures / name for name in table.index], top=3)
+    found = predicted(run, [pictures / name for name in table.index], top=3)
     classes = run.record["dataset"]["classes"]
     assert [one.label for one in found] == [classes[i] for i in table["predicted"]]
     for one, (_, row) in zip(found, table.iterrows(), strict=True):
@@ -38,18 +43,18 @@ def test_predictions_of_training_pictures_equal_those_of_the_run(run, pictures):
 
 def test_a_folder_files_arrays_and_bytes_are_all_pictures(run, pictures):
     path = pictures / "red" / "red-000.png"
-    by_path = run.predict(path)[0]
+    by_path = predicted(run, path)[0]
     pixels = np.asarray(Image.open(path))
-    by_value = run.predict([pixels, path.read_bytes()])
+    by_value = predicted(run, [pixels, path.read_bytes()])
     assert {one.score for one in by_value} == {by_path.score}
     assert [one.id for one in by_value] == ["[0]", "[1]"]
-    assert len(run.predict(pictures)) == 36
+    assert len(predicted(run, pictures)) == 36
 
 
 def test_a_bad_file_is_a_row_with_its_reason(run, pictures):
     bad = pictures / "notes.jpg"
     bad.write_text("no picture")
-    found = run.predict([pictures / "gone.png", bad, pictures / "red" / "red-000.png"])
+    found = predicted(run, [pictures / "gone.png", bad, pictures / "red" / "red-000.png"])
     assert [one.label is None for one in found] == [True, True, False]
     assert found[0].reason == "there is no such file"
     assert found[1].reason
@@ -63,7 +68,7 @@ def test_names_that_are_no_text_and_damaged_archives_are_rows_too(run, pictures,
     data[60] ^= 255  # in the compressed bytes
     (tmp_path / "set.zip").write_bytes(data)
     (tmp_path / "torn.parquet").write_bytes(b"PAR1" + bytes(40) + b"PAR1")
-    found = run.predict([odd, tmp_path / "set.zip", tmp_path / "torn.parquet"])
+    found = predicted(run, [odd, tmp_path / "set.zip", tmp_path / "torn.parquet"])
     assert [one.label is None for one in found] == [False, True, True]
     assert found[0].id.endswith("caf\\xe9.png")
     assert "damaged" in found[1].reason
@@ -74,7 +79,7 @@ def test_an_unlabelled_folder_is_predicted(run, pictures, tmp_path):
     flat.mkdir()
     for path in sorted((pictures / "blue").iterdir()):
         path.rename(flat / path.name)
-    assert {one.label for one in run.predict(flat)} == {"blue"}
+    assert {one.label for one in predicted(run, flat)} == {"blue"}
 
 
 def test_joined_layers_predict_as_they_were_trained(pictures, cache, tmp_path):
@@ -88,26 +93,26 @@ def test_joined_layers_predict_as_they_were_trained(pictures, cache, tmp_path):
         reports=tmp_path / "reports",
     )
     row = run.predictions().iloc[0]
-    one = run.predict(pictures / row["id"], cache=cache)[0]
+    one = predicted(run, pictures / row["id"], cache=cache)[0]
     assert one.score == pytest.approx(row[f"score_{row['predicted']}"], abs=1e-5)
 
 
 def test_other_weights_than_the_runs_are_refused(run, pictures):
     with pytest.raises(WeightsError, match="not the ones wanted"):
-        run.predict(pictures, weights="random")
+        predicted(run, pictures, weights="random")
 
 
 def test_another_decoding_rule_is_refused(run, pictures):
     record = json.loads((run.path / "run.json").read_text())
     record["recipes"][0]["decoder"] = 99
     with pytest.raises(TlfeatError, match="rule 99"):
-        write_record(run.path, record).predict(pictures)
+        predicted(write_record(run.path, record), pictures)
 
 
 def test_an_altered_head_is_refused(run, pictures):
     (run.path / "head.skops").write_bytes(b"PK no head")
     with pytest.raises(TlfeatError, match="head"):
-        load_run(run.path).predict(pictures)
+        predicted(load_run(run.path), pictures)
 
 
 def test_the_command_gives_csv_or_json_lines(run, pictures):
@@ -127,7 +132,7 @@ def test_the_command_gives_csv_or_json_lines(run, pictures):
 def test_a_score_is_not_called_a_probability(pictures, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("TLFEAT_CACHE", str(cache))
     run = train(pictures, head="ridge", size=SIZE, cache=cache, reports=tmp_path / "reports")
-    one = run.predict(pictures / "red" / "red-000.png")[0]
+    one = predicted(run, pictures / "red" / "red-000.png")[0]
     assert one.score_kind == "score"
     arguments = ["predict", str(run.path), str(pictures / "red")]
     header, first, *_ = CliRunner().invoke(app, arguments).stdout.splitlines()
@@ -150,7 +155,7 @@ def test_a_missing_file_ends_in_1_after_the_rest(run, pictures):
 
 def test_pictures_of_two_folders_have_the_ids_that_were_typed(run, make_pictures, tmp_path):
     one, two = (make_pictures(tmp_path / name, per_class=1) for name in ("one", "two"))
-    ids = [found.id for found in run.predict([one, f"{two}/", two / "red" / "red-000.png"])]
+    ids = [found.id for found in predicted(run, [one, f"{two}/", two / "red" / "red-000.png"])]
     assert ids[:2] == [f"{one}/blue/blue-000.png", f"{one}/green/green-000.png"]
     assert ids[3:] == [f"{two}/{c}/{c}-000.png" for c in ("blue", "green", "red", "red")]
 

@@ -210,8 +210,8 @@ def test_sizes_stand_in_the_table_and_the_sentence_where_they_differ(tmp_path):
     one = make_run(tmp_path, "one", CLASSES, ROWS)
     other = make_run(tmp_path, "two", CLASSES, ROWS, seed=1)
     assert not any(column.title == "px" for column in leaderboard(rank([one, other])))
-    small = [{**recipe, "size": 96} for recipe in other.record["recipes"]]
-    ranked = rank([one, write_record(other.path, {**other.record, "recipes": small})])
+    small = {**other.record["pictures"], "size": 96}
+    ranked = rank([one, write_record(other.path, {**other.record, "pictures": small})])
     assert sorted(cells(ranked, "px")) == ["224", "96"]
     assert "of 96 or 224 pixels a side" in caption(ranked)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_study import made_rows, make_run
+from made_study import PICTURES, RECIPE, made_rows, make_run
 
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import read_toml
@@ -15,6 +15,7 @@ from tlfeat.runs.outcomes import read_outcome
 from tlfeat.runs.record import (
     PREDICTIONS,
     RECORD,
+    SCHEMA,
     find_runs,
     finished_run,
     load_run,
@@ -26,6 +27,7 @@ from tlfeat.runs.statistics import INTERVALS, run_intervals
 from tlfeat.watch import Watch
 
 CLASSES = ["a", "b", "c"]
+OLD_RECIPE = ("backbone", "weights", *PICTURES)
 ROWS = made_rows(CLASSES, {"train": 30, "validation": 30, "test": 60})
 
 
@@ -109,6 +111,25 @@ def test_a_run_of_an_older_version_is_read_and_not_called_checked(run):
     old = load_run(run.path)
     assert not old.is_checked
     assert old.metrics == run.metrics
+
+
+@pytest.mark.parametrize("kind", ["head", "finetune"])
+def test_a_record_of_schema_2_is_read_as_one_of_today(tmp_path, kind):
+    run = make_run(tmp_path, "one", CLASSES, ROWS, kind=kind)
+    left_out = ("pictures", "weights_digest", "files", "sha256")
+    record = {key: value for key, value in run.record.items() if key not in left_out}
+    recipe = dict(RECIPE) if kind == "head" else {key: RECIPE[key] for key in OLD_RECIPE}
+    record |= {"schema": 2, "recipes": [recipe]}
+    if kind == "finetune":
+        record["phases"] = [{"mode": "full", "epochs": 2, "optimiser": {"name": "adam"}}]
+    (run.path / RECORD).write_text(json.dumps(sealed(record)))
+    old = load_run(run.path)
+    assert old.pictures == run.pictures
+    assert (old.recipes, old.weights_digest) == (run.recipes, run.weights_digest)
+    assert [phase["optimizer"]["name"] for phase in old.phases] == ["adam"] * len(old.phases)
+    again = write_record(old.path, old.record)
+    assert again.record["schema"] == SCHEMA
+    assert (again.pictures, again.recipes) == (old.pictures, old.recipes)
 
 
 def test_a_run_of_a_later_version_names_both_schemas(run):

@@ -12,8 +12,8 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.report.merge import report
 from tlfeat.report.page import as_json, write_report
+from tlfeat.report.phrases import commands, missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails
-from tlfeat.report.words import commands, missing_runs
 from tlfeat.runs.record import PREDICTIONS, find_runs
 from tlfeat.runs.results import write_results
 
@@ -109,7 +109,7 @@ def test_names_of_classes_and_files_are_text(tmp_path):
     skipped = [{"id": "<b>x</b>.png", "reason": "broken: <script>alert(2)</script>"}]
     run = make_run(tmp_path / "odd", "lda", classes, rows, skill=0.5)
     dataset = {**run.record["dataset"], "skipped": skipped, "source": "/data/<i>odd</i>"}
-    run = type(run)(run.path, {**run.record, "dataset": dataset, "warnings": ["<u>careful</u>"]})
+    run = run.changed(dataset=dataset, warnings=["<u>careful</u>"])
     page = read(write_report(tmp_path / "odd", [run]))
     assert not {"img", "i", "u"} & {tag for tag, a in page.tags if a.get("onerror") or tag == "u"}
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
@@ -287,7 +287,7 @@ def test_the_commands_make_the_runs_again(tmp_path):
         for i, name in enumerate(["efficientnet-lite0-lda", "efficientnet-lite0-knn"])
     ]
     head = {**runs[1].record["head"], "params": {"C": 1.0}, "class_weight": "balanced"}
-    changed = type(runs[1])(runs[1].path, {**runs[1].record, "head": head, "seed": 3})
+    changed = runs[1].changed(head=head, seed=3)
     assert commands(runs, "my data") == [
         "tlfeat compare 'my data' --backbone efficientnet-lite0 --head lda,knn --seed 0"
     ]

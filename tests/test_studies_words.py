@@ -1,12 +1,12 @@
 """What a study says of its runs in words, and what stands in for what in it."""
 
 import pytest
-from made_study import RECIPE, made_rows, make_run
+from made_study import PICTURES, RECIPE, made_rows, make_run
 
 from tlfeat.data.dataset import open_dataset
+from tlfeat.studies.phrases import paragraph
 from tlfeat.studies.plan import parse_study
 from tlfeat.studies.standins import data_stand_in
-from tlfeat.studies.words import paragraph
 
 CLASSES = ("blue", "green", "red")
 ROWS = made_rows(CLASSES, {"train": 60, "validation": 60, "test": 60})
@@ -24,7 +24,7 @@ def epochs(*accuracies, phase=1):
 @pytest.fixture
 def made(tmp_path):
     def make(name, history=None, *, size=96, patience=None, skill=0.0, kind="finetune", **changes):
-        changes["recipes"] = [{**RECIPE, "size": size}]
+        changes["pictures"] = {key: {**RECIPE, "size": size}[key] for key in PICTURES}
         if kind == "finetune":
             changes |= {
                 "history": epochs(0.9) if history is None else history,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlfeat.backbones.table import list_backbones
     from tlfeat.data.dataset import Dataset, open_dataset
+    from tlfeat.deploy.predict import predict
     from tlfeat.errors import TlfeatError
     from tlfeat.features.extract import extract
     from tlfeat.features.matrix import Features
@@ -38,6 +39,7 @@ __all__ = [
     "list_heads",
     "load_run",
     "open_dataset",
+    "predict",
     "run_study",
     "train",
 ]
@@ -56,6 +58,7 @@ _HOME = {
     "list_heads": "tlfeat.heads.table",
     "load_run": "tlfeat.runs.record",
     "open_dataset": "tlfeat.data.dataset",
+    "predict": "tlfeat.deploy.predict",
     "run_study": "tlfeat.studies.run",
     "train": "tlfeat.studies.train",
 }

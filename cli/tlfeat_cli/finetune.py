@@ -293,9 +293,8 @@ def _print(run: Any, as_json: bool) -> None:
         print_json({"path": str(run.path), **run.record})
         return
     print_table(leaderboard(rank([run])))
-    parameters = run.record["parameters"]
-    say(f"{parameters['trainable']:,} of {parameters['total']:,} parameters trained.")
-    best = run.record["best_epoch"]
+    say(f"{run.parameters.trainable:,} of {run.parameters.total:,} parameters trained.")
+    best = run.best_epoch
     if best:
         say(
             f"Best validation accuracy in epoch {best['accuracy']}, least validation loss in "

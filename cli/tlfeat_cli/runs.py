@@ -67,14 +67,14 @@ def _print(ranked: "list[RankedRun]") -> None:
 
     rows = [(line, run) for line in ranked for run in line.seeds]
     test = [run.metrics.get("test", {}).get("accuracy") for _, run in rows]
-    made = [run.record["created"][:16].replace("T", " ") for _, run in rows]
+    made = [run.created[:16].replace("T", " ") for _, run in rows]
     print_table(
         [
             Column("#", [place(line) for line, _ in rows]),
             Column("run", [run.path.name for _, run in rows], is_number=False),
             Column("val %", [f"{100 * line.standing.accuracy:.1f}" for line, _ in rows]),
             Column("test %", ["-" if one is None else f"{100 * one:.1f}" for one in test]),
-            Column("trained on", [f"{run.record['n_train']:,}" for _, run in rows], drop=1),
+            Column("trained on", [f"{run.n_train:,}" for _, run in rows], drop=1),
             Column("made", made, is_number=False, drop=2),
         ]
     )

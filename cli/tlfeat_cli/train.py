@@ -57,7 +57,7 @@ def train(
         print_json({"path": str(run.path), **run.record})
         return
     print_table(leaderboard(rank([run])))
-    chosen = ", ".join(f"{key} = {value}" for key, value in run.record["head"]["chosen"].items())
+    chosen = ", ".join(f"{key} = {value}" for key, value in run.head_settings.chosen.items())
     if chosen:
         say(f"Chosen: {chosen}.")
     for remark in remarks(rank([run])):

@@ -5,7 +5,7 @@ were for training; other weights or another decoding rule than the run's are ref
 Pictures stream through in bounded memory and nothing is stored.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -95,6 +95,9 @@ def predict(
 ) -> Iterator[Prediction]:
     """Predict pictures one after the other, in bounded memory.
 
+    It is an iterator, which works as it is asked: ``list(predict(run, "folder"))`` is all of it,
+    ``next(predict(run, "picture.jpg"))`` one.
+
     Parameters
     ----------
     run : Run
@@ -127,14 +130,14 @@ def predict(
     TlfeatError
         If the run is of another kind or needs another version of tlfeat.
     """
-    if run.record["kind"] != "head":
+    if run.is_finetune:
         raise TlfeatError(
-            f"{run.path} is a {run.record['kind']} run, and only runs of heads can predict yet: "
+            f"{run.path} is a {run.kind} run, and only runs of heads can predict yet: "
             "load its model.keras with Keras."
         )
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
-    recipes = [Recipe.from_dict(fields) for fields in run.record["recipes"]]
+    recipes = run.recipes
     first = recipes[0]
     if first.decoder != DECODER:
         raise TlfeatError(
@@ -142,7 +145,7 @@ def predict(
             f"has rule {DECODER}: train it again."
         )
     head = run.head()
-    found = find_weights(first, weights or run.record["weights"])
+    found = find_weights(first, weights or run.weights)
     resize = Resize(**first.resize)
     if isinstance(pictures, str | Path):
         pictures = [pictures]
@@ -184,7 +187,7 @@ def predict(
 def _predict_chunk(
     chunk: list[_Square],
     running: Engine,
-    recipes: list[Recipe],
+    recipes: Sequence[Recipe],
     head: LoadedHead,
     top: int,
 ) -> Iterator[Prediction]:

@@ -8,19 +8,43 @@ stays out. Nothing in here imports TensorFlow.
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
-from tlfeat.data.resize import DECODER
+from tlfeat.data.resize import DECODER, Resize
 from tlfeat.errors import TlfeatError, WeightsError
 
 SCHEMA = 1
 MOST_PIXELS = 8192  # of the side of a picture that a network sees
 _POOL = re.compile(r"avg|max|none|grid[1-9][0-9]?")
+
+
+@dataclass(frozen=True)
+class PictureRule:
+    """What a network sees of a picture."""
+
+    size: int  # pixels, of the square
+    resize: Resize
+    scaling: str  # of pixels; "inside" where the model does it
+    decoder: int
+    precision: str  # of the forward pass
+    view: str | Sequence[Mapping[str, Any]]  # "plain", or the augmentations of a fine-tune
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the rule as plain JSON values."""
+        view = self.view if isinstance(self.view, str) else [dict(one) for one in self.view]
+        return {**vars(self), "resize": self.resize.as_dict(), "view": view}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PictureRule":
+        """Read a rule back from what `as_dict` gave; a recipe has the same fields, and more."""
+        known = {one.name: values[one.name] for one in fields(cls)}
+        return cls(**{**known, "resize": Resize(**values["resize"])})
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,11 @@ class Recipe:
     def from_dict(cls, fields: dict[str, Any]) -> "Recipe":
         """Read a recipe back from what `as_dict` gave."""
         return cls(**{**fields, "feature_shape": tuple(fields["feature_shape"])})
+
+    @property
+    def pictures(self) -> PictureRule:
+        """What its network sees of a picture."""
+        return PictureRule.from_dict(vars(self))
 
     @cached_property
     def digest(self) -> str:

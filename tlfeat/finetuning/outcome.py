@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +13,13 @@ from tlfeat.finetuning.curves import CURVES, write_curves
 from tlfeat.finetuning.loop import TrainingData
 from tlfeat.finetuning.modes import count_parameters, drop_as_built
 from tlfeat.finetuning.predict import Predictor, check_finite
-from tlfeat.machine import machine
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.record import (
     MODEL,
     MODEL_H5,
     PREDICTIONS,
     Run,
-    versions,
+    common_record,
     write_predictions,
     write_record,
 )
@@ -160,14 +158,12 @@ def make_record(
     *,
     identity: str,
     name: str,
-    backbone: str,
     weights: str | None,
     stand_in: str | None,
     file_bytes: int,
     warnings: list[str],
 ) -> dict[str, Any]:
     """Give what run.json holds of a fine-tune."""
-    dataset, pictures = data.dataset, data.pictures
     phases = [
         {**phase, "trainable": trainable, "trained_epochs": len(rows)}
         for number, (phase, trainable) in enumerate(
@@ -176,8 +172,6 @@ def make_record(
         for rows in [[row for row in state.history if row["phase"] == number]]
     ]
     measured = "test" if "test" in metrics else "validation"
-    if "test" not in metrics:
-        warnings.append("The dataset has no test pictures: nothing is reported on test.")
     best: dict[str, int] = {}
     if state.history:
         best = {
@@ -185,62 +179,35 @@ def make_record(
             "loss": min(state.history, key=lambda row: row["val_loss"])["epoch"],
         }
     seconds_in_all = {f"predict_{split}": value for split, value in inference.items()}
-    return {
-        "id": identity,
-        "name": name,
-        "kind": "finetune",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "backbone": backbone,
-        "features": "pixels",
-        "weights": weights,
-        "dataset": {
-            "source": dataset.path,
-            "kind": dataset.kind,
-            "fingerprint": dataset.fingerprint,
-            "classes": list(dataset.classes),
-            "counts": dataset.counts(),
-            "asked": dict(dataset.asked),
-            "skipped": [{"id": s.id, "reason": s.reason} for s in pictures.skipped],
-        },
-        "split": {
-            "rule": dataset.split_rule,
-            "seed": dataset.split_seed,
-            "fingerprint": dataset.split_fingerprint,
-            "validation": _held_out(data),
-        },
-        "recipes": settings["recipes"],
-        "phases": phases,
-        "top": settings["top"],
-        "keeps_top": settings["keeps_top"],
-        "loss": settings["loss"],
-        "batch": settings["batch"],
-        "cut_dtype": settings["cut_dtype"],
-        "methods": settings.get("methods"),
-        "start": state.start or None,
-        "history": _finite(state.history),
-        "best_epoch": best,
-        "parent": settings["parent"],
-        "seed": settings["seed"],
-        "n_train": len(data.parts["train"].rows),
-        "parameters": {
-            **count_parameters(network),
-            "trainable": state.trainable[-1],
-        },
-        "metrics": metrics,
-        "seconds": {
+    return common_record(
+        data.dataset,
+        data.pictures.skipped,
+        metrics,
+        held_out=_held_out(data),
+        **{**settings, "phases": phases},  # what decides a run has the same names in its record
+        id=identity,
+        name=name,
+        kind="finetune",
+        features="pixels",
+        weights=weights,
+        recipes=[],
+        start=state.start or None,
+        history=_finite(state.history),
+        best_epoch=best,
+        n_train=len(data.parts["train"].rows),
+        parameters={**count_parameters(network), "trainable": state.trainable[-1]},
+        seconds={
             "extract": _total(state.extract),
             "search": state.search_seconds,
             "fit": round(state.seconds, 3),
             "predict": inference[measured],
             **seconds_in_all,
         },
-        "ms_per_image": 1000 * inference[measured] / metrics[measured]["n"],
-        "file_bytes": file_bytes,
-        "stand_in": stand_in,
-        "versions": versions(),
-        "machine": machine(),
-        "warnings": [*warnings, *state.notes],
-    }
+        ms_per_image=1000 * inference[measured] / metrics[measured]["n"],
+        file_bytes=file_bytes,
+        stand_in=stand_in,
+        warnings=[*warnings, *state.notes],
+    )
 
 
 def _total(extract: Mapping[str, float | None]) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.checkpoint import epoch_file
+from tlfeat.runs.facts import ParentFacts
 from tlfeat.runs.record import MODEL, RECORD, load_run
 
 _IMAGENET = 1000  # classes
@@ -28,7 +29,7 @@ class Parent:
         The file with the architecture, and with the weights where `weights` is None.
     weights : Path or None
         The weights after an epoch.
-    record : dict
+    facts : ParentFacts
         What a run's record says of its parent.
     backbone : str or None
         The network's name, where the model is ours.
@@ -40,7 +41,7 @@ class Parent:
 
     model: Path
     weights: Path | None
-    record: dict[str, Any]
+    facts: ParentFacts
     backbone: str | None
     size: int | None
     precision: str
@@ -73,8 +74,8 @@ def find_parent(given: str | Path) -> Parent:
     if epoch is not None:
         raise TlfeatError(f"There is no finished run at {path}: an epoch is of a run's folder.")
     if path.is_file() and path.suffix in _FILES:
-        record = {"file": path.name, "sha256": _sha256(path)}
-        return Parent(path, None, record, None, None, _precision(path))
+        facts = ParentFacts(_sha256(path), file=path.name)
+        return Parent(path, None, facts, None, None, _precision(path))
     raise TlfeatError(
         f"Nothing to start from at {path}: wanted the folder of a finished run, RUN@EPOCH, or a "
         ".keras or .h5 file with a whole network."
@@ -83,9 +84,9 @@ def find_parent(given: str | Path) -> Parent:
 
 def _of_run(folder: Path, epoch: int | None) -> Parent:
     run = load_run(folder)
-    if run.record["kind"] != "finetune":
+    if not run.is_finetune:
         raise TlfeatError(
-            f"{folder} is a {run.record['kind']} on features: a fine-tune starts from a "
+            f"{folder} is a {run.kind} on features: a fine-tune starts from a "
             "fine-tune; mode lp-ft starts from the logistic head."
         )
     model = run.file(MODEL)
@@ -101,19 +102,17 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
                 f"{folder.name} has no checkpoint of epoch {epoch}: {kept}. Remove {folder} and "
                 "train it again with --keep all, or start from its end."
             )
-    record = {"run": run.id, "name": run.name, "epoch": epoch, "sha256": _sha256(weights or model)}
+    facts = ParentFacts(_sha256(weights or model), run.id, run.name, epoch)
     return Parent(
         model,
         weights,
-        record,
-        run.record["backbone"],
-        run.record["recipes"][0]["size"],
+        facts,
+        run.backbone,
+        run.pictures.size,
         _precision(model),
-        run.record["top"],
-        _IMAGENET
-        if run.record["top"]["kind"] == "imagenet"
-        else len(run.record["dataset"]["classes"]),
-        _of_network(run.record["stand_in"]),
+        run.top,
+        _IMAGENET if run.top["kind"] == "imagenet" else len(run.dataset.classes),
+        _of_network(run.stand_in),
     )
 
 

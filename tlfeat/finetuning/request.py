@@ -10,6 +10,7 @@ from tlfeat.backbones.table import Backbone, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import DECODER, Resize
 from tlfeat.errors import NetworkError, TlfeatError
+from tlfeat.features.recipe import PictureRule
 from tlfeat.finetuning import plain_cnn
 from tlfeat.finetuning.assemble import Network, assemble, load_network
 from tlfeat.finetuning.augment import AUGMENTATIONS
@@ -112,7 +113,7 @@ class FinetuneRequest:
         if row is None and parent is None:
             found = cls._plain(checked, given_top or Top(), seed)
         elif parent is not None:
-            found = Weights("file", parent.weights or parent.model, parent.record["sha256"])
+            found = Weights("file", parent.weights or parent.model, parent.facts.sha256)
         else:
             assert row is not None
             scratch = checked[0].mode == "scratch"
@@ -191,27 +192,27 @@ class FinetuneRequest:
         )
 
     def settings(self, n_classes: int) -> dict[str, Any]:
-        """Give what decides the run, as plain values."""
+        """Give what decides the run, as plain values, by the names of its record."""
         top = self.top_for(n_classes)
-        recipe = {
-            "backbone": self.backbone,
-            "weights": self.weights.digest,
-            "size": self.size,
-            "resize": self.resize.as_dict(),
-            "scaling": self.row.scaling if self.row else "inside",
-            "decoder": DECODER,
-            "precision": self.precision,
-            "view": [choice.as_dict() for choice in self.augment] or "plain",
-        }
+        pictures = PictureRule(
+            self.size,
+            self.resize,
+            self.row.scaling if self.row else "inside",
+            DECODER,
+            self.precision,
+            [choice.as_dict() for choice in self.augment] or "plain",
+        )
         settings = {
-            "recipes": [recipe],
+            "backbone": self.backbone,
+            "weights_digest": self.weights.digest,
+            "pictures": pictures.as_dict(),
             "phases": [phase.as_dict() for phase in self.phases],
             "top": {**asdict(top), "hidden": list(top.hidden)},
             "keeps_top": self.keeps_top(n_classes),
             "loss": self.loss,
             "batch": self.batch,
             "seed": self.seed,
-            "parent": self.parent.record if self.parent else None,
+            "parent": asdict(self.parent.facts) if self.parent else None,
             "cut_dtype": self.kept_dtype,
         }
         # left out where all are the first, so that the ids of runs from before them stay
@@ -255,7 +256,7 @@ class FinetuneRequest:
         if self.precision != "float32":
             parts.append(self.precision)
         if self.parent is not None:
-            epoch = self.parent.record.get("epoch")
+            epoch = self.parent.facts.epoch
             parts.append("from-epoch" + str(epoch) if epoch else "from-run")
         if self.seed:
             parts.append(f"seed{self.seed}")

@@ -27,7 +27,8 @@ from tlfeat.finetuning.outcome import (
 )
 from tlfeat.finetuning.pictures import MEMORY, Pictures, part_rows
 from tlfeat.finetuning.request import FinetuneRequest
-from tlfeat.runs.record import Run, finished_run, run_folder, run_id, write_record
+from tlfeat.runs.identity import run_identity
+from tlfeat.runs.record import Run, finished_run, run_folder, write_record
 from tlfeat.watch import Watch
 from tlfeat.where import Where
 
@@ -74,18 +75,12 @@ class FinetuneJob:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All that decides the run, as plain values."""
-        return {
-            "kind": "finetune",
-            "dataset": self.dataset.fingerprint,
-            "split": self.dataset.split_fingerprint,
-            **self.request.settings(len(self.dataset.classes)),
-        }
+        return self.request.settings(len(self.dataset.classes))
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 of all that decides the run; a parent's name changes nothing."""
-        parent = {k: v for k, v in (self.settings["parent"] or {}).items() if k != "name"}
-        return run_id({**self.settings, "parent": parent or None})
+        """SHA-256 of all that decides the run."""
+        return run_identity("finetune", self.dataset, self.settings)
 
     @property
     def name(self) -> str:
@@ -200,7 +195,6 @@ def _train(
         inference,
         identity=job.id,
         name=job.name,
-        backbone=request.backbone,
         weights=request.weights_name,
         stand_in=job.stand_in or request.stand_in,
         file_bytes=file_bytes,
@@ -209,7 +203,7 @@ def _train(
 
 
 def _lacks_epochs(run: Run) -> bool:
-    last = len(run.record["history"])
+    last = len(run.history)
     return last > 0 and not epoch_file(run.path, last).exists()
 
 

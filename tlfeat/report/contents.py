@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tlfeat.errors import TlfeatError
+from tlfeat.report.phrases import run_labels
 from tlfeat.report.pictures import MISTAKES, choose_samples, confident_mistakes
 from tlfeat.report.projection import Projection, choose_points, project, read_features
-from tlfeat.report.words import run_labels
 from tlfeat.runs.calibration import Calibration, calibrate
 from tlfeat.runs.outcomes import Outcome, aligned, read_outcome
 from tlfeat.runs.paired import Pair, compare_pairs
@@ -83,8 +83,7 @@ class Part:
     @property
     def classes(self) -> list[str]:
         """Names of the classes."""
-        names: list[str] = self.ranked[0].record["dataset"]["classes"]
-        return names
+        return list(self.ranked[0].dataset.classes)
 
     @property
     def outputs(self) -> list[str]:
@@ -114,7 +113,7 @@ def split_by_data(runs: Sequence[Run]) -> list[list[RankedRun]]:
     """
     found: dict[tuple[str, str], dict[str, Run]] = {}
     for run in runs:
-        key = run.record["dataset"]["fingerprint"], run.record["split"]["fingerprint"]
+        key = run.dataset.fingerprint, run.split.fingerprint
         found.setdefault(key, {}).setdefault(run.id, run)
     return [rank(list(part.values())) for part in found.values()]
 
@@ -202,12 +201,12 @@ def _right(outcome: Outcome) -> np.ndarray:
 def judged_label(part: Part, run: RankedRun) -> str:
     """Name whose predictions are shown: of several seeds those of the first."""
     label = part.labels[run.name]
-    return label if len(run.seeds) < 2 else f"{label}, seed {run.seeds[0].record['seed']}"
+    return label if len(run.seeds) < 2 else f"{label}, seed {run.seeds[0].seed}"
 
 
 def _judge(run: RankedRun, outcome: Outcome, split: str) -> Judged:
     assert outcome.scores is not None
-    k = len(run.record["dataset"]["classes"])
+    k = len(run.dataset.classes)
     scores = outcome.scores
     is_probability = run.gives_probabilities
     calibration = None
@@ -256,7 +255,7 @@ def duplicates(run: Run) -> list[list[tuple[str, str]]]:
     sets : list of list of (id, class)
         Empty where the predictions are gone.
     """
-    classes = run.record["dataset"]["classes"]
+    classes = run.dataset.classes
     by_digest: dict[str, dict[str, str]] = {}
     for split in run.metrics:
         try:

@@ -77,7 +77,7 @@ def report(
     page = write_report(folder, runs, dataset=datasets, cache=store, studies=homes, watch=watch)
     parts = split_by_data(runs)
     for number, ranked in enumerate(parts, 1):
-        name = Path(ranked[0].record["dataset"]["source"]).name or "dataset"
+        name = Path(ranked[0].dataset.source).name or "dataset"
         place = folder if len(parts) == 1 else folder / f"{number}-{name}"
         write_results(place, ranked)
         write_text(place / RESULTS_TEX, latex_table(ranked))
@@ -89,7 +89,7 @@ def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dat
     from tlfeat.data.dataset import OPENED_BY, open_dataset
     from tlfeat.data.digests import DigestIndex
 
-    places = [run.record["dataset"]["source"] for run in runs if run.path.parent.parent == home]
+    places = [run.dataset.source for run in runs if run.study == home]
     asked: dict[str, Any] = {}
     with suppress(DamagedFile):  # the page says so
         data = read_toml(home / STUDY_FILE).get("data")

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlfeat.errors import TlfeatError
-from tlfeat.features.recipe import Recipe
 from tlfeat.files import write_text
-from tlfeat.report.words import missing_runs
-from tlfeat.runs.current import has_key, key_of
+from tlfeat.report.phrases import missing_runs
+from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import write_results
 from tlfeat.runs.study import comparable_runs
@@ -73,7 +72,7 @@ def write_report(
     missing = [
         (f"{home.name}: " if len(homes) > 1 else "") + text
         for home in homes
-        for text in missing_runs(home, [run for run in runs if run.path.parent.parent == home])
+        for text in missing_runs(home, [run for run in runs if run.study == home])
     ]
     for name, reason in (refused or {}).items():
         missing = [text for text in missing if not text.startswith(f"{name}: ")]
@@ -91,7 +90,7 @@ def write_report(
     sections = []
     for number, ranked in enumerate(parts):
         part = gather(ranked, cache, MOST_SAMPLES // len(parts))
-        mine = ranked[0].record["dataset"]["fingerprint"]
+        mine = ranked[0].dataset.fingerprint
         source = next((d for d in datasets if d.fingerprint == mine), None)
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
@@ -200,12 +199,7 @@ def _key(
     cache: Path | None,
 ) -> str:
     """Digest all that a page is made of, without reading predictions or pictures."""
-    entries = {
-        Recipe.from_dict(fields).entry_name
-        for run in runs
-        if run.record["kind"] == "head"  # a fine-tune's recipe is of pictures, not of features
-        for fields in run.record["recipes"]
-    }
+    entries = {recipe.entry_name for run in runs for recipe in run.recipes}
     features = sorted(name for name in entries if cache and (cache / "features" / name).is_dir())
     facts = [
         folder.name,

@@ -10,7 +10,6 @@ import numpy as np
 
 from tlfeat.errors import StoreError
 from tlfeat.features.matrix import open_entry
-from tlfeat.features.recipe import Recipe
 from tlfeat.features.store import FeatureStore
 from tlfeat.runs.ranked import RankedRun
 
@@ -62,10 +61,8 @@ def read_features(
     store = FeatureStore(cache)
     there = cache / "features"
     for run in runs:
-        if run.record["kind"] != "head" or not run.record["recipes"]:
-            continue
-        recipes = [Recipe.from_dict(fields) for fields in run.record["recipes"]]
-        if not all((there / recipe.entry_name).is_dir() for recipe in recipes):
+        recipes = run.recipes
+        if not recipes or not all((there / recipe.entry_name).is_dir() for recipe in recipes):
             continue
         try:
             entries = [open_entry(store, recipe) for recipe in recipes]

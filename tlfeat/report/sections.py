@@ -10,10 +10,10 @@ import numpy as np
 
 from tlfeat.report import figures
 from tlfeat.report.contents import Part, duplicates, judged_label
+from tlfeat.report.phrases import commands, summary
 from tlfeat.report.pictures import MISTAKES, MOST_PICTURES
 from tlfeat.report.projection import Projection
 from tlfeat.report.style import CLASS_COLOURS, apart, save, short, write_note
-from tlfeat.report.words import commands, summary
 from tlfeat.runs.costs import COSTS, break_even, cost_table
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import (
@@ -62,7 +62,7 @@ def section(
     values : dict
     """
     best = part.ranked[0]
-    dataset = best.record["dataset"]
+    dataset = best.dataset
     stand_ins = stand_in_lines(part.ranked)
 
     def draw(name: str, ax: "Axes") -> Any:
@@ -76,7 +76,7 @@ def section(
 
     values: dict[str, Any] = {
         "number": number,
-        "name": Path(dataset["source"]).name or dataset["source"],
+        "name": Path(dataset.source).name or dataset.source,
         "split": part.split,
         "n": len(part.facts) if part.facts is not None else 0,
         "classes": part.classes,
@@ -408,18 +408,16 @@ def _projection(
 
 
 def _data(part: Part) -> dict[str, Any]:
-    dataset = part.ranked[0].record["dataset"]
-    counts: dict[str, dict[str, int]] = dataset["counts"]
-    skipped = {
-        one["id"]: one["reason"] for run in part.ranked for one in run.record["dataset"]["skipped"]
-    }
+    dataset, split = part.ranked[0].dataset, part.ranked[0].split
+    counts = dataset.counts
+    skipped = {one["id"]: one["reason"] for run in part.ranked for one in run.dataset.skipped}
     same = duplicates(part.judged[0].run) if part.judged else []
     clashes = [pictures for pictures in same if len({name for _, name in pictures}) > 1]
     return {
-        "source": dataset["source"],
-        "kind": dataset["kind"],
-        "rule": part.ranked[0].record["split"]["rule"],
-        "seed": part.ranked[0].record["split"]["seed"],
+        "source": dataset.source,
+        "kind": dataset.kind,
+        "rule": split.rule,
+        "seed": split.seed,
         "splits": list(counts),
         "rows": [(name, [counts[s].get(name, 0) for s in counts]) for name in part.classes],
         "totals": [sum(counts[s].values()) for s in counts],
@@ -433,38 +431,35 @@ def _data(part: Part) -> dict[str, Any]:
 
 
 def _repeat(part: Part) -> dict[str, Any]:
-    recipes: dict[str, None] = {}
     every = [(line, run) for line in part.ranked for run in line.seeds]
-    for _, run in every:
-        for recipe in run.record["recipes"]:
-            recipes[json.dumps(recipe, indent=1, ensure_ascii=False)] = None
-    runs = []
-    for line, run in every:
-        record = run.record
-        asked = record.get("head") or {
-            key: record.get(key) for key in ("phases", "top", "loss", "batch")
+    recipes = [
+        _as_text(rule.as_dict()) for _, run in every for rule in run.recipes or [run.pictures]
+    ]
+    runs = [
+        {
+            "label": part.labels[line.name],
+            "id": run.id,
+            "seed": run.seed,
+            "created": run.created,
+            "settings": _as_text(run.settings),
         }
-        asked = {key: value for key, value in asked.items() if key not in ("tried", "grid")}
-        runs.append(
-            {
-                "label": part.labels[line.name],
-                "id": run.id,
-                "seed": record["seed"],
-                "created": record["created"],
-                "settings": json.dumps(asked, indent=1, ensure_ascii=False),
-            }
-        )
-    machines = {json.dumps(run.record["machine"]): run.record["machine"] for _, run in every}
-    versions = {json.dumps(run.record["versions"]): run.record["versions"] for _, run in every}
-    source = part.ranked[0].record["dataset"]["source"]
+        for line, run in every
+    ]
+    machines = {json.dumps(run.machine): run.machine for _, run in every}
+    versions = {json.dumps(run.versions): run.versions for _, run in every}
+    source = part.ranked[0].dataset.source
     return {
         "commands": commands([run for _, run in every], source),
-        "tuned": any(run.record["kind"] == "finetune" for _, run in every),
-        "recipes": list(recipes),
+        "tuned": any(run.is_finetune for _, run in every),
+        "recipes": list(dict.fromkeys(recipes)),
         "runs": runs,
         "machines": list(machines.values()),
         "versions": list(versions.values()),
     }
+
+
+def _as_text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False)
 
 
 def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:

@@ -54,11 +54,11 @@ def cost_table(ranked: Sequence[RankedRun]) -> "pd.DataFrame":
     table = pd.DataFrame(
         {
             "run": [run.name for run in ranked],
-            "kind": [run.record["kind"] for run in ranked],
+            "kind": [run.kind for run in ranked],
             "validation": [run.standing.accuracy for run in ranked],
             "test": [_accuracy(run, "test") for run in ranked],
             "train_seconds": [train_seconds(run) or np.nan for run in ranked],
-            "ms_per_image": [run.record["ms_per_image"] or np.nan for run in ranked],
+            "ms_per_image": [run.ms_per_image or np.nan for run in ranked],
             "megabytes": [model_bytes(run) / 1e6 for run in ranked],
         }
     )
@@ -101,7 +101,7 @@ def train_seconds(run: Run) -> float | None:
     A head's search and fit are seconds of one processor, whatever else that was doing; embedding
     and fine-tunes are as a clock on the wall says.
     """
-    seconds = run.record["seconds"]
+    seconds = run.seconds
     extract, fit = seconds.get("extract"), seconds.get("fit")
     if extract is None or fit is None:
         return None
@@ -110,13 +110,12 @@ def train_seconds(run: Run) -> float | None:
 
 def model_bytes(run: Run) -> float:
     """Give the bytes of what predicts: a fine-tune's file, or the network and a head's file."""
-    if "file_bytes" in run.record:
-        return float(run.record["file_bytes"])
-    parameters = run.record["parameters"]
+    if run.file_bytes is not None:
+        return float(run.file_bytes)
     head = run.path / HEAD
     if not head.exists():
-        return float(_BYTES_A_WEIGHT * parameters["total"])
-    frozen = parameters["total"] - parameters["trainable"]
+        return float(_BYTES_A_WEIGHT * run.parameters.total)
+    frozen = run.parameters.total - run.parameters.trainable
     return float(_BYTES_A_WEIGHT * frozen + head.stat().st_size)
 
 
@@ -138,8 +137,8 @@ def break_even(ranked: Sequence[RankedRun], pairs: Sequence[Pair]) -> list[str]:
     """
     table = cost_table(ranked)
     sentences = []
-    heads = [run for run in ranked if run.record["kind"] == "head"]
-    tuned = [run for run in ranked if run.record["kind"] == "finetune"]
+    heads = [run for run in ranked if not run.is_finetune]
+    tuned = [run for run in ranked if run.is_finetune]
     if heads and tuned:
         sentences.append(_step(heads[0], tuned[0], pairs))
     on_front = table[table["front_train_seconds"]].sort_values("train_seconds")["run"]
@@ -167,7 +166,7 @@ def _step(one: RankedRun, other: RankedRun, pairs: Sequence[Pair]) -> str:
     """Say what `other` gives over `one`, and for how much."""
     seconds = (train_seconds(other) or 0.0) - (train_seconds(one) or 0.0)
     cost = f"{abs(seconds):,.1f} s {'more' if seconds >= 0 else 'less'} of training"
-    a, b = one.record["ms_per_image"], other.record["ms_per_image"]
+    a, b = one.ms_per_image, other.ms_per_image
     if a is not None and b is not None:
         more = "more" if b >= a else "less"
         if abs(b - a) >= _SEEN_MS:

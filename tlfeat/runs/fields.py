@@ -15,7 +15,11 @@ Check = Callable[[Any, str], str | None]  # of a value and its place: what is wr
 
 def problem_of(record: Mapping[str, Any]) -> str | None:
     """Say what a record lacks, or has that makes no sense; None where all is there."""
-    wrong = _COMMON(record, "")
+    wrong = None
+    if _is_older(record):
+        wrong = _OLDER(record, "")
+        record = record if wrong else as_today(record)
+    wrong = wrong or _COMMON(record, "")
     if wrong is None:
         wrong = (_HEAD if record["kind"] == "head" else _FINETUNE)(record, "")
     if wrong is None:  # what older records may lack
@@ -27,6 +31,33 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
             if set(metrics["per_class"]) != classes:
                 return f"metrics.{split}.per_class has other classes than the dataset"
     return wrong
+
+
+def as_today(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a record of an earlier schema, whose fields were checked, the fields of today's.
+
+    Up to schema 2 the first recipe said what a network sees of a picture, of a fine-tune too.
+    """
+    if not _is_older(record):
+        return dict(record)
+    first = record["recipes"][0]
+    today = {
+        **record,
+        "weights_digest": first["weights"],
+        "pictures": {key: first[key] for key in _PICTURES},
+    }
+    if record.get("kind") == "finetune":
+        today["recipes"] = []
+        today["phases"] = [_todays_phase(phase) for phase in record.get("phases") or ()]
+    return today
+
+
+def _todays_phase(phase: Mapping[str, Any]) -> dict[str, Any]:
+    return {"optimizer" if key == "optimiser" else key: phase[key] for key in phase}
+
+
+def _is_older(record: Mapping[str, Any]) -> bool:
+    return record.get("schema") in (1, 2)
 
 
 def _is(*kinds: type) -> Check:
@@ -113,16 +144,16 @@ _METRICS = _fields(
     log_loss=_maybe(_number(0)),
     per_class=_each(_OF_CLASS),
 )
-_RECIPE = _fields(
-    backbone=_TEXT,
-    weights=_TEXT,
-    size=_number(1, MOST_PIXELS, whole=True),
-    resize=_fields(rule=_TEXT, filter=_TEXT, antialias=_SWITCH, draft=_SWITCH),
-    scaling=_TEXT,
-    precision=_TEXT,
-    view=_is(str, list),
-    decoder=_COUNT,
-)
+_PICTURES: dict[str, Check] = {
+    "size": _number(1, MOST_PIXELS, whole=True),
+    "resize": _fields(rule=_TEXT, filter=_TEXT, antialias=_SWITCH, draft=_SWITCH),
+    "scaling": _TEXT,
+    "precision": _TEXT,
+    "view": _is(str, list),
+    "decoder": _COUNT,
+}
+_RECIPE = _fields(backbone=_TEXT, weights=_TEXT, **_PICTURES)
+_OLDER = _fields(recipes=_list(_RECIPE, least=1))
 _COMMON = _fields(
     id=_TEXT,
     name=_TEXT,
@@ -139,7 +170,9 @@ _COMMON = _fields(
         skipped=_list(_fields(id=_TEXT, reason=_TEXT)),
     ),
     split=_fields(rule=_TEXT, seed=_is(int), fingerprint=_TEXT),
-    recipes=_list(_RECIPE, least=1),
+    weights_digest=_TEXT,
+    pictures=_fields(**_PICTURES),
+    recipes=_list(_RECIPE),
     parent=_maybe(_MAPPING),
     seed=_is(int),
     n_train=_COUNT,
@@ -160,7 +193,8 @@ _HEAD = _fields(
             dtype=_one_of("float32", "float16"),
             feature_shape=_list(_number(1, 2**31, whole=True), least=1),
             schema=_COUNT,
-        )
+        ),
+        least=1,
     ),
     head=_fields(
         name=_TEXT,

@@ -56,7 +56,7 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
         hint = did_you_mean(wanted, (other for other, _ in called))
         raise UnknownName(f"No run or study is called {wanted!r}.{hint} `tlfeat runs` lists them.")
     if len(found) > 1:
-        several = [f"{path.parent.parent.name}/{path.name}" for path in found]
+        several = [f"{run.study.name}/{run.path.name}" for run in found.values()]
         more = ", ..." if len(several) > _NAMED else ""
         raise UnknownName(
             f"{len(several)} runs are called {wanted!r}: say which, "
@@ -88,8 +88,8 @@ def find_study_folder(name: str | Path, reports: str | Path | None = None) -> Pa
 
 def study_folders(reports: str | Path | None = None) -> list[Path]:
     """Give the folders of the studies that have finished runs, by name."""
-    records = reports_folder(reports).glob(f"*/runs/*/{RECORD}")
-    return sorted({record.parents[2] for record in records})
+    folders = sorted(reports_folder(reports).glob("*/runs"))
+    return [runs.parent for runs in folders if any(runs.glob(f"*/{RECORD}"))]
 
 
 def _best(runs: list[Run]) -> Run:
@@ -97,7 +97,7 @@ def _best(runs: list[Run]) -> Run:
     if len(runs) == 1:
         return runs[0]
     ranked = rank(runs)
-    return next((run for run in ranked if run.record["kind"] == "head"), ranked[0])
+    return next((run for run in ranked if not run.is_finetune), ranked[0])
 
 
 def _names(folder: Path, runs: list[Run]) -> list[tuple[str, list[Run]]]:

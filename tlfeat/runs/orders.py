@@ -9,7 +9,8 @@ from typing import Any
 from tlfeat.data.dataset import Dataset
 from tlfeat.features.settings import FeatureRequest, FeatureSettings
 from tlfeat.heads.table import check_settings, get_head
-from tlfeat.runs.record import as_text, run_folder, run_id
+from tlfeat.runs.identity import run_identity
+from tlfeat.runs.record import as_text, run_folder
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,13 @@ class HeadJob:
     @cached_property
     def id(self) -> str:
         """SHA-256 of all that decides the run."""
-        return run_id(
+        return run_identity(
+            "head",
+            self.dataset,
             {
-                "kind": "head",
-                "dataset": self.dataset.fingerprint,
-                "split": self.dataset.split_fingerprint,
                 "recipes": [recipe.as_dict() for recipe in self.request.recipes],
                 "head": asdict(self.plan) | method_of(self.plan.head),
-                "parent": None,
-            }
+            },
         )
 
     @property

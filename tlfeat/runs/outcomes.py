@@ -141,7 +141,7 @@ def _read(path: Path, split: str, scores: bool) -> Outcome:
 
 def _problem(outcome: Outcome, run: Run) -> str | None:
     """Say what makes predictions no predictions of this run."""
-    k = len(run.record["dataset"]["classes"])
+    k = len(run.dataset.classes)
     if len(outcome) and not (outcome.true.min() >= 0 and outcome.true.max() < k):
         return "classes that the dataset has not"
     if outcome.scores is not None and not np.isfinite(outcome.scores).all():

@@ -57,13 +57,11 @@ def seed_families(runs: Sequence[Run], asked: Collection[str] | None = None) -> 
     often: dict[tuple[str, int], int] = {}
     for run in runs:
         apart = asked is not None and run.id not in asked
-        settings, seed = f"{apart} {_without_seed(run, by_id)}", int(run.record["seed"])
+        settings, seed = f"{apart} {_without_seed(run, by_id)}", run.seed
         time = often.setdefault((settings, seed), 0)  # the same settings and seed once more
         often[settings, seed] += 1
         families.setdefault((settings, time), []).append(run)
-    return [
-        sorted(family, key=lambda run: int(run.record["seed"])) for family in families.values()
-    ]
+    return [sorted(family, key=lambda run: run.seed) for family in families.values()]
 
 
 def merged_record(family: Sequence[Run]) -> dict[str, Any]:
@@ -71,13 +69,14 @@ def merged_record(family: Sequence[Run]) -> dict[str, Any]:
     first = dict(family[0].record)
     if len(family) == 1:
         return first
-    for key in ("metrics", "seconds", "ms_per_image"):
-        first[key] = _mean([run.record[key] for run in family])
-    first["warnings"] = list(
-        dict.fromkeys(text for run in family for text in run.record["warnings"])
-    )
-    first["name"] = family[0].name.removesuffix(f"-seed{family[0].record['seed']}")
-    return first
+    return {
+        **first,
+        "metrics": _mean([run.metrics for run in family]),
+        "seconds": _mean([run.seconds for run in family]),
+        "ms_per_image": _mean([run.ms_per_image for run in family]),
+        "warnings": list(dict.fromkeys(text for run in family for text in run.warnings)),
+        "name": family[0].name.removesuffix(f"-seed{family[0].seed}"),
+    }
 
 
 def _mean(values: Sequence[Any]) -> Any:
@@ -95,30 +94,20 @@ def _mean(values: Sequence[Any]) -> Any:
 
 def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
     """Give what decides a run but its seed, and that of the run that it starts from."""
-    record, parent = run.record, run.record["parent"]
     # What follows from the seed is left out, the rest was asked for.
-    model = record.get("head") or {
-        key: record.get(key) for key in ("phases", "top", "loss", "batch", "cut_dtype", "methods")
-    }
-    settings = {
-        key: value for key, value in model.items() if key not in ("chosen", "tried", "converged")
-    }
-    if "phases" in settings:
-        settings["phases"] = [
-            {key: value for key, value in phase.items() if key != "trained_epochs"}
-            for phase in settings["phases"]
-        ]
+    settings = _without(run.settings, "chosen", "converged")
+    settings["phases"] = [_without(phase, "trained_epochs") for phase in run.phases]
     # A random network's weights are drawn from the seed too.
-    recipes = [
-        {**recipe, "weights": str(recipe["weights"]).partition(":")[0]}
-        for recipe in record["recipes"]
-    ]
-    start = None
-    if parent is not None:
-        known = by_id.get(parent.get("run", ""))
-        start = [parent.get("epoch"), parent if known is None else _without_seed(known, by_id)]
-        for recipe in recipes:
-            del recipe["weights"]  # those of the parent
-    facts = [record["kind"], record["backbone"], record["features"], settings, recipes, start]
-    facts.append(record["dataset"]["fingerprint"])
+    weights, start = run.weights_digest.partition(":")[0], None
+    if run.parent is not None:
+        known = by_id.get(run.parent.run or "")
+        origin = vars(run.parent) if known is None else _without_seed(known, by_id)
+        weights, start = "", [run.parent.epoch, origin]  # the weights are those of the parent
+    recipes = [{**one.as_dict(), "weights": weights} for one in run.recipes]
+    facts: list[Any] = [run.kind, run.backbone, run.features, settings, weights, recipes]
+    facts += [run.pictures.as_dict(), start, run.dataset.fingerprint]
     return json.dumps(facts, sort_keys=True, default=str)
+
+
+def _without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}

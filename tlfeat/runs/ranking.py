@@ -61,7 +61,7 @@ def rank(runs: Sequence[Run], asked: Collection[str] | None = None) -> list[Rank
         family, one = families[i], judged[i]
         record = {**merged_record(family), "name": names[i]}
         standing = Standing(place, tied, one.accuracy, one.error, one.n, rows is not None)
-        ranked.append(RankedRun(family[0].path, record, tuple(family), standing))
+        ranked.append(RankedRun.of(family[0].path, record, seeds=tuple(family), standing=standing))
     return ranked
 
 
@@ -78,7 +78,7 @@ def _with_our_log_loss(run: Run) -> Run:
         if outcome.scores is not None and len(outcome):
             loss = float(log_losses(outcome.true, outcome.scores).mean())
             metrics[split] = {**measured, "log_loss": loss}
-    return Run(run.path, {**run.record, "metrics": metrics})
+    return run.changed(metrics=metrics)
 
 
 def _names(families: Sequence[Sequence[Run]]) -> list[str]:

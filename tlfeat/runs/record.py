@@ -5,33 +5,44 @@ again. It keeps the SHA-256 of the files beside it and of itself, so that nothin
 changed is shown as a result.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
+from tlfeat.features.recipe import PictureRule, Recipe
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import cannot_write, replacing, write_text
-from tlfeat.runs.fields import problem_of
+from tlfeat.machine import machine
+from tlfeat.runs.facts import (
+    DatasetFacts,
+    HeadFacts,
+    Parameters,
+    ParentFacts,
+    SplitFacts,
+    known_fields,
+    read_facts,
+)
+from tlfeat.runs.fields import as_today, problem_of
 from tlfeat.runs.seal import SEAL, file_digest, is_intact, read_record, sealed
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlfeat.deploy.predict import Prediction
+    from tlfeat.data.dataset import Dataset, Skipped
     from tlfeat.heads.persist import LoadedHead
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 UNSEALED: Final = 1  # the schema before records kept digests
 RECORD: Final = "run.json"
 PREDICTIONS: Final = "predictions.parquet"
@@ -43,20 +54,74 @@ _KEPT: Final = (PREDICTIONS, HEAD, MODEL, MODEL_H5, HISTORY)
 _VERSIONED = ("tlfeat", "numpy", "scikit-learn", "pillow", "openvino", "tensorflow", "keras")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """One finished run.
+    """One finished run: what run.json says, a field for each thing, and the files beside it.
 
-    Attributes
-    ----------
-    path : Path
-        The run's folder.
-    record : dict
-        What run.json holds, see docs/runs.md.
+    `load_run` and `Run.of` make one.
     """
 
-    path: Path
-    record: Mapping[str, Any] = field(repr=False)
+    path: Path  # the run's folder
+    record: Mapping[str, Any]  # run.json as it is, to hand on; the fields below are its values
+    id: str  # SHA-256 of all that decides the run
+    name: str  # what tables call it
+    kind: str  # "head" or "finetune"
+    created: str  # ISO 8601, UTC
+    backbone: str
+    features: str  # SPEC of the feature matrix; "pixels" of a fine-tune
+    weights_digest: str  # of what the network started from
+    dataset: DatasetFacts
+    split: SplitFacts
+    parent: ParentFacts | None  # what a fine-tune starts from, where it is no backbone
+    seed: int
+    n_train: int  # pictures
+    parameters: Parameters
+    metrics: Mapping[str, Any]  # split to metrics, see `tlfeat.runs.metrics.evaluate`
+    seconds: Mapping[str, float | None]  # extract, search, fit, predict; None where not measured
+    ms_per_image: float | None  # of one of many pictures, from file to answer
+    stand_in: str | None  # what its weights or pictures stand in for
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    warnings: Sequence[str]
+    weights: str | None = None  # as the user calls them; None of a parent's, and of old records
+    # Of a fine-tune; a head has none of these.
+    phases: Sequence[Mapping[str, Any]] = ()
+    top: Mapping[str, Any] = field(default_factory=dict)  # kind, hidden, dropout
+    keeps_top: bool = False  # whether the classifier is that of its parent
+    loss: str = ""
+    batch: int = 0  # pictures a step
+    cut_dtype: str | None = None  # of stored activations
+    methods: Mapping[str, int] | None = None  # of choices whose numbers changed since the first
+    start: Mapping[str, Any] | None = None  # split to loss and accuracy before the first step
+    history: Sequence[dict[str, Any]] = ()  # a row an epoch
+    best_epoch: Mapping[str, int] = field(default_factory=dict)  # by accuracy and by loss
+    file_bytes: int | None = None  # of the model
+
+    @classmethod
+    def of(cls, path: Path, record: Mapping[str, Any], **more: Any) -> Self:
+        """Make a run of its folder and its record, of today's schema and checked.
+
+        Parameters
+        ----------
+        path : Path
+        record : mapping
+        more : Any
+            Fields that a class made of this one has besides.
+        """
+        parent = record["parent"]
+        parts = {
+            "dataset": read_facts(DatasetFacts, record["dataset"]),
+            "split": read_facts(SplitFacts, record["split"]),
+            "parent": None if parent is None else read_facts(ParentFacts, parent),
+            "parameters": read_facts(Parameters, record["parameters"]),
+        }
+        return cls(
+            **{**known_fields(cls, record), **parts, "path": path, "record": record, **more}
+        )
+
+    def changed(self, **values: Any) -> "Run":
+        """Give the run with other values in its record; nothing is written."""
+        return Run.of(self.path, {**self.record, **values})
 
     def __repr__(self) -> str:
         test = self.metrics.get("test")
@@ -64,45 +129,68 @@ class Run:
         return f"<Run {self.name} at {self.path}{result}>"
 
     @property
-    def id(self) -> str:
-        """SHA-256 of all that decides the run."""
-        return str(self.record["id"])
+    def study(self) -> Path:
+        """Folder of the study that it belongs to."""
+        return self.path.parent.parent
 
     @property
-    def name(self) -> str:
-        """What tables call it."""
-        return str(self.record["name"])
+    def is_finetune(self) -> bool:
+        """Whether a network was trained end to end; else a head on features was."""
+        return self.kind == "finetune"
 
     @property
-    def metrics(self) -> Mapping[str, Any]:
-        """Split name to metrics, see `tlfeat.runs.metrics.evaluate`."""
-        metrics: Mapping[str, Any] = self.record["metrics"]
-        return metrics
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Of the feature matrix, one for each part; a fine-tune has none."""
+        return tuple(Recipe.from_dict(fields) for fields in self.record["recipes"])
 
     @property
-    def side(self) -> int:
-        """Side in pixels of the square that its network sees."""
-        return int(self.record["recipes"][0]["size"])
+    def pictures(self) -> PictureRule:
+        """What its network sees of a picture."""
+        return PictureRule.from_dict(self.record["pictures"])
+
+    @property
+    def head_settings(self) -> HeadFacts:
+        """What a head was asked to be, and what the search chose; a fine-tune has none."""
+        return read_facts(HeadFacts, self.record["head"])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What was asked of the head or the fine-tune, and what the search chose."""
+        if not self.is_finetune:
+            head = vars(self.head_settings)
+            return {key: head[key] for key in head if key not in ("grid", "tried")}
+        asked = ("phases", "top", "loss", "batch", "cut_dtype", "methods")
+        return {key: getattr(self, key) for key in asked}
 
     @property
     def feature_settings(self) -> FeatureSettings:
         """What was said of its network and, of a head, of its features."""
-        record = self.record
-        said = {"backbone": record["backbone"], "seed": record["seed"]}
-        said["weights"] = record.get("weights") or "imagenet"
-        if record["kind"] == "head":
-            said["features"] = record["features"]
-        return FeatureSettings.of_recipe(record["recipes"][0], **said)
+        said: dict[str, Any] = {"backbone": self.backbone, "seed": self.seed}
+        said["weights"] = self.weights or "imagenet"
+        if self.is_finetune:
+            return FeatureSettings.of_recipe(self.record["pictures"], **said)
+        return FeatureSettings.of_recipe(self.record["recipes"][0], features=self.features, **said)
 
     @property
     def gives_probabilities(self) -> bool:
         """Whether its scores are probabilities, so that there is a log loss."""
-        return bool(self.record.get("head", {}).get("score_kind", "probability") == "probability")
+        return self.is_finetune or self.head_settings.score_kind == "probability"
 
     @property
     def is_checked(self) -> bool:
         """Whether run.json keeps digests; those of older versions do not."""
         return bool(self.record["schema"] != UNSEALED)
+
+    @property
+    def version(self) -> str:
+        """What changes with whatever is in run.json: its own digest, else when it was made."""
+        return str(self.record.get(SEAL) or self.created)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Name to SHA-256 of the files beside run.json; none are known of older versions."""
+        files: Mapping[str, str] = self.record.get("files") or {}
+        return files
 
     def file(self, name: str) -> Path:
         """Give the path of a file of the run, seeing that it is as it was written.
@@ -118,7 +206,7 @@ class Run:
             If it is not what it was; one that is gone, or that nobody wrote down, is let pass.
         """
         path = self.path / name
-        wanted = self.record.get("files", {}).get(name)
+        wanted = self.files.get(name)
         if wanted is not None and path.exists():
             try:
                 found = file_digest(path)
@@ -141,21 +229,12 @@ class Run:
         """Load the trained head; its `predict` and `scores` take features."""
         from tlfeat.heads.persist import load_head
 
-        if self.record["kind"] != "head":
+        if self.is_finetune:
             raise TlfeatError(f"{self.path} has no head: load its {MODEL} with Keras.")
         head = load_head(self.file(HEAD))
-        made = self.record["head"]["name"], tuple(self.record["dataset"]["classes"])
-        if (head.name, head.classes) != made:
+        if (head.name, head.classes) != (self.head_settings.name, tuple(self.dataset.classes)):
             raise HeadError(f"{self.path / HEAD} is the head of another run than {RECORD} tells.")
         return head
-
-    def predict(
-        self, pictures: "Iterable[str | Path | bytes | np.ndarray] | str | Path", **options: Any
-    ) -> "list[Prediction]":
-        """Predict pictures; `options` as in `tlfeat.deploy.predict.predict`."""
-        from tlfeat.deploy.predict import predict
-
-        return list(predict(self, pictures, **options))
 
 
 def load_run(path: str | Path) -> Run:
@@ -201,7 +280,7 @@ def load_run(path: str | Path) -> Run:
             f"{folder / RECORD} is not as it was written ({wrong}): run the study again, which "
             "makes it anew."
         )
-    return Run(folder, record)
+    return Run.of(folder, as_today(record))
 
 
 class FoundRuns(NamedTuple):
@@ -264,12 +343,6 @@ def finished_run(folder: Path, watch: Watch = SILENT) -> Run | None:
     return run
 
 
-def run_id(settings: Mapping[str, Any]) -> str:
-    """Digest what decides a run: never versions, never times."""
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def as_text(value: Any) -> str:
     """Write a setting's value for a name: 1 for 1.0, 1e-05 for 0.00001.
 
@@ -292,6 +365,56 @@ def run_folder(study: Path, name: str, digest: str) -> Path:
                 if load_run(found.parent).id == digest:
                     return found.parent
     return folder
+
+
+def common_record(
+    dataset: "Dataset",
+    skipped: "Sequence[Skipped]",
+    metrics: Mapping[str, Any],
+    *,
+    held_out: str | None = None,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Give what run.json holds of every run.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    skipped : sequence of Skipped
+        Pictures that could not be used.
+    metrics : mapping
+        Split to what `evaluate` gives.
+    held_out : str, optional
+        Which pictures a fine-tune chose by.
+    facts : Any
+        The other fields of `Run`, by name, and what is of one kind of run alone.
+    """
+    warnings = list(facts.pop("warnings"))
+    if "test" not in metrics:
+        warnings.append("The dataset has no test pictures: nothing is reported on test.")
+    return {
+        **facts,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": {
+            "source": dataset.path,
+            "kind": dataset.kind,
+            "fingerprint": dataset.fingerprint,
+            "classes": list(dataset.classes),
+            "counts": dataset.counts(),
+            "asked": dict(dataset.asked),
+            "skipped": [{"id": one.id, "reason": one.reason} for one in skipped],
+        },
+        "split": {
+            "rule": dataset.split_rule,
+            "seed": dataset.split_seed,
+            "fingerprint": dataset.split_fingerprint,
+            **({} if held_out is None else {"validation": held_out}),
+        },
+        "metrics": metrics,
+        "versions": versions(),
+        "machine": machine(),
+        "warnings": warnings,
+    }
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Run:

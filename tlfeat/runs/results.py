@@ -62,7 +62,7 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
         Names of those that were there before and not asked for; marked by BESIDE.
     """
     columns = _said_by_settings(ranked)
-    if any(run.record["kind"] == "finetune" for run in ranked) or _twice(columns):
+    if any(run.is_finetune for run in ranked) or _twice(columns):
         columns = [Column("run", [run.name for run in ranked], is_number=False)]
     named, uneven = columns[-1], majority(ranked[0])
     for row, run in enumerate(ranked):
@@ -86,7 +86,7 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
     losses = [_number(_get(run, "test", "log_loss"), 3) for run in ranked]
     columns.append(Column("log loss", losses, drop=3))
     columns.append(Column("train s", [_number(train_seconds(run), 1) for run in ranked]))
-    costs = [_number(run.record["ms_per_image"], 1) for run in ranked]
+    costs = [_number(run.ms_per_image, 1) for run in ranked]
     columns.append(Column("ms/image", costs, drop=1))
     if uneven is not None:
         for column in columns:
@@ -97,8 +97,8 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
 
 def _what_differs(ranked: Sequence[RankedRun]) -> list[Column]:
     """Give the size of the pictures and their number, where they are not the same for all."""
-    sizes = [str(run.side) for run in ranked]
-    trained = [f"{run.record['n_train']:,}" for run in ranked]
+    sizes = [str(run.pictures.size) for run in ranked]
+    trained = [f"{run.n_train:,}" for run in ranked]
     columns = [Column("px", sizes), Column("trained on", trained, drop=6)]
     return [column for column in columns if len(set(column.cells)) > 1]
 
@@ -120,7 +120,7 @@ class Majority(NamedTuple):
 
 def majority(run: RankedRun) -> Majority | None:
     """Give the baseline of always naming the largest class; None where classes are even."""
-    uneven = uneven_classes(run.record["dataset"]["counts"].get("train", {}))
+    uneven = uneven_classes(run.dataset.counts.get("train", {}))
     if uneven is None:
         return None
     cells = {}
@@ -140,7 +140,7 @@ def majority(run: RankedRun) -> Majority | None:
 def _said_by_settings(ranked: Sequence[RankedRun]) -> list[Column]:
     columns = []
     for title in ("backbone", "features"):
-        values = [str(run.record[title]) for run in ranked]
+        values = [str(getattr(run, title)) for run in ranked]
         if len(set(values)) > 1:
             columns.append(Column(title, values, is_number=False))
     return [*columns, Column("head", [_head(run) for run in ranked], is_number=False)]
@@ -154,21 +154,18 @@ def _twice(columns: Sequence[Column]) -> bool:
 
 def caption(ranked: Sequence[RankedRun]) -> str:
     """Say in words what was compared on what, and which run is best by validation."""
-    best = ranked[0].record
-    same = [
-        str(best[field])
-        for field in ("backbone", "features")
-        if len({run.record[field] for run in ranked}) == 1
-    ]
-    sizes = sorted({run.record["n_train"] for run in ranked})
+    best = ranked[0]
+    said = [{run.backbone for run in ranked}, {run.features for run in ranked}]
+    same = [values.pop() for values in said if len(values) == 1]
+    sizes = sorted({run.n_train for run in ranked})
     trained = " or ".join(f"{n:,}" for n in sizes) if len(sizes) < 3 else f"up to {sizes[-1]:,}"
     text = f"{' '.join(same)}: " if same else ""
-    text += f"trained on {trained} pictures of {len(best['dataset']['classes'])} classes"
-    pixels = sorted({run.side for run in ranked})
+    text += f"trained on {trained} pictures of {len(best.dataset.classes)} classes"
+    pixels = sorted({run.pictures.size for run in ranked})
     if len(pixels) > 1:
         text += f", of {' or '.join(map(str, pixels))} pixels a side"
     text += f"; {_ranked_by(ranked)}"
-    test = best["metrics"].get("test")
+    test = best.metrics.get("test")
     if test is None:
         return f"{text}."
     text += f"; test: {test['n']:,} pictures."
@@ -221,10 +218,10 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
             f"{_listed(unchecked)}."
         ] = None
     for run in ranked:
-        if skipped := run.record["dataset"]["skipped"]:
+        if skipped := run.dataset.skipped:
             why = commonest([one["reason"] for one in skipped])
             said[f"{counted(len(skipped), 'picture')} left out{why}."] = None
-        for warning in run.record["warnings"]:
+        for warning in run.warnings:
             said[f"{run.name}: {warning}"] = None
     return list(said)
 
@@ -261,7 +258,7 @@ def stand_in_lines(runs: Sequence[Run]) -> list[str]:
     """
     names: dict[str, list[str]] = {}
     for run in runs:
-        for part in str(run.record["stand_in"] or "").split("; "):
+        for part in str(run.stand_in or "").split("; "):
             if part:
                 names.setdefault(part, []).append(run.name)
     lines = []
@@ -380,12 +377,10 @@ def write_into(path: Path, ranked: Sequence[Run]) -> None:
 
 
 def _long_rows(run: Run) -> list[list[Any]]:
-    record, study = run.record, run.path.parent.parent.name
-    common = [study, run.name, record["kind"], record["backbone"], record["features"]]
-    common += [_head(run), record["seed"]]
+    common = [run.study.name, run.name, run.kind, run.backbone, run.features, _head(run), run.seed]
     rows: list[list[Any]] = []
     intervals = known_intervals(run)
-    for split, metrics in record["metrics"].items():
+    for split, metrics in run.metrics.items():
         # Validation figures are of the settings that won on them, which no interval allows for.
         n, ends = metrics["n"], intervals.get(split, {}) if split == "test" else {}
         for metric in METRICS:
@@ -396,37 +391,34 @@ def _long_rows(run: Run) -> list[list[Any]]:
             for metric in ("precision", "recall", "f1"):
                 low, high = ends["per_class"][name][metric] if ends else ("", "")
                 rows.append([*common, split, metric, name, values[metric], low, high, values["n"]])
-    rows.append([*common, "", "n_train", "", record["n_train"], "", "", ""])
-    for part, seconds in record["seconds"].items():
+    rows.append([*common, "", "n_train", "", run.n_train, "", "", ""])
+    for part, seconds in run.seconds.items():
         if seconds is not None:
             rows.append([*common, "", f"seconds_{part}", "", seconds, "", "", ""])
-    if record["ms_per_image"] is not None:
-        rows.append([*common, "", "ms_per_image", "", record["ms_per_image"], "", "", ""])
+    if run.ms_per_image is not None:
+        rows.append([*common, "", "ms_per_image", "", run.ms_per_image, "", "", ""])
     return rows
 
 
 def _head(run: Run) -> str:
     """Name the head with the settings that were given for it, or a fine-tune's modes."""
-    if run.record["kind"] == "finetune":
-        return "+".join(phase["mode"] for phase in run.record["phases"])
-    head = run.record["head"]
-    words = [
-        head["name"],
-        *(f"{key}={as_text(value)}" for key, value in sorted(head["params"].items())),
-    ]
-    if not head["search"]:
+    if run.is_finetune:
+        return "+".join(phase["mode"] for phase in run.phases)
+    head = run.head_settings
+    words = [head.name, *(f"{key}={as_text(value)}" for key, value in sorted(head.params.items()))]
+    if not head.search:
         words.append("no search")
-    if head["class_weight"]:
-        words.append(head["class_weight"])
-    if head["refit"]:
+    if head.class_weight:
+        words.append(head.class_weight)
+    if head.refit:
         words.append("refit")
-    if run.record["seed"]:
-        words.append(f"seed {run.record['seed']}")
+    if run.seed:
+        words.append(f"seed {run.seed}")
     return " ".join(words)
 
 
 def _has_validation(run: Run) -> bool:
-    return "validation" in run.record["dataset"]["counts"]
+    return "validation" in run.dataset.counts
 
 
 def _positive(runs: Sequence[Run]) -> str | None:

@@ -98,14 +98,13 @@ def run_intervals(run: Run) -> Intervals:
         mean: Intervals = _mean_ends([run_intervals(one) for one in run.seeds])
         return mean
     path = run.path / INTERVALS
-    key = {"method": METHOD, "run": run.id, "created": run.record["created"]}
-    key["files"] = run.record.get("files")
+    key = {"method": METHOD, "run": run.id, "created": run.created, "files": run.files or None}
     with suppress(OSError, DamagedFile):
         kept = read_record(path)
         if kept.get("key") == key and is_intact(kept):
             intervals: Intervals = kept["intervals"]
             return intervals
-    classes = run.record["dataset"]["classes"]
+    classes = run.dataset.classes
     found = {
         split: outcome_intervals(read_outcome(run, split), run.metrics[split], classes)
         for split in MEASURED

@@ -11,6 +11,6 @@ def comparable_runs(folder: Path, dataset: Dataset) -> list[Run]:
     return [
         run
         for run in find_runs(folder)
-        if run.record["dataset"]["fingerprint"] == dataset.fingerprint
-        and run.record["split"]["fingerprint"] == dataset.split_fingerprint
+        if run.dataset.fingerprint == dataset.fingerprint
+        and run.split.fingerprint == dataset.split_fingerprint
     ]

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,16 +18,15 @@ from tlfeat.files import make_folder
 from tlfeat.heads.learner import learner_class
 from tlfeat.heads.table import get_head
 from tlfeat.heads.threads import one_numeric_thread
-from tlfeat.machine import machine
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.orders import HeadJob, method_of
 from tlfeat.runs.record import (
     HEAD,
     PREDICTIONS,
     Run,
+    common_record,
     finished_run,
     load_run,
-    versions,
     write_predictions,
     write_record,
 )
@@ -251,32 +249,20 @@ def _record(
     warnings = list(fitted.warnings)
     if request.weights.warning:
         warnings.append(request.weights.warning)
-    if "test" not in metrics:
-        warnings.append("The dataset has no test pictures: nothing is reported on test.")
-    return {
-        "id": job.id,
-        "name": job.name,
-        "kind": "head",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "backbone": request.settings.backbone,
-        "features": request.settings.features,
-        "weights": request.settings.weights,
-        "dataset": {
-            "source": dataset.path,
-            "kind": dataset.kind,
-            "fingerprint": dataset.fingerprint,
-            "classes": list(dataset.classes),
-            "counts": dataset.counts(),
-            "asked": dict(dataset.asked),
-            "skipped": [{"id": s.id, "reason": s.reason} for s in features.skipped],
-        },
-        "split": {
-            "rule": dataset.split_rule,
-            "seed": dataset.split_seed,
-            "fingerprint": dataset.split_fingerprint,
-        },
-        "recipes": [recipe.as_dict() for recipe in request.recipes],
-        "head": {
+    return common_record(
+        dataset,
+        features.skipped,
+        metrics,
+        id=job.id,
+        name=job.name,
+        kind="head",
+        backbone=request.settings.backbone,
+        features=request.settings.features,
+        weights=request.settings.weights,
+        weights_digest=request.weights.digest,
+        pictures=request.recipes[0].pictures.as_dict(),
+        recipes=[recipe.as_dict() for recipe in request.recipes],
+        head={
             "name": plan.head,
             **method_of(plan.head),
             "params": dict(plan.params),
@@ -289,22 +275,15 @@ def _record(
             "converged": fitted.converged,
             "score_kind": fitted.score_kind,
         },
-        "parent": None,
-        "seed": plan.seed,
-        "n_train": fitted.n_train,
-        "parameters": {
+        parent=None,
+        seed=plan.seed,
+        n_train=fitted.n_train,
+        parameters={
             "total": request.backbone.parameters + fitted.n_parameters,
             "trainable": fitted.n_parameters,
         },
-        "metrics": metrics,
-        "seconds": {
-            "extract": extract_seconds,
-            **fitted.seconds,
-            "predict": predict_seconds,
-        },
-        "ms_per_image": ms_per_image,
-        "stand_in": job.stand_in or request.stand_in,
-        "versions": versions(),
-        "machine": machine(),
-        "warnings": warnings,
-    }
+        seconds={"extract": extract_seconds, **fitted.seconds, "predict": predict_seconds},
+        ms_per_image=ms_per_image,
+        stand_in=job.stand_in or request.stand_in,
+        warnings=warnings,
+    )

@@ -118,7 +118,7 @@ def _joined(
         again = f"-{job.id[:8]}" if job.name in names.values() else ""
         planned = replace(planned, name=f"{job.name}{again}")
         if not isinstance(job, HeadJob) and job.request.parent is not None:
-            planned = replace(planned, start=start_of(job.request.parent.record, names))
+            planned = replace(planned, start=start_of(job.request.parent.facts, names))
             if planned.start is None:
                 continue
         listed.append(planned)
@@ -205,5 +205,5 @@ def _rename(job: "Job", where: Where) -> None:
     """Let a finished run have the name and the stand-in that a study gives it."""
     run = finished_run(job.folder, where.watch)
     stand_in = job.stand_in or job.request.stand_in
-    if run is not None and (run.name, run.record["stand_in"]) != (job.name, stand_in):
+    if run is not None and (run.name, run.stand_in) != (job.name, stand_in):
         write_record(run.path, {**run.record, "name": job.name, "stand_in": stand_in})

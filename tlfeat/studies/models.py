@@ -1,18 +1,12 @@
 """What a model is made of, as a table: from pixels to answers, what was trained of it."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.runs.record import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def side(run: Run) -> int:
-    """Give the side in pixels of the pictures that a run's network sees."""
-    return int(run.record["recipes"][0]["size"])
 
 
 def model_parts(run: Run) -> "pd.DataFrame":
@@ -31,45 +25,42 @@ def model_parts(run: Run) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    record = run.record
-    rows: list[tuple[str, str, bool]] = [("pixels", f"{side(run)} x {side(run)} x 3", False)]
-    classes = len(record["dataset"]["classes"])
-    rows += _head(record, classes) if record["kind"] == "head" else _finetune(record, classes)
+    side = run.pictures.size
+    rows: list[tuple[str, str, bool]] = [("pixels", f"{side} x {side} x 3", False)]
+    rows += _finetune(run) if run.is_finetune else _head(run)
     parts = pd.DataFrame(rows, columns=["part", "detail", "trained"])
     parts.attrs["name"] = run.name
-    parts.attrs["caption"] = f"{_caption(record)}\norange: trained, grey: as it was"
+    parts.attrs["caption"] = f"{_caption(run)}\norange: trained, grey: as it was"
     return parts
 
 
-def _caption(record: Mapping[str, Any]) -> str:
-    if record["kind"] == "head":
-        return f"trained: {record['parameters']['trainable']:,} parameters"
-    phases = [phase for phase in record["phases"] if phase["epochs"] > 0]
+def _caption(run: Run) -> str:
+    if not run.is_finetune:
+        return f"trained: {run.parameters.trainable:,} parameters"
+    phases = [phase for phase in run.phases if phase["epochs"] > 0]
     trained = [f"{phase['trainable']:,} ({phase['mode']})" for phase in phases]
     text = f"trained: {', then '.join(trained) or 'nothing, only evaluated'}"
-    if record["parent"]:
-        epoch = record["parent"].get("epoch")
-        after = f" after epoch {epoch}" if epoch else ""
-        text = f"starts from {record['parent'].get('name', 'a file')}{after}\n{text}"
+    if run.parent:
+        after = f" after epoch {run.parent.epoch}" if run.parent.epoch else ""
+        text = f"starts from {run.parent.name or 'a file'}{after}\n{text}"
     return text
 
 
-def _head(record: Mapping[str, Any], classes: int) -> list[tuple[str, str, bool]]:
-    total, trained = record["parameters"]["total"], record["parameters"]["trainable"]
+def _head(run: Run) -> list[tuple[str, str, bool]]:
+    total, trained = run.parameters.total, run.parameters.trainable
     return [
-        (record["backbone"], f"{(total - trained) / 1e6:.2f} M parameters", False),
-        ("features", record["features"], False),
+        (run.backbone, f"{(total - trained) / 1e6:.2f} M parameters", False),
+        ("features", run.features, False),
         ("standardised", "", True),
-        (record["head"]["name"], f"{trained:,} parameters", True),
-        ("answer", f"{classes} classes", False),
+        (run.head_settings.name, f"{trained:,} parameters", True),
+        ("answer", f"{len(run.dataset.classes)} classes", False),
     ]
 
 
-def _finetune(record: Mapping[str, Any], classes: int) -> list[tuple[str, str, bool]]:
-    phases = [phase for phase in record["phases"] if phase["epochs"] > 0]
+def _finetune(run: Run) -> list[tuple[str, str, bool]]:
+    phases = [phase for phase in run.phases if phase["epochs"] > 0]
     modes = {phase["mode"] for phase in phases}
-    network, total = record["backbone"], record["parameters"]["total"]
-    whole = f"{total / 1e6:.2f} M parameters in all"
+    network, whole = run.backbone, f"{run.parameters.total / 1e6:.2f} M parameters in all"
     rows: list[tuple[str, str, bool]] = []
     cuts = {phase["cut"] for phase in phases if phase["mode"] == "partial"}
     if modes <= {"frozen", "partial"} and cuts:
@@ -77,7 +68,7 @@ def _finetune(record: Mapping[str, Any], classes: int) -> list[tuple[str, str, b
         rows += [(f"{network} to {cut}", whole, False), (f"{network} after {cut}", "", True)]
     else:
         rows.append((network, whole, not modes <= {"frozen"}))
-    top = record["top"]
+    top, classes = run.top, len(run.dataset.classes)
     if top["kind"] == "new":
         if network != PLAIN_CNN:
             rows.append(("average pooling", "", False))

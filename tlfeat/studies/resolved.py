@@ -11,14 +11,13 @@ from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.plan import Phase, Top, read_augmentations, read_phase
+from tlfeat.runs.facts import ParentFacts
 from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.record import Run
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.schema import RUN_KEYS, SCHEMA
 from tlfeat.where import location_of
-
-_OF_HEAD = ("params", "search", "class_weight", "refit")
 
 
 def resolved_study(study: Study, dataset: Dataset, name: str) -> str:
@@ -63,12 +62,11 @@ def names_of(runs: Sequence[Run]) -> dict[str, str]:
     }
 
 
-def start_of(parent: Mapping[str, Any], names: Mapping[str, str]) -> str | None:
+def start_of(parent: ParentFacts, names: Mapping[str, str]) -> str | None:
     """Give what a run starts from as a study file says it; None for a model elsewhere."""
-    if parent.get("run") not in names:
+    if parent.run is None or parent.run not in names:
         return None
-    at = "" if parent["epoch"] is None else f"@{parent['epoch']}"
-    return names[parent["run"]] + at
+    return names[parent.run] + ("" if parent.epoch is None else f"@{parent.epoch}")
 
 
 def runs_of_folder(runs: Sequence[Run]) -> list[PlannedRun]:
@@ -94,31 +92,28 @@ def runs_of_folder(runs: Sequence[Run]) -> list[PlannedRun]:
 
 
 def _planned(run: Run, names: Mapping[str, str]) -> PlannedRun | None:
-    record, parent = run.record, run.record["parent"]
-    if record["kind"] == "head":
-        head = record["head"]
-        plan = HeadPlan(head["name"], seed=record["seed"], **{n: head[n] for n in _OF_HEAD})
-        return PlannedRun(names[run.id], run.feature_settings, record["stand_in"], head=plan)
-    start = None if parent is None else start_of(parent, names)
-    if parent is not None and start is None:
+    if not run.is_finetune:
+        head = run.head_settings
+        asked = (head.params, head.search, head.class_weight, head.refit)
+        plan = HeadPlan(head.name, *asked, seed=run.seed)
+        return PlannedRun(names[run.id], run.feature_settings, run.stand_in, head=plan)
+    start = None if run.parent is None else start_of(run.parent, names)
+    if run.parent is not None and start is None:
         return None
-    top, view = record["top"], record["recipes"][0]["view"]
     known = {one.name for one in fields(Phase)}
     return PlannedRun(
         names[run.id],
         run.feature_settings,
-        record["stand_in"],
+        run.stand_in,
         phases=tuple(
             read_phase({key: value for key, value in phase.items() if key in known})
-            for phase in record["phases"]
+            for phase in run.phases
         ),
-        top=None
-        if record["keeps_top"]
-        else Top(top["kind"], tuple(top["hidden"]), top["dropout"]),
-        augment=read_augmentations(() if view == "plain" else view),
-        loss=record["loss"],
-        batch=record["batch"],
-        cut_dtype=record["cut_dtype"] or "none",
+        top=None if run.keeps_top else Top(**{**run.top, "hidden": tuple(run.top["hidden"])}),
+        augment=read_augmentations(() if run.pictures.view == "plain" else run.pictures.view),
+        loss=run.loss,
+        batch=run.batch,
+        cut_dtype=run.cut_dtype or "none",
         start=start,
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.files import write_text
 from tlfeat.runs.costs import train_seconds
-from tlfeat.runs.current import has_key, key_of
+from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import S1_END, S1_START, stand_in_lines, write_into
@@ -25,9 +25,9 @@ from tlfeat.studies.draw import (
     draw_panels,
     draw_together,
 )
-from tlfeat.studies.models import model_parts, side
+from tlfeat.studies.models import model_parts
+from tlfeat.studies.phrases import paragraph
 from tlfeat.studies.plan import Study
-from tlfeat.studies.words import paragraph
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def _key(folder: Path, study: Study, runs: Sequence[Run]) -> str:
 def _s1(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
     lines = ["## Results", "", S1_START, S1_END, "", *_sizes(runs), *_note(runs)]
     lines += _models(folder, runs)
-    tuned = [run for run in runs if run.record["kind"] == "finetune"]
+    tuned = [run for run in runs if run.is_finetune]
     if not tuned:
         return lines
     lines += ["## Accuracy and loss", "", "| model | accuracy | loss |", "|---|---|---|"]
@@ -148,11 +148,11 @@ def _s2(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
         "|---|---:|---:|---:|",
     ]
     for run in runs:
-        size = run.record["parameters"]
-        cost = f"{train_seconds(run) or 0:,.1f} | {size['total']:,} | {size['trainable']:,}"
+        size = run.parameters
+        cost = f"{train_seconds(run) or 0:,.1f} | {size.total:,} | {size.trainable:,}"
         lines.append(f"| {run.name} | {cost} |")
     lines += ["", *_note(runs)]
-    curves = [_curve(run) for run in runs if run.record["kind"] == "finetune"]
+    curves = [_curve(run) for run in runs if run.is_finetune]
     if curves:
         lines += ["## Curves", ""]
     for curve in curves:
@@ -174,7 +174,7 @@ _MEASURED = ("precision", "recall", "f1")
 
 def _curves(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
     lines = _plain(folder, study, runs)
-    tuned = {run.name: run for run in runs if run.record["kind"] == "finetune"}
+    tuned = {run.name: run for run in runs if run.is_finetune}
     families: dict[str, list[str]] = {}  # a run, and those that start from its checkpoints
     for planned in study.runs:
         if planned.epoch is not None and planned.name in tuned and planned.parent in tuned:
@@ -199,7 +199,7 @@ def _curves(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
             "",
         ]
     joined = {name for names in families.values() for name in names}
-    rest = [run for name, run in tuned.items() if name not in joined and run.record["history"]]
+    rest = [run for name, run in tuned.items() if name not in joined and run.history]
     curves = [_curve(run) for run in rest]
     if 0 < len(rest) <= _FEW:
         path = _save(draw_pairs(curves, stand_in_lines(rest)), folder, "pairs")
@@ -220,7 +220,7 @@ def _plain(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
     lines = ["## Results", "", f"{names.title} {titles} |", f"{names.rule}{'---:|' * 6}"]
     for run in ranked:
         cells = [_percent(run, "validation"), *_best_epochs(run), _percent(run, "test")]
-        cells += [f"{run.record['parameters']['trainable']:,}", f"{train_seconds(run) or 0:,.1f}"]
+        cells += [f"{run.parameters.trainable:,}", f"{train_seconds(run) or 0:,.1f}"]
         lines.append(f"{names.cells[run.name]} {' | '.join(cells)} |")
     return [*lines, "", *_note(runs)]
 
@@ -236,18 +236,20 @@ class _Names(NamedTuple):
 def _names(runs: Sequence[Run], title: str, bold: Run | None = None) -> _Names:
     """Give a table's names of runs, and the sides of their pictures where they differ."""
     said = {run.name: f"**{run.name}**" if run is bold else run.name for run in runs}
-    if len({side(run) for run in runs}) == 1:
+    if len({run.pictures.size for run in runs}) == 1:
         return _Names(f"| {title} |", "|---|", {run: f"| {name} |" for run, name in said.items()})
-    cells = {run.name: f"| {said[run.name]} | {side(run)} |" for run in runs}
+    cells = {run.name: f"| {said[run.name]} | {run.pictures.size} |" for run in runs}
     return _Names(f"| {title} | px |", "|---|---:|", cells)
 
 
 def _sizes(runs: Sequence[Run]) -> list[str]:
     """Say under a table of fixed columns which runs saw pictures of which size."""
-    sides = sorted({side(run) for run in runs})
+    sides = sorted({run.pictures.size for run in runs})
     if len(sides) == 1:
         return []
-    parts = [f"{one} ({', '.join(r.name for r in runs if side(r) == one)})" for one in sides]
+    parts = [
+        f"{one} ({', '.join(r.name for r in runs if r.pictures.size == one)})" for one in sides
+    ]
     first, *rest = parts
     first = first.replace(" (", " pixels a side (", 1)
     return [f"Pictures: {', '.join([first, *rest])}.", ""]
@@ -276,8 +278,8 @@ def _note(runs: Sequence[Run]) -> list[str]:
 
 
 def _curve(run: Run, begins: int = 0) -> Curve:
-    start = (run.record.get("start") or {}).get("validation") or {}
-    return Curve(run.name, run.record["history"], begins, start, stand_in_lines([run]))
+    start = (run.start or {}).get("validation") or {}
+    return Curve(run.name, run.history, begins, start, stand_in_lines([run]))
 
 
 def _mark(curves: Sequence[Curve], metric: str) -> tuple[str, int, float]:
@@ -293,10 +295,10 @@ def _mark(curves: Sequence[Curve], metric: str) -> tuple[str, int, float]:
 
 
 def _best_epochs(run: Run) -> list[str]:
-    best: dict[str, Any] = run.record.get("best_epoch") or {}
+    best = run.best_epoch
     if not best:
         return ["-", "-"]
-    row = next(row for row in run.record["history"] if row["epoch"] == best["loss"])
+    row = next(row for row in run.history if row["epoch"] == best["loss"])
     loss = row["val_loss"]
     return [str(best["accuracy"]), "-" if loss is None else f"{loss:.3f}, {best['loss']}"]
 
@@ -307,10 +309,10 @@ def _percent(run: Run, split: str) -> str:
 
 def _inference(run: Run, split: str, n: int) -> float | None:
     """Give the seconds that a split takes, pictures and all; of a head worked out from one."""
-    seconds = run.record["seconds"].get(f"predict_{split}")
+    seconds = run.seconds.get(f"predict_{split}")
     if seconds is not None:
         return float(seconds)
-    each = run.record["ms_per_image"]
+    each = run.ms_per_image
     return None if each is None else n * float(each) / 1000
 
 

@@ -36,9 +36,9 @@ def summary(ranked: Sequence[RankedRun], pairs: Sequence[Pair], labels: dict[str
     best = ranked[0]
     of = f"Best of {len(ranked)} runs by validation" if len(ranked) > 1 else "The only run"
     name = labels[best.name]
-    sizes = {run.side for run in ranked}
-    pixels = f" at {best.side} pixels" if len(sizes) > 1 else ""
-    text = f"{of}: {name} on {best.record['backbone']}{pixels}, "
+    sizes = {run.pictures.size for run in ranked}
+    pixels = f" at {best.pictures.size} pixels" if len(sizes) > 1 else ""
+    text = f"{of}: {name} on {best.backbone}{pixels}, "
     if "test" not in best.metrics:
         accuracy = best.metrics["validation"]["accuracy"]
         return text + (
@@ -115,7 +115,7 @@ def run_labels(runs: Sequence[Run]) -> dict[str, str]:
     -------
     labels : dict of run name to label
     """
-    networks = {run.record["backbone"] for run in runs}
+    networks = {run.backbone for run in runs}
     if len(networks) != 1:
         return {run.name: run.name for run in runs}
     prefix = f"{networks.pop()}-"
@@ -182,12 +182,12 @@ def commands(runs: Sequence[Run], source: str) -> list[str]:
     lines: dict[str, None] = {}
     alike: dict[str, list[Run]] = {}
     for run in runs:
-        if run.record["kind"] == "head":
+        if not run.is_finetune:
             alike.setdefault(_options(run), []).append(run)
     for options, family in alike.items():
-        networks = list(dict.fromkeys(run.record["backbone"] for run in family))
-        heads = list(dict.fromkeys(run.record["head"]["name"] for run in family))
-        pairs = {(run.record["backbone"], run.record["head"]["name"]) for run in family}
+        networks = list(dict.fromkeys(run.backbone for run in family))
+        heads = list(dict.fromkeys(run.head_settings.name for run in family))
+        pairs = {(run.backbone, run.head_settings.name) for run in family}
         if len(pairs) == len(networks) * len(heads):
             lines[_line("compare", source, networks, heads, options)] = None
             continue

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tlfeat.runs.record import PREDICTIONS, Run
-from tlfeat.runs.seal import SEAL
 
 _HEAD_BYTES = 600  # the key stands at a file's beginning
 
@@ -37,7 +36,7 @@ def key_of(code: Iterable[Path], runs: Sequence[Run], facts: Sequence[Any]) -> s
         [
             run.id,
             run.name,
-            run.record.get(SEAL) or run.record["created"],
+            run.version,
             (run.path / PREDICTIONS).exists(),
         ]
         for run in runs

@@ -9,7 +9,6 @@ from tlfeat.runs.paired import Pair, pairs_on_test
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run
 from tlfeat.runs.statistics import run_intervals
-from tlfeat.studies.models import side
 
 _NAMED = 4  # runs that a sentence lists
 
@@ -31,8 +30,8 @@ def paragraph(runs: Sequence[Run]) -> str:
     sentences = [f"Best of {len(ranked)} runs by validation: {best.name}, {_result(best)}."]
     if len(ranked) == 1:
         sentences = [f"One run: {best.name}, {_result(best)}."]
-    heads = [run for run in ranked if run.record["kind"] == "head"]
-    tuned = [run for run in ranked if run.record["kind"] == "finetune"]
+    heads = [run for run in ranked if not run.is_finetune]
+    tuned = [run for run in ranked if run.is_finetune]
     if heads and tuned:
         rival, what = (tuned[0], "fine-tune") if best is heads[0] else (heads[0], "frozen head")
         sentences.append(f"The best {what}, {_named(rival, best)} {_against(rival, best, pairs)}.")
@@ -61,9 +60,11 @@ def _result(run: Run) -> str:
 
 def _named(run: Run, best: Run) -> str:
     """Name a run that is compared with the best, and its pictures where they are of other size."""
-    if side(run) == side(best):
+    if run.pictures.size == best.pictures.size:
         return f"{run.name},"
-    return f"{run.name} (on pictures of {side(run)} pixels a side, not {side(best)}),"
+    return (
+        f"{run.name} (on pictures of {run.pictures.size} pixels a side, not {best.pictures.size}),"
+    )
 
 
 def _against(run: Run, best: Run, pairs: Sequence[Pair]) -> str:
@@ -130,7 +131,7 @@ def _their(runs: Sequence[Run]) -> str:
 
 
 def _was_trained(run: Run) -> bool:
-    return run.record["kind"] == "finetune" and bool(run.record["history"])
+    return run.is_finetune and bool(run.history)
 
 
 def _train(run: Run) -> float:
@@ -139,16 +140,16 @@ def _train(run: Run) -> float:
 
 def _counts_norms(run: Run) -> bool:
     """Whether it trained batch normalisations, without which steps and evaluation agree."""
-    phases = run.record["phases"]
+    phases = run.phases
     trained = any(one["mode"] == "scratch" or one.get("train_batchnorm") for one in phases)
-    return trained and run.record["backbone"] != PLAIN_CNN
+    return trained and run.backbone != PLAIN_CNN
 
 
 def _in_steps(run: Run) -> float:
     """Give the accuracy in the training steps of the epoch whose weights the model has."""
-    rows = run.record["history"]
+    rows = run.history
     last: Mapping[str, Any] = rows[-1]
-    if run.record["phases"][last["phase"] - 1].get("patience"):  # its best epoch is its last
+    if run.phases[last["phase"] - 1].get("patience"):  # its best epoch is its last
         of_phase = [
             row for row in rows if row["phase"] == last["phase"] and row["val_loss"] is not None
         ]
@@ -157,7 +158,7 @@ def _in_steps(run: Run) -> float:
 
 
 def _is_at_chance(run: Run, accuracy: float) -> bool:
-    counts = run.record["dataset"]["counts"]["train"].values()
+    counts = run.dataset.counts["train"].values()
     chance = max(counts) / max(sum(counts), 1)
     return len(counts) > 2 and accuracy < 1.5 * chance
 
