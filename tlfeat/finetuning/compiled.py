@@ -12,7 +12,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.callbacks import Helpers
 from tlfeat.finetuning.checkpoint import Arrays, State, assign, values_of
 from tlfeat.finetuning.history import confusion_class
-from tlfeat.finetuning.optimisers import build_optimiser
+from tlfeat.finetuning.optimizers import build_optimizer
 from tlfeat.finetuning.pictures import Rows
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.schedules import build_schedule
@@ -33,7 +33,7 @@ class CompiledPhase:
     steps : int
         Of an epoch.
     scale_loss : bool
-        See `build_optimiser`.
+        See `build_optimizer`.
     scope : callable
         Gives the context that models are compiled in.
     """
@@ -56,12 +56,12 @@ class CompiledPhase:
             phase.schedule_choice, phase.rate, self.total, phase.warmup_steps(self.total)
         )
         with scope():
-            optimiser = build_optimiser(
-                phase.optimiser_choice, self._schedule, phase.clip_norm, scale_loss=scale_loss
+            optimizer = build_optimizer(
+                phase.optimizer_choice, self._schedule, phase.clip_norm, scale_loss=scale_loss
             )
             self._confusion = confusion_class()(n_outputs)
             model.compile(
-                optimizer=optimiser, loss=_keras_loss(loss, phase), metrics=[self._confusion]
+                optimizer=optimizer, loss=_keras_loss(loss, phase), metrics=[self._confusion]
             )
             model.optimizer.build(model.trainable_variables)
         self.sums = (*model.metrics[0].variables, *self._confusion.variables)  # over an epoch
@@ -69,14 +69,15 @@ class CompiledPhase:
 
     def restore(self, state: State, arrays: Arrays) -> None:
         """Go on from a checkpoint; one made between two phases has nothing of this phase."""
-        if "optimiser" in arrays:
-            assign(self.model.optimizer.variables, arrays["optimiser"])
+        values = arrays.get("optimizer", arrays.get("optimiser"))  # as it was spelt at first
+        if values is not None:
+            assign(self.model.optimizer.variables, values)
             self.helpers.restore(state.callbacks, arrays.get("best"))
 
     def arrays(self, *, within_epoch: bool) -> Arrays:
         """Give what a checkpoint holds beside the weights of the whole network."""
         kept = {
-            "optimiser": values_of(self.model.optimizer.variables),
+            "optimizer": values_of(self.model.optimizer.variables),
             "best": self.helpers.best_weights(),
         }
         return kept | ({"metrics": values_of(self.sums)} if within_epoch else {})

@@ -1,7 +1,7 @@
 """The epochs of a fine-tune, phase after phase, on Keras' own training step.
 
 Each epoch is one `fit`, so that everything that decides it, the order of the pictures, their
-changes, the states of optimiser and dropout, is a function of the seed, the epoch and what the
+changes, the states of optimizer and dropout, is a function of the seed, the epoch and what the
 last checkpoint holds: a run that was broken off goes on as if nothing had happened.
 """
 
@@ -305,7 +305,7 @@ class Training:
                 f"{phase.epochs} epochs and went back to its epoch {helpers.best_epoch}."
             )
         state.phase, state.phase_epoch = number + 1, 0
-        state.step, state.callbacks = 0, {}  # the next phase brings its own optimiser
+        state.step, state.callbacks = 0, {}  # the next phase brings its own optimizer
         save_state(self.folder, state, {"weights": values_of(self.network.model.variables)})
 
     def _save(self, compiled: CompiledPhase, step: int) -> None:
@@ -376,7 +376,7 @@ class Training:
             seed=self.settings.seed,
         )
         kernel, bias = fold_logistic(fitted.pipeline, len(self.data.dataset.classes))
-        logits = next(layer for layer in self.network.top if layer.name == LOGITS)
+        logits = next(layer for layer in self.network.classifier if layer.name == LOGITS)
         logits.set_weights([kernel, bias])
         self.state.search_seconds = sum(value or 0.0 for value in fitted.seconds.values())
         scores = fitted.scores(held_X)

@@ -31,7 +31,7 @@ _LARGE_GRAPH: Final = 1200  # layers from which a picture of the graph helps nob
 
 
 def save_model(network: Network, folder: Path, *, h5: bool) -> int:
-    """Save the whole network without its optimiser, so that Keras alone can load it.
+    """Save the whole network without its optimizer, so that Keras alone can load it.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def write_pictures(
     write_text(folder / SUMMARY, "\n".join(lines) + "\n")
     if state.history:
         write_curves(folder / CURVES, state.history, state.start.get("validation"), name)
-    layers = len(network.backbone_layers) + len(network.top)
+    layers = len(network.backbone_layers) + len(network.classifier)
     if layers > _LARGE_GRAPH:
         return [f"No picture of the graph: it has {layers} layers."]
     try:
