@@ -21,13 +21,15 @@ import numpy as np
 from side_by_side import measure, median_ratio
 
 from tlfeat.backbones.engines import NetworkRequest, open_engine
-from tlfeat.backbones.networks import Output, build_network
+from tlfeat.backbones.networks import build_network
+from tlfeat.backbones.table import Output
 from tlfeat.cores import usable_cores
 from tlfeat.data.dataset import Dataset, open_dataset
-from tlfeat.data.decode import Resize, decode
+from tlfeat.data.decode import decode
+from tlfeat.data.resize import Resize
 from tlfeat.features.extract import embed
-from tlfeat.features.recipe import FeatureRequest, request_features
-from tlfeat.features.store import FeatureStore
+from tlfeat.features.settings import FeatureRequest, FeatureSettings
+from tlfeat.where import Where
 
 
 def main() -> None:
@@ -43,7 +45,7 @@ def main() -> None:
     dataset = open_dataset(pictures)
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch)
-        request = request_features(options.backbone, cache=cache)
+        request = FeatureSettings(options.backbone).resolve(cache)
         network = NetworkRequest(
             request.backbone, request.size, request.weights, (Output(),), "float32"
         )
@@ -97,7 +99,7 @@ def extract_again(dataset: Dataset, request: FeatureRequest, cache: Path) -> Non
     """Embed into a new store that shares the exported networks."""
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "networks").symlink_to(cache / "networks")
-        embed(dataset, [request], FeatureStore(Path(scratch)))
+        embed(dataset, [request], Where(Path(scratch)))
 
 
 def keras_predict(model: object, pictures: Path, size: int) -> None:

@@ -27,7 +27,7 @@ from side_by_side import measure, median_ratio
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.data.dataset import open_dataset
-from tlfeat.data.decode import Resize
+from tlfeat.data.resize import Resize
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.cut import Activations, cut_network, embed_cut

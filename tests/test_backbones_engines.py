@@ -16,8 +16,7 @@ from golden import golden_pictures
 from tlfeat.backbones import engines, exported
 from tlfeat.backbones.engines import NetworkRequest, open_engine
 from tlfeat.backbones.exported import greatest_difference, sample_pictures
-from tlfeat.backbones.networks import Output
-from tlfeat.backbones.table import get_backbone
+from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.errors import NetworkError, TlfeatError, WeightsError
 from tlfeat.files import new_name
@@ -157,7 +156,7 @@ def test_with_the_export_there_tensorflow_is_not_imported(cache):
 import sys
 from pathlib import Path
 from tlfeat.backbones.engines import NetworkRequest, open_engine
-from tlfeat.backbones.networks import Output
+from tlfeat.backbones.table import Output
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
 row = get_backbone("efficientnet-lite0")

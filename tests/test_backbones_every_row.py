@@ -9,9 +9,9 @@ from tlfeat.backbones import exported, networks
 from tlfeat.backbones.engines import NetworkRequest, open_engine
 from tlfeat.backbones.exported import sample_pictures
 from tlfeat.backbones.keras_runtime import import_keras
-from tlfeat.backbones.networks import Output, feature_shape
+from tlfeat.backbones.networks import feature_shape
 from tlfeat.backbones.scaling import scale_pixels
-from tlfeat.backbones.table import list_backbones
+from tlfeat.backbones.table import Output, list_backbones
 from tlfeat.backbones.weights import resolve_weights
 
 ROWS = list_backbones()

@@ -253,7 +253,7 @@ class Spy:
         if name.startswith(("sklearn", "skops", "pyarrow.parquet")):
             self.seen[name] = threading.current_thread() is threading.main_thread()
 sys.meta_path.insert(0, Spy())
-from tlfeat.runs.compare import compare
+from tlfeat.studies.compare import compare
 compare({str(pictures)!r}, heads=["lda", "svm-linear", "mlp"], size=32,
         cache={str(cache)!r}, reports={str(tmp_path)!r})
 print(len(Spy.seen) > 50, sorted(name for name, main in Spy.seen.items() if not main))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.runs import train as runs_train
-from tlfeat.runs.compare import compare
+from tlfeat.studies.compare import compare
 from tlfeat_cli.app import app
 from tlfeat_cli.report import report
 

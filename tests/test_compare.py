@@ -8,8 +8,8 @@ from conftest import SIZE
 
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import DamagedFile, HeadError
-from tlfeat.runs.compare import compare
 from tlfeat.runs.record import HEAD, RECORD, load_run
+from tlfeat.studies.compare import compare
 from tlfeat.watch import Watch
 
 

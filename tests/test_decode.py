@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pictures import encode, scene
 from PIL import Image, features
 
-from tlfeat.data import Resize, UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.resize import Resize
 from tlfeat.errors import DataError
 
 # pytest puts its own filters in the place of those that decoding sets.

@@ -25,10 +25,11 @@ from tlfeat.features.costs import keep_costs
 from tlfeat.features.export import write_features
 from tlfeat.features.extract import embed, extract, seconds_an_image
 from tlfeat.features.matrix import load_features
-from tlfeat.features.recipe import request_features
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.features.store import FeatureStore
-from tlfeat.runs.train import train
+from tlfeat.studies.train import train
 from tlfeat.watch import Watch
+from tlfeat.where import Where
 
 BACKBONE = "efficientnet-lite0"
 
@@ -37,9 +38,11 @@ def opened(pictures, cache):
     return open_dataset(pictures, digests=DigestIndex(cache))
 
 
-def embedded(pictures, cache, **settings):
-    request = request_features(BACKBONE, size=SIZE)
-    return embed(opened(pictures, cache), [request], FeatureStore(cache), **settings)
+def embedded(pictures, cache, retry_failed=False, **where):
+    request = FeatureSettings(BACKBONE, size=SIZE).resolve()
+    return embed(
+        opened(pictures, cache), [request], Where(cache, **where), retry_failed=retry_failed
+    )
 
 
 def test_features_have_a_row_for_each_picture(pictures, cache):
@@ -117,8 +120,8 @@ def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cach
 
 
 def test_pictures_are_counted_once_however_many_sizes_they_are_embedded_in(pictures, cache):
-    requests = [request_features(BACKBONE, size=size) for size in (SIZE, SIZE + 8)]
-    done = embed(opened(pictures, cache), requests, FeatureStore(cache))
+    requests = [FeatureSettings(BACKBONE, size=size).resolve() for size in (SIZE, SIZE + 8)]
+    done = embed(opened(pictures, cache), requests, Where(cache))
     assert (done.images, done.there, done.embedded) == (36, 0, 36)
 
 
@@ -127,8 +130,8 @@ def test_a_picture_that_vanishes_meanwhile_is_skipped_but_not_for_good(pictures,
     victim = pictures / "red" / "red-000.png"
     data = victim.read_bytes()
     victim.unlink()
-    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
-    done = embed(dataset, [request], store)
+    request, store = FeatureSettings(BACKBONE, size=SIZE).resolve(), FeatureStore(cache)
+    done = embed(dataset, [request], Where(store.root))
     assert list(done.failures.values()) == ["cannot be read: No such file or directory"]
     assert len(load_features(dataset, request, store, done.failures).ids) == 35
     victim.write_bytes(data)
@@ -138,7 +141,7 @@ def test_a_picture_that_vanishes_meanwhile_is_skipped_but_not_for_good(pictures,
 def test_a_picture_that_changes_meanwhile_is_not_stored_under_its_old_key(pictures, cache):
     dataset = opened(pictures, cache)
     Image.new("RGB", (40, 40)).save(pictures / "red" / "red-000.png")
-    done = embed(dataset, [request_features(BACKBONE, size=SIZE)], FeatureStore(cache))
+    done = embed(dataset, [FeatureSettings(BACKBONE, size=SIZE).resolve()], Where(cache))
     assert list(done.failures.values()) == ["changed while it was read: run again"]
     assert done.embedded == 35
 
@@ -148,12 +151,12 @@ def test_all_networks_of_a_size_share_one_decoding(pictures, cache, monkeypatch)
     decode = pipeline.decode
     monkeypatch.setattr(pipeline, "decode", lambda *a: calls.append(1) or decode(*a))
     requests = [
-        request_features(BACKBONE, size=SIZE),
-        request_features(BACKBONE, "stage4:grid2+last:max", size=SIZE),
-        request_features("mobilenet", size=SIZE, weights="random"),
+        FeatureSettings(BACKBONE, size=SIZE).resolve(),
+        FeatureSettings(BACKBONE, "stage4:grid2+last:max", size=SIZE).resolve(),
+        FeatureSettings("mobilenet", size=SIZE, weights="random").resolve(),
     ]
     dataset, store = opened(pictures, cache), FeatureStore(cache)
-    embed(dataset, requests, store)
+    embed(dataset, requests, Where(store.root))
     assert len(calls) == 36
     joined = load_features(dataset, requests[1], store)
     assert joined.X.shape == (36, 2 * 2 * 112 + 1280)
@@ -171,7 +174,7 @@ def test_half_precision_rows_are_read_as_float32(pictures, cache):
 def test_the_cost_of_embedding_is_of_the_pictures_that_are_asked_for(
     pictures, cache, make_pictures, tmp_path
 ):
-    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
+    request, store = FeatureSettings(BACKBONE, size=SIZE).resolve(), FeatureStore(cache)
     mine = [sample.digest for sample in opened(pictures, cache).samples]
     assert seconds_an_image(store, request, mine) is None
     embedded(pictures, cache)
@@ -189,7 +192,7 @@ def test_the_cost_of_embedding_is_of_the_pictures_that_are_asked_for(
 
 def test_what_another_machine_took_is_no_cost_here(pictures, cache, monkeypatch):
     embedded(pictures, cache)
-    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
+    request, store = FeatureSettings(BACKBONE, size=SIZE).resolve(), FeatureStore(cache)
     digests = [sample.digest for sample in opened(pictures, cache).samples]
     monkeypatch.setattr(costs, "machine", lambda: {"processor": "another"})
     assert seconds_an_image(store, request, digests) is None
@@ -198,7 +201,7 @@ def test_what_another_machine_took_is_no_cost_here(pictures, cache, monkeypatch)
 @pytest.mark.parametrize("content", [b"", b"null", b"SQLite format 3\0 and then no more"])
 def test_a_spoilt_file_of_costs_costs_nothing_but_the_costs(pictures, cache, content):
     first = embedded(pictures, cache)
-    request, store = request_features(BACKBONE, size=SIZE), FeatureStore(cache)
+    request, store = FeatureSettings(BACKBONE, size=SIZE).resolve(), FeatureStore(cache)
     digests = [sample.digest for sample in opened(pictures, cache).samples]
     (store.path_of(request.recipes[0].entry_name) / costs.COSTS).write_bytes(content)
     assert seconds_an_image(store, request, digests) is None
@@ -345,8 +348,8 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.features import pipeline
 from tlfeat.features.extract import embed
-from tlfeat.features.recipe import request_features
-from tlfeat.features.store import FeatureStore
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.where import Where
 
 cache = Path(sys.argv[1])
 open_engine = pipeline.open_engine
@@ -364,7 +367,7 @@ class Counted:
 
 pipeline.open_engine = lambda *a, **k: Counted(open_engine(*a, **k))
 dataset = open_dataset(sys.argv[2], digests=DigestIndex(cache))
-embed(dataset, [request_features("efficientnet-lite0", size=32)], FeatureStore(cache))
+embed(dataset, [FeatureSettings("efficientnet-lite0", size=32).resolve()], Where(cache))
 """
 
 
@@ -430,7 +433,7 @@ def test_two_processes_end_with_one_complete_copy(arrays, cache, undisturbed):
     for worker in workers:
         finish(worker)
         assert worker.returncode == 0
-    request = request_features(BACKBONE, size=SIZE)
+    request = FeatureSettings(BACKBONE, size=SIZE).resolve()
     entry = FeatureStore(cache).open(request.recipes[0].entry_name)
     assert entry.rows == len(undisturbed)
     rows = rows_by_digest(arrays, cache)

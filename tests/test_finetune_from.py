@@ -13,8 +13,8 @@ from tlfeat.finetuning import loop
 from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.modes import drop_as_built, set_trainable
 from tlfeat.finetuning.plan import Phase, Top
-from tlfeat.finetuning.train import finetune
 from tlfeat.runs.record import write_record
+from tlfeat.studies.finetune import finetune
 from tlfeat.watch import Watch
 
 TINY = {"batch": 8}

@@ -21,10 +21,10 @@ from tlfeat.finetuning.cut import Activations, cut_network
 from tlfeat.finetuning.lpft import fold_logistic
 from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
 from tlfeat.finetuning.plan import Phase, Top
-from tlfeat.finetuning.train import finetune
 from tlfeat.heads.standardise import fit_scaler
 from tlfeat.runs.record import find_runs
-from tlfeat.runs.train import train as train_head
+from tlfeat.studies.finetune import finetune
+from tlfeat.studies.train import train as train_head
 
 LITE = get_backbone("efficientnet-lite0")
 
@@ -250,7 +250,7 @@ def test_several_devices_share_the_batches(pictures, tmp_path):
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
         from tlfeat.finetuning.plan import Phase
-        from tlfeat.finetuning.train import finetune
+        from tlfeat.studies.finetune import finetune
         runs = [
             finetune({str(pictures)!r}, "plain-cnn", Phase("scratch", 2, schedule="constant"),
                      size=16, batch=8, devices=devices, cache={str(tmp_path / "store")!r},

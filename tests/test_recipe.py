@@ -2,13 +2,14 @@
 
 import pytest
 
-from tlfeat.data.decode import Resize
+from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError, UnknownName
-from tlfeat.features.recipe import Recipe, parse_spec, request_features
+from tlfeat.features.recipe import Recipe, parse_spec
+from tlfeat.features.settings import FeatureSettings
 
 
 def digest(backbone="efficientnet-lite0", spec="last:avg", **settings):
-    return request_features(backbone, spec, **settings).recipes[0].digest
+    return FeatureSettings(backbone, spec, **settings).resolve().recipes[0].digest
 
 
 def test_equal_settings_give_equal_recipes():
@@ -38,19 +39,19 @@ def test_random_weights_of_another_seed_are_another_recipe():
 
 
 def test_a_recipe_survives_json():
-    recipe = request_features("efficientnet-lite0", "stage4:grid4").recipes[0]
+    recipe = FeatureSettings("efficientnet-lite0", "stage4:grid4").resolve().recipes[0]
     again = Recipe.from_dict(recipe.as_dict())
     assert again == recipe
     assert again.digest == recipe.digest
 
 
 def test_an_entry_is_named_after_its_recipe():
-    recipe = request_features("efficientnet-lite0", "stage4:grid4", size=96).recipes[0]
+    recipe = FeatureSettings("efficientnet-lite0", "stage4:grid4", size=96).resolve().recipes[0]
     assert recipe.entry_name == f"efficientnet-lite0-96-stage4-grid4-{recipe.digest[:10]}"
 
 
 def test_joined_parts_are_recipes_of_their_own():
-    joined = request_features("efficientnet-lite0", "stage4:grid4+last")
+    joined = FeatureSettings("efficientnet-lite0", "stage4:grid4+last").resolve()
     assert [(r.layer, r.pool) for r in joined.recipes] == [("stage4", "grid4"), ("last", "avg")]
     assert joined.recipes[1].digest == digest()
 
@@ -63,9 +64,9 @@ def test_a_spec_that_cannot_be_read_is_refused(spec):
 
 def test_an_unknown_layer_is_refused():
     with pytest.raises(UnknownName, match="stage9"):
-        request_features("efficientnet-lite0", "stage9:avg")
+        FeatureSettings("efficientnet-lite0", "stage9:avg").resolve()
 
 
 def test_a_size_that_the_network_cannot_see_is_refused():
     with pytest.raises(TlfeatError, match="at least 32"):
-        request_features("efficientnet-lite0", size=8)
+        FeatureSettings("efficientnet-lite0", size=8).resolve()

@@ -10,6 +10,7 @@ import pytest
 from made_study import PICTURES, RECIPE, made_rows, make_run
 
 from tlfeat.errors import DamagedFile, TlfeatError
+from tlfeat.files import read_toml
 from tlfeat.runs.outcomes import read_outcome
 from tlfeat.runs.record import (
     PREDICTIONS,
@@ -23,7 +24,6 @@ from tlfeat.runs.record import (
 )
 from tlfeat.runs.seal import is_intact, sealed
 from tlfeat.runs.statistics import INTERVALS, run_intervals
-from tlfeat.runs.study import read_toml
 from tlfeat.watch import Watch
 
 CLASSES = ["a", "b", "c"]

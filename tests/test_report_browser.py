@@ -10,7 +10,7 @@ from PIL import Image
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.report.page import write_report
-from tlfeat.runs.compare import compare
+from tlfeat.studies.compare import compare
 
 CHROMIUM = shutil.which("chromium")
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}

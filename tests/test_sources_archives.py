@@ -12,7 +12,7 @@ import pytest
 from pictures import class_folder, png, write
 from source_makers import add, as_tar, as_zip, files_of
 
-from tlfeat.data import open_dataset
+from tlfeat.data.dataset import open_dataset
 from tlfeat.data.sources import spool
 from tlfeat.errors import DataError
 

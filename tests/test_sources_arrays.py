@@ -8,7 +8,7 @@ import pytest
 from pictures import noise
 from source_makers import pictures_of
 
-from tlfeat.data import open_dataset
+from tlfeat.data.dataset import open_dataset
 from tlfeat.data.sources import spool
 from tlfeat.errors import DataError
 

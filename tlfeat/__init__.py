@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from tlfeat.errors import TlfeatError
     from tlfeat.features.extract import extract
     from tlfeat.features.matrix import Features
+    from tlfeat.features.settings import FeatureSettings
     from tlfeat.features.transformer import ImageFeatures
-    from tlfeat.finetuning.train import finetune
     from tlfeat.heads.table import list_heads
-    from tlfeat.runs.compare import compare
     from tlfeat.runs.record import Run, load_run
-    from tlfeat.runs.train import train
+    from tlfeat.studies.compare import compare
+    from tlfeat.studies.finetune import finetune
+    from tlfeat.studies.run import run_study
+    from tlfeat.studies.train import train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Dataset",
+    "FeatureSettings",
     "Features",
     "ImageFeatures",
     "Run",
@@ -37,24 +40,27 @@ __all__ = [
     "load_run",
     "open_dataset",
     "predict",
+    "run_study",
     "train",
 ]
 
 _HOME = {
     "Dataset": "tlfeat.data.dataset",
+    "FeatureSettings": "tlfeat.features.settings",
     "Features": "tlfeat.features.matrix",
     "ImageFeatures": "tlfeat.features.transformer",
     "Run": "tlfeat.runs.record",
     "TlfeatError": "tlfeat.errors",
-    "compare": "tlfeat.runs.compare",
+    "compare": "tlfeat.studies.compare",
     "extract": "tlfeat.features.extract",
-    "finetune": "tlfeat.finetuning.train",
+    "finetune": "tlfeat.studies.finetune",
     "list_backbones": "tlfeat.backbones.table",
     "list_heads": "tlfeat.heads.table",
     "load_run": "tlfeat.runs.record",
     "open_dataset": "tlfeat.data.dataset",
     "predict": "tlfeat.deploy.predict",
-    "train": "tlfeat.runs.train",
+    "run_study": "tlfeat.studies.run",
+    "train": "tlfeat.studies.train",
 }
 
 

@@ -13,12 +13,14 @@ import re
 import secrets
 import shutil
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from tlfeat.errors import TlfeatError
+from tlfeat.errors import DamagedFile, TlfeatError, first_line
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -101,6 +103,22 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file of UTF-8 text as a whole, see `replacing`."""
     write_bytes(path, text.encode())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file, whatever lies there.
+
+    Raises
+    ------
+    DamagedFile
+        If there is none, it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedFile(
+            f"{path} cannot be read as TOML ({first_line(error)}): mend it, or take it away."
+        ) from None
 
 
 def cannot_write(path: Path, error: OSError) -> TlfeatError:

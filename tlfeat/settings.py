@@ -5,14 +5,16 @@ options of the command line, the keys of study files and the names of runs are a
 fields, so a new setting is a new field and its use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal
+from inspect import Parameter, signature
+from typing import Any, Literal, TypeVar
 
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
 
+F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["text", "whole", "number", "flag", "sizes", "choice", "choices"]
-_KEY = "setting"
+_KEY = "setting"  # of a field's metadata
 
 
 @dataclass(frozen=True)
@@ -127,3 +129,28 @@ def unusual_values(record: Any) -> dict[str, Any]:
         for name, one in settings_of(record).items()
         if getattr(record, name) != one.default
     }
+
+
+def explained(*records: Any) -> Callable[[F], F]:
+    """Let `help`, and whatever asks for a signature, see what `**options` stands for.
+
+    Parameters
+    ----------
+    *records : dataclass types
+        Their fields are the options; one that the function names itself stays where it is.
+    """
+
+    def decorate(function: F) -> F:
+        whole = signature(function)
+        named = [p for p in whole.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+        taken = {parameter.name for parameter in named}
+        options = [
+            Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
+            for record in records
+            for one in fields(record)
+            if one.name not in taken
+        ]
+        function.__signature__ = whole.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
+        return function
+
+    return decorate

@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlfeat_cli.options import CacheOpt, JsonOpt, SizeOpt
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.options import JsonOpt
 from tlfeat_cli.terminal import print_json, print_table, say
 
 if TYPE_CHECKING:
     from tlfeat.backbones.table import Backbone
 
 
+@expand(features=("size",), where=("cache",))
 def backbones(
     pattern: Annotated[
         str | None, typer.Argument(help="Names to list, such as 'mobilenet*'.")
@@ -19,13 +23,13 @@ def backbones(
     layers: Annotated[
         bool, typer.Option("--layers", help="List the layers of one network, with shapes.")
     ] = False,
-    size: SizeOpt = None,
-    cache: CacheOpt = None,
+    features: FeatureSettings = FeatureSettings(),
+    where: Where = Where(),
     as_json: JsonOpt = False,
 ) -> None:
     """List the frozen networks: size, features, parameters, licence, weights."""
     if layers:
-        _list_layers(pattern, size, cache, as_json)
+        _list_layers(pattern, features.size, where.cache_folder, as_json)
         return
     from tlfeat.backbones.table import list_backbones
     from tlfeat.backbones.weights import weights_here
@@ -69,17 +73,16 @@ def backbones(
     say(f"{sum(here)} of {len(rows)} have their weights here now.", style="dim")
 
 
-def _list_layers(name: str | None, size: int | None, cache: Path | None, as_json: bool) -> None:
+def _list_layers(name: str | None, size: int | None, cache: Path, as_json: bool) -> None:
     from tlfeat.backbones.networks import layer_shapes
     from tlfeat.backbones.table import get_backbone
     from tlfeat.errors import UnknownName
-    from tlfeat.places import cache_folder
     from tlfeat.runs.results import Column
 
     if name is None:
         raise UnknownName("--layers lists one network's: give its name too.")
     row = get_backbone(name)
-    shapes = layer_shapes(row, size or row.size, cache_folder(cache))
+    shapes = layer_shapes(row, size or row.size, cache)
     if as_json:
         print_json({layer: list(shape) for layer, shape in shapes.items()})
         return

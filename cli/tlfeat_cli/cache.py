@@ -2,12 +2,15 @@
 
 import re
 import time
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from tlfeat_cli.opening import open_data
-from tlfeat_cli.options import CacheOpt, JsonOpt, QuietOpt
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import DataOptions
+from tlfeat_cli.options import JsonOpt, QuietOpt
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
 
 app = typer.Typer(help="Look at, verify and prune the feature store.", no_args_is_help=True)
@@ -17,22 +20,21 @@ _BYTES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 @app.command("path")
-def path(cache: CacheOpt = None) -> None:
+@expand(where=("cache",))
+def path(where: Where = Where()) -> None:
     """Print the folder of the feature store."""
-    from tlfeat.places import cache_folder
-
-    print(cache_folder(cache).absolute())
+    print(where.cache_folder.absolute())
 
 
 @app.command("ls")
-def ls(cache: CacheOpt = None, as_json: JsonOpt = False) -> None:
+@expand(where=("cache",))
+def ls(where: Where = Where(), as_json: JsonOpt = False) -> None:
     """List entries and exported networks, the longest unused first."""
     from tlfeat.features.maintenance import list_items
     from tlfeat.features.store import FeatureStore
-    from tlfeat.places import cache_folder
     from tlfeat.runs.results import Column
 
-    store = FeatureStore(cache_folder(cache))
+    store = FeatureStore(where.cache_folder)
     items = list_items(store)
     if as_json:
         print_json(
@@ -68,6 +70,7 @@ def ls(cache: CacheOpt = None, as_json: JsonOpt = False) -> None:
 
 
 @app.command("verify")
+@expand(where=("cache",))
 def verify(
     data: Annotated[
         str | None,
@@ -83,7 +86,7 @@ def verify(
         str | None,
         typer.Option(metavar="FILE", help="With --reextract: the weight file of the entries."),
     ] = None,
-    cache: CacheOpt = None,
+    where: Where = Where(),
     quiet: QuietOpt = False,
 ) -> None:
     """Check every stored row against its checksum; exit 1 if one does not match."""
@@ -93,12 +96,11 @@ def verify(
     from tlfeat.features.maintenance import verify_all
     from tlfeat.features.reextract import reextract as embed_again
     from tlfeat.features.store import FeatureStore
-    from tlfeat.places import cache_folder
 
     if (reextract is None) != (data is None):
         raise TlfeatError("--reextract N and DATA go together: give both, or neither.")
-    store = FeatureStore(cache_folder(cache))
-    dataset = open_data(data, cache, watch) if data else None
+    store = FeatureStore(where.cache_folder)
+    dataset = DataOptions().open(data, replace(where, watch=watch)) if data else None
     sound = True
     for result in verify_all(store, watch):
         bad = f"{len(result.bad_rows)} of {result.rows:,} rows do not match their checksum"
@@ -122,6 +124,7 @@ def verify(
 
 
 @app.command("prune")
+@expand(where=("cache",))
 def prune(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Entries; wildcards allowed.")
@@ -138,7 +141,7 @@ def prune(
         bool, typer.Option("--damaged", help="What was set aside as damaged, or left over.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    cache: CacheOpt = None,
+    where: Where = Where(),
     quiet: QuietOpt = False,
 ) -> None:
     """Delete entries by name, age or total size; shows them and asks first."""
@@ -146,13 +149,12 @@ def prune(
     from tlfeat.features.maintenance import list_items, plan_prune
     from tlfeat.features.maintenance import prune as delete
     from tlfeat.features.store import FeatureStore
-    from tlfeat.places import cache_folder
 
     if not (names or unused_for or max_size or damaged):
         raise TlfeatError(
             "Say what to prune: a name, --unused-for 30d, --max-size 10GB or --damaged."
         )
-    store = FeatureStore(cache_folder(cache))
+    store = FeatureStore(where.cache_folder)
     plan = plan_prune(
         list_items(store),
         names=names or (),

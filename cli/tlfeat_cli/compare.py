@@ -1,36 +1,25 @@
 """`tlfeat compare`: every head on every network's features, or a whole study, in one table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tlfeat_cli.opening import open_data
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import (
     BackboneOpt,
-    CacheOpt,
     ClassWeightOpt,
-    ColumnsOpt,
-    DtypeOpt,
-    EngineOpt,
     FeaturesOpt,
     HeadOpt,
-    JobsOpt,
     JsonOpt,
-    LimitOpt,
-    NameOpt,
-    PrecisionOpt,
     QuietOpt,
     RefitOpt,
-    RehashOpt,
-    ReportsOpt,
     RetryOpt,
     SearchOpt,
-    SeedOpt,
-    SizeOpt,
-    SplitSeedOpt,
-    SplitsOpt,
-    WeightsOpt,
     comma_list,
     head_settings,
     refuse_options,
@@ -41,6 +30,7 @@ from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table
 _STUDY = "A study"
 
 
+@expand()
 def compare(
     context: typer.Context,
     target: Annotated[
@@ -66,11 +56,7 @@ def compare(
     backbone: BackboneOpt = ["efficientnet-lite0"],  # noqa: B006 - Typer wants a list
     head: HeadOpt = ["logistic,lda,svm-rbf,mlp,knn"],  # noqa: B006
     features: FeaturesOpt = ["last:avg"],  # noqa: B006
-    weights: WeightsOpt = "imagenet",
-    size: SizeOpt = None,
-    precision: PrecisionOpt = "float32",
-    dtype: DtypeOpt = "float32",
-    engine: EngineOpt = "auto",
+    network: FeatureSettings = FeatureSettings(),
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,7 +70,6 @@ def compare(
     search: SearchOpt = True,
     class_weight: ClassWeightOpt = None,
     refit: RefitOpt = False,
-    seed: SeedOpt = 0,
     seeds: Annotated[
         int,
         typer.Option(
@@ -93,11 +78,7 @@ def compare(
             help="Repeat every run with N seeds, --seed and those after it, and show the spread.",
         ),
     ] = 1,
-    splits: SplitsOpt = None,
-    columns: ColumnsOpt = None,
-    split_seed: SplitSeedOpt = 0,
-    limit: LimitOpt = None,
-    rehash: RehashOpt = False,
+    options: DataOptions = DataOptions(),
     retry_failed: RetryOpt = False,
     into: Annotated[
         Path | None,
@@ -106,10 +87,7 @@ def compare(
             help="Also write the results between the result_table markers of a Markdown file.",
         ),
     ] = None,
-    cache: CacheOpt = None,
-    reports: ReportsOpt = None,
-    name: NameOpt = None,
-    jobs: JobsOpt = None,
+    where: Where = Where(),
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -124,12 +102,8 @@ def compare(
             data=data,
             quick=quick,
             settings=settings or [],
-            cache=cache,
-            reports=reports,
-            name=name,
-            jobs=jobs,
-            engine=engine,
-            rehash=rehash,
+            where=where,
+            rehash=options.rehash,
             retry_failed=retry_failed,
             into=into,
             as_json=as_json,
@@ -137,37 +111,26 @@ def compare(
         )
         return
     refuse_options(context, ("data", "quick"), f"belongs to a study, and {target} is none.")
-    watch = TerminalWatch(quiet)
-    watch.doing(f"reading {target}")
+    where = replace(where, watch=TerminalWatch(quiet))
+    where.watch.doing(f"reading {target}")
     from tlfeat.report.page import INDEX
-    from tlfeat.runs.compare import compare as compare_heads
     from tlfeat.runs.results import best_rows, caption, leaderboard, remarks, write_into
+    from tlfeat.studies.compare import compare as compare_heads
 
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
     params = head_settings(settings)
-    table = open_data(target, cache, watch, splits, columns, split_seed, limit, rehash)
     done = compare_heads(
-        table,
-        backbones,
+        options.open(target, where),
+        [replace(network, backbone=name) for name in backbones],
         heads,
         features=specs,
-        weights=weights,
-        size=size,
-        precision=precision,
-        dtype=dtype,
         params=params,
         search=search,
         class_weight=class_weight,
         refit=refit,
-        seed=seed,
         seeds=seeds,
-        engine=engine,
-        cache=cache,
-        reports=reports,
-        name=name,
-        jobs=jobs,
         retry_failed=retry_failed,
-        watch=watch,
+        **vars(where),
     )
     if into is not None:
         write_into(into, done.runs)

@@ -1,21 +1,14 @@
 """`tlfeat data`: what was understood of a dataset, before anything is computed on it."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlfeat_cli.options import (
-    CacheOpt,
-    ColumnsOpt,
-    DataArg,
-    JobsOpt,
-    JsonOpt,
-    LimitOpt,
-    QuietOpt,
-    RehashOpt,
-    SplitSeedOpt,
-    SplitsOpt,
-)
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import DataOptions
+from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -25,18 +18,14 @@ SHOWN = 20  # lines of broken pictures; --json names them all
 _ALIKE = 4  # pictures from which a common reason is said once
 
 
+@expand(where=("cache", "jobs"))
 def data(
     dataset: DataArg,
-    splits: SplitsOpt = None,
-    columns: ColumnsOpt = None,
-    split_seed: SplitSeedOpt = 0,
-    limit: LimitOpt = None,
-    rehash: RehashOpt = False,
+    options: DataOptions = DataOptions(),
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Decode every picture to find broken ones.")
     ] = True,
-    cache: CacheOpt = None,
-    jobs: JobsOpt = None,
+    where: Where = Where(),
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -46,12 +35,11 @@ def data(
     from tlfeat.data.broken import find_broken
     from tlfeat.data.names import be, counted
     from tlfeat.runs.results import Column
-    from tlfeat_cli.opening import open_data
 
-    table = open_data(dataset, cache, watch, splits, columns, split_seed, limit, rehash)
+    table = options.open(dataset, replace(where, watch=watch))
     broken = list(table.skipped)
     if check:
-        broken += find_broken(table, jobs=jobs, watch=watch)
+        broken += find_broken(table, jobs=where.jobs, watch=watch)
     counts = table.counts()
     if as_json:
         print_json(

@@ -1,37 +1,24 @@
 """`tlfeat finetune`: train a network end to end, beside the heads."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tlfeat.errors import TlfeatError
-from tlfeat_cli.opening import open_data
-from tlfeat_cli.options import (
-    CacheOpt,
-    ColumnsOpt,
-    DataArg,
-    EngineOpt,
-    JobsOpt,
-    JsonOpt,
-    LimitOpt,
-    NameOpt,
-    QuietOpt,
-    RehashOpt,
-    ReportsOpt,
-    SizeOpt,
-    SplitSeedOpt,
-    SplitsOpt,
-    WeightsOpt,
-    comma_list,
-    refuse_options,
-)
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import DataOptions
+from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt, comma_list, refuse_options
 from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
 
 _NO_TOP = ("new", None, 0.0)
 _PHASE, _NETWORK, _TRAINING, _GOING = "Phase", "Network", "Training", "Where and how"
 
 
+@expand(network=("weights", "size", "resize"))
 def finetune(
     context: typer.Context,
     dataset: DataArg,
@@ -128,7 +115,7 @@ def finetune(
             rich_help_panel=_PHASE,
         ),
     ] = None,
-    weights: WeightsOpt = "imagenet",
+    network: FeatureSettings = FeatureSettings(),
     start: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +125,6 @@ def finetune(
             rich_help_panel=_NETWORK,
         ),
     ] = None,
-    size: SizeOpt = None,
     top: Annotated[
         str,
         typer.Option(
@@ -203,11 +189,7 @@ def finetune(
             rich_help_panel=_TRAINING,
         ),
     ] = "float16",
-    splits: SplitsOpt = None,
-    columns: ColumnsOpt = None,
-    split_seed: SplitSeedOpt = 0,
-    limit: LimitOpt = None,
-    rehash: RehashOpt = False,
+    options: DataOptions = DataOptions(),
     resume: Annotated[
         bool,
         typer.Option(
@@ -237,20 +219,16 @@ def finetune(
             rich_help_panel=_GOING,
         ),
     ] = 2.0,
-    engine: EngineOpt = "auto",
-    cache: CacheOpt = None,
-    reports: ReportsOpt = None,
-    name: NameOpt = None,
-    jobs: JobsOpt = None,
+    where: Where = Where(),
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
     """Train a network end to end and keep the run beside those of the heads."""
-    watch = TerminalWatch(quiet)
-    watch.doing(f"reading {dataset}")
+    where = replace(where, watch=TerminalWatch(quiet))
+    where.watch.doing(f"reading {dataset}")
     from tlfeat.finetuning.plan import Phase, Top, read_phase
     from tlfeat.finetuning.request import native_size
-    from tlfeat.finetuning.train import finetune as train_run
+    from tlfeat.studies.finetune import finetune as train_run
 
     if start is not None:
         refuse_options(context, ("backbone", "weights"), "is what --from brings: leave it out.")
@@ -270,22 +248,23 @@ def finetune(
     )
     phases = [read_phase(_phase_values(text), common) for text in phase or []] or [common]
     changes = comma_list(augment) if augment else []
-    table = open_data(dataset, cache, watch, splits, columns, split_seed, limit, rehash)
+    opened = options.open(dataset, where)
     if show_augmented is not None:
         from tlfeat.finetuning.preview import draw_augmented
 
-        side = size or native_size(backbone)
-        say(f"Drawn: {draw_augmented(table, changes, side, show_augmented, seed=seed)}")
+        side = network.size or native_size(backbone)
+        say(f"Drawn: {draw_augmented(opened, changes, side, show_augmented, seed=seed)}")
         return
-    watch.doing(f"loading {start or backbone}")
+    where.watch.doing(f"loading {start or backbone}")
     try:
         run = train_run(
-            table,
+            opened,
             backbone if start is None else None,
             phases,
-            weights=weights if start is None else None,
+            weights=network.weights if start is None else None,
             start=start,
-            size=size,
+            size=network.size,
+            resize=network.resize,
             top=Top(top, _hidden(hidden), dropout) if (top, hidden, dropout) != _NO_TOP else None,
             augment=changes,
             loss=loss,
@@ -298,12 +277,7 @@ def finetune(
             h5=h5,
             devices=devices,
             memory=int(memory * 2**30),
-            engine=engine,
-            cache=cache,
-            reports=reports,
-            name=name,
-            jobs=jobs,
-            watch=watch,
+            **vars(where),
         )
     except KeyboardInterrupt:
         complain("Stopped. The same command with --resume goes on from here.")

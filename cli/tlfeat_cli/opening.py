@@ -1,30 +1,69 @@
 """Opening the dataset that the user named, for every command alike."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
+from tlfeat.settings import setting
+from tlfeat.watch import Watch
+from tlfeat.where import Where
 from tlfeat_cli.options import assignments
-from tlfeat_cli.terminal import TerminalWatch
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
 
 
-def open_data(
-    path: str,
-    cache: Path | None,
-    watch: TerminalWatch,
-    splits: str | None = None,
-    columns: str | None = None,
-    split_seed: int = 0,
-    limit: int | None = None,
-    rehash: bool = False,
-) -> "Dataset":
-    """Open a dataset with the digests that the cache remembers."""
-    from tlfeat.data.dataset import open_dataset
-    from tlfeat.data.digests import DigestIndex
-    from tlfeat.places import cache_folder
+@dataclass(frozen=True)
+class DataOptions:
+    """What can be said of a dataset beside its place."""
 
+    panel: ClassVar = "Data"
+
+    splits: str | None = setting(
+        None,
+        "text",
+        "Which of the dataset's splits to use, such as train=training,test=validation.",
+        metavar="OURS=THEIRS,...",
+    )
+    columns: str | None = setting(
+        None,
+        "text",
+        "Names of a table's columns, such as path=file,label=species.",
+        metavar="OURS=THEIRS,...",
+    )
+    split_seed: int = setting(0, "whole", "Seed of the split that is made.")
+    limit: int | None = setting(
+        None,
+        "whole",
+        "Use N pictures at most, evenly over splits and classes.",
+        metavar="N",
+        least=1,
+    )
+    rehash: bool = setting(False, "flag", "Read every picture again to see what changed.")
+
+    def open(self, path: str, where: Where) -> "Dataset":
+        """Open a dataset with the digests that the cache remembers."""
+        from tlfeat.data.dataset import open_dataset
+        from tlfeat.data.digests import DigestIndex
+
+        return opened(
+            where.watch,
+            lambda progress: open_dataset(
+                path,
+                splits=assignments(self.splits, "--splits"),
+                columns=assignments(self.columns, "--columns"),
+                split_seed=self.split_seed,
+                limit=self.limit,
+                digests=DigestIndex(where.cache_folder),
+                rehash=self.rehash,
+                jobs=where.jobs,
+                progress=progress,
+            ),
+        )
+
+
+def opened(watch: Watch, open_it: "Callable[[Callable[[int, int], None]], Dataset]") -> "Dataset":
+    """Open a dataset while the watch hears how many pictures are read."""
     told = 0
 
     def progress(done: int, total: int) -> None:
@@ -35,15 +74,6 @@ def open_data(
         told = done
 
     try:
-        return open_dataset(
-            path,
-            splits=assignments(splits, "--splits"),
-            columns=assignments(columns, "--columns"),
-            split_seed=split_seed,
-            limit=limit,
-            digests=DigestIndex(cache_folder(cache)),
-            rehash=rehash,
-            progress=progress,
-        )
+        return open_it(progress)
     finally:
         watch.finish()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,40 +14,6 @@ DataArg = Annotated[
     str,
     typer.Argument(
         metavar="DATA", help="A folder of pictures, an archive, a table, an array file, or digits."
-    ),
-]
-SplitsOpt = Annotated[
-    str | None,
-    typer.Option(
-        metavar="OURS=THEIRS,...",
-        help="Which of the dataset's splits to use, such as train=training,test=validation.",
-        rich_help_panel=_DATA,
-    ),
-]
-ColumnsOpt = Annotated[
-    str | None,
-    typer.Option(
-        metavar="OURS=THEIRS,...",
-        help="Names of a table's columns, such as path=file,label=species.",
-        rich_help_panel=_DATA,
-    ),
-]
-SplitSeedOpt = Annotated[
-    int, typer.Option(help="Seed of the split that is made.", rich_help_panel=_DATA)
-]
-LimitOpt = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Use N pictures at most, evenly over splits and classes.",
-        rich_help_panel=_DATA,
-    ),
-]
-RehashOpt = Annotated[
-    bool,
-    typer.Option(
-        "--rehash", help="Read every picture again to see what changed.", rich_help_panel=_DATA
     ),
 ]
 RetryOpt = Annotated[
@@ -69,37 +34,6 @@ FeaturesOpt = Annotated[
         metavar="SPEC",
         help="LAYER:POOL[+LAYER:POOL]; LAYER last, stage1 to stage5 or a name; POOL avg, max, "
         "gridN or none.",
-        rich_help_panel=_NETWORK,
-    ),
-]
-WeightsOpt = Annotated[
-    str,
-    typer.Option(
-        metavar="imagenet|random|FILE", help="Weights of the network.", rich_help_panel=_NETWORK
-    ),
-]
-SizeOpt = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="PIXELS",
-        help="Side of the square that the network sees.  [default: the network's own]",
-        rich_help_panel=_NETWORK,
-    ),
-]
-PrecisionOpt = Annotated[
-    str,
-    typer.Option(metavar="float32|mixed", help="Of the forward pass.", rich_help_panel=_NETWORK),
-]
-DtypeOpt = Annotated[
-    str,
-    typer.Option(metavar="float32|float16", help="Of the stored rows.", rich_help_panel=_NETWORK),
-]
-EngineOpt = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|openvino|tensorflow",
-        help="What runs the network: OpenVINO on a CPU, TensorFlow on a GPU.",
         rich_help_panel=_NETWORK,
     ),
 ]
@@ -136,36 +70,6 @@ RefitOpt = Annotated[
         "--refit",
         help="After the choice, train on train and validation together.",
         rich_help_panel=_HEAD,
-    ),
-]
-SeedOpt = Annotated[
-    int,
-    typer.Option(help="Of folds, of random heads and random weights.", rich_help_panel=_HEAD),
-]
-CacheOpt = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Folder of the feature store.  [default: $TLFEAT_CACHE or ./cache]",
-        rich_help_panel=_WHERE,
-    ),
-]
-ReportsOpt = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Folder of the reports.  [default: $TLFEAT_REPORTS or ./reports]",
-        rich_help_panel=_WHERE,
-    ),
-]
-NameOpt = Annotated[
-    str | None,
-    typer.Option(help="Name of the study.  [default: the dataset's]", rich_help_panel=_WHERE),
-]
-JobsOpt = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", help="Threads.  [default: one a core]", rich_help_panel=_WHERE
     ),
 ]
 JsonOpt = Annotated[

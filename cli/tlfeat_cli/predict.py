@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlfeat_cli.options import CacheOpt, EngineOpt, JobsOpt, JsonOpt, QuietOpt, ReportsOpt
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.options import JsonOpt, QuietOpt
 from tlfeat_cli.terminal import TerminalWatch, complain, settle
 
 if TYPE_CHECKING:
     from tlfeat.deploy.predict import Prediction
 
 
+@expand(where=("cache", "reports", "engine", "jobs"))
 def predict(
     run: Annotated[
         str,
@@ -38,10 +41,7 @@ def predict(
         str | None,
         typer.Option(metavar="FILE", help="Where the run's weights are, if they were moved."),
     ] = None,
-    engine: EngineOpt = "auto",
-    cache: CacheOpt = None,
-    reports: ReportsOpt = None,
-    jobs: JobsOpt = None,
+    where: Where = Where(),
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -52,7 +52,7 @@ def predict(
     from tlfeat.deploy.predict import predict as predict_pictures
     from tlfeat.runs.find import find_run
 
-    chosen = find_run(run, reports)
+    chosen = find_run(run, where.reports)
     if chosen.path != Path(run):
         watch.note(f"Run: {chosen.path}")
     found = predict_pictures(
@@ -60,9 +60,9 @@ def predict(
         _names(pictures),
         top=top,
         weights=weights,
-        engine=engine,
-        cache=cache,
-        jobs=jobs,
+        engine=where.engine,
+        cache=where.cache,
+        jobs=where.jobs,
         watch=watch,
     )
     done = unlabelled = 0

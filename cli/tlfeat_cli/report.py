@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from tlfeat_cli.options import CacheOpt, JsonOpt, QuietOpt
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.options import JsonOpt, QuietOpt
 from tlfeat_cli.terminal import TerminalWatch, print_json, say
 
 
+@expand(where=("cache",))
 def report(
     studies: Annotated[
         list[Path],
@@ -20,7 +23,7 @@ def report(
             metavar="DIR", help="Folder of the report.  [default: the study's, if it is one]"
         ),
     ] = None,
-    cache: CacheOpt = None,
+    where: Where = Where(),
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -29,7 +32,7 @@ def report(
     watch.doing("writing the report")
     from tlfeat.report.merge import report as write
 
-    page = write(studies, out, cache=cache, watch=watch)
+    page = write(studies, out, cache=where.cache, watch=watch)
     if as_json:
         print_json({"page": str(page), "folder": str(page.parent)})
         return

@@ -4,13 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlfeat_cli.options import JsonOpt, ReportsOpt
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.options import JsonOpt
 from tlfeat_cli.terminal import complain, print_json, print_table, say
 
 if TYPE_CHECKING:
     from tlfeat.runs.ranked import RankedRun
 
 
+@expand(where=("reports",))
 def runs(
     study: Annotated[
         str | None,
@@ -18,17 +21,20 @@ def runs(
             metavar="[STUDY]", help="A study's folder or name.  [default: all studies]"
         ),
     ] = None,
-    reports: ReportsOpt = None,
+    where: Where = Where(),
     as_json: JsonOpt = False,
 ) -> None:
     """List the finished runs, best by validation first in each study."""
     from tlfeat.errors import TlfeatError
-    from tlfeat.places import reports_folder
     from tlfeat.runs.find import find_study_folder, study_folders
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.record import scan_runs
 
-    folders = study_folders(reports) if study is None else [find_study_folder(study, reports)]
+    folders = (
+        study_folders(where.reports)
+        if study is None
+        else [find_study_folder(study, where.reports)]
+    )
     scanned = {folder: scan_runs(folder) for folder in folders}
     found = {folder: rank(runs.runs) for folder, runs in scanned.items()}
     for runs in scanned.values():
@@ -40,7 +46,7 @@ def runs(
         return
     if not any(found.values()):
         raise TlfeatError(
-            f"There is no finished run in {reports_folder(reports)}: `tlfeat train` makes one."
+            f"There is no finished run in {where.reports_folder}: `tlfeat train` makes one."
         )
     for folder, mine in found.items():
         if not mine:

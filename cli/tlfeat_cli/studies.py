@@ -1,17 +1,18 @@
 """`tlfeat studies`: the studies that come with tlfeat; and running one for `tlfeat compare`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlfeat.where import Where
+from tlfeat_cli.opening import opened
 from tlfeat_cli.options import JsonOpt, refuse_options, was_given
 from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from tlfeat.data.dataset import Dataset
-    from tlfeat.studies.plan import Study
     from tlfeat.studies.run import StudyResult
 
 # What `compare` takes beside a study; everything else is said in its file.
@@ -59,11 +60,7 @@ def run_study_file(
     data: str | None,
     quick: bool,
     settings: Sequence[str],
-    cache: Path | None,
-    reports: Path | None,
-    name: str | None,
-    jobs: int | None,
-    engine: str,
+    where: Where,
     rehash: bool,
     retry_failed: bool,
     into: Path | None,
@@ -78,11 +75,12 @@ def run_study_file(
         "is said in the study's file: --set defaults.KEY=VALUE or run.NAME.KEY=VALUE changes it.",
     )
     watch = TerminalWatch(quiet)
+    where = replace(where, watch=watch)
     watch.doing(f"reading {path.name}")
     from tlfeat.runs.results import write_into
     from tlfeat.studies.plan import read_study
     from tlfeat.studies.run import as_json as plain
-    from tlfeat.studies.run import check_weights, run_study
+    from tlfeat.studies.run import check_weights, open_data, run_study
 
     given = [
         f"{key}={context.params[option]}"
@@ -95,17 +93,8 @@ def run_study_file(
     for run, reason in study.left_out.items():
         watch.note(f"Left out: {run}, as {reason}.")
     check_weights(study)
-    result = run_study(
-        study,
-        _open(study, cache, rehash, jobs, watch),
-        cache=cache,
-        reports=reports,
-        name=name,
-        jobs=jobs,
-        engine=engine,
-        retry_failed=retry_failed,
-        watch=watch,
-    )
+    dataset = opened(watch, lambda told: open_data(study, where, rehash=rehash, progress=told))
+    result = run_study(study, dataset, retry_failed=retry_failed, **vars(where))
     if into is not None:
         write_into(into, result.runs)
     if as_json:
@@ -132,23 +121,3 @@ def _print(result: "StudyResult") -> None:
         say(f"- {line}")
     say(f"Tables and figures: {result.page}")
     say(f"Report: {result.folder / INDEX}")
-
-
-def _open(
-    study: "Study", cache: Path | None, rehash: bool, jobs: int | None, watch: TerminalWatch
-) -> "Dataset":
-    from tlfeat.studies.run import open_data
-
-    told = 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal told
-        if told == 0:
-            watch.start("reading", total)
-        watch.step(done - told)
-        told = done
-
-    try:
-        return open_data(study, cache=cache, rehash=rehash, jobs=jobs, progress=progress)
-    finally:
-        watch.finish()

@@ -11,7 +11,8 @@ from pictures import scene as smooth
 from PIL import Image
 
 from faults.common import SIDE, Outcome, Scene
-from tlfeat.data.decode import Resize, UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.resize import Resize
 
 LONGEST = 20.0  # seconds
 _FORMATS = (

@@ -25,7 +25,7 @@ from tlfeat.backbones.exported import (
     versions,
 )
 from tlfeat.backbones.keras_runtime import import_keras
-from tlfeat.backbones.networks import Output
+from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError
 
 __all__ = ["ENGINES", "Engine", "NetworkRequest", "open_engine"]

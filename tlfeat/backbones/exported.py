@@ -24,8 +24,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.backbones.networks import Output, build_network
-from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.networks import build_network
+from tlfeat.backbones.table import Backbone, Output
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, first_line
 from tlfeat.files import cannot_write, clear_abandoned, new_name

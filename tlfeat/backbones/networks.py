@@ -10,25 +10,18 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
 from tlfeat.backbones.layer_names import fresh_names, kind_of
-from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.table import Backbone, Output
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, UnknownName, did_you_mean
 
 _GRID = re.compile(r"grid([1-9][0-9]?)")
-
-
-class Output(NamedTuple):
-    """What to take from a network: a layer, and how its places become one row."""
-
-    layer: str = "last"  # "last", "stage1" to "stage5", or a layer's name
-    pool: str = "avg"  # "avg", "max", "gridN" or "none"
 
 
 def build_base(backbone: Backbone, size: int, weights: Weights) -> Any:

@@ -27,6 +27,13 @@ class Stage(NamedTuple):
     channels: int
 
 
+class Output(NamedTuple):
+    """What to take from a network: a layer, and how its places become one row."""
+
+    layer: str = "last"  # "last", "stage1" to "stage5", or a layer's name
+    pool: str = "avg"  # "avg", "max", "gridN" or "none"
+
+
 @dataclass(frozen=True)
 class WeightsSource:
     """Where the ImageNet weights of a network come from."""

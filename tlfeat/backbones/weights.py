@@ -35,6 +35,13 @@ class Weights:
     seed: int = 0  # of random ones
     warning: str | None = None  # one sentence that whoever uses them should know
 
+    @property
+    def name(self) -> str:
+        """What a user says to get them: imagenet, random, or where the file is."""
+        if self.kind == "file" and self.path is not None:
+            return str(self.path.resolve())
+        return self.kind
+
 
 def resolve_weights(
     backbone: Backbone, weights: str | os.PathLike[str] = "imagenet", seed: int = 0

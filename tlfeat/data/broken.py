@@ -2,7 +2,8 @@
 
 from tlfeat.data.ahead import chunks_ahead
 from tlfeat.data.dataset import Dataset, Sample, Skipped
-from tlfeat.data.decode import Resize, UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.resize import Resize
 from tlfeat.watch import SILENT, Watch
 
 _SIZE = 224  # pixels: what most networks see, so that a large JPEG is read at a fraction

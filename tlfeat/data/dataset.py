@@ -22,6 +22,7 @@ from tlfeat.data.sources.base import (
 )
 from tlfeat.data.splits import assign_splits, choose_evenly, name_splits, parse_splits
 from tlfeat.errors import DataError
+from tlfeat.where import Where
 
 
 class Sample(NamedTuple):
@@ -246,6 +247,13 @@ def open_dataset(
     notes = [*listing.notes, *notes, *splitting.notes, *remarks(dataset, lost), *index.notes]
     object.__setattr__(dataset, "notes", tuple(notes))
     return dataset
+
+
+def as_dataset(dataset: Dataset | str | Path, where: Where) -> Dataset:
+    """Give a dataset, opened with the digests that the cache remembers where it is not yet."""
+    if isinstance(dataset, Dataset):
+        return dataset
+    return open_dataset(dataset, digests=DigestIndex(where.cache_folder), jobs=where.jobs)
 
 
 def _check_options(splits: object, columns: object, split_seed: object, limit: object) -> None:

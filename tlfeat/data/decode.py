@@ -4,7 +4,7 @@ What could go wrong, and is looked after here: a rotated photograph (EXIF), colo
 transparent pixels, 16 bits clipped to white, CMYK, a file that lies about what it is, one that
 unpacks to gigabytes. Whatever is wrong with a picture, the answer is `UndecodableImage`.
 
-The rule is part of every recipe: a change of the numbers raises `DECODER`.
+The rule is part of every recipe: a change of the numbers raises `tlfeat.data.resize.DECODER`.
 
 Pictures of more than `MAX_HEADER_PIXELS`, or that would unpack to more than `MAX_PIXELS` (a large
 JPEG is decoded at a fraction of its size), are refused. Pillow's own warning between its
@@ -13,9 +13,7 @@ limits is therefore silenced.
 
 import io
 import warnings
-from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +21,9 @@ from PIL import Image, UnidentifiedImageError
 
 from tlfeat.data.layout import AVIF_BRANDS, HEIC_BRANDS
 from tlfeat.data.names import printable
+from tlfeat.data.resize import Resize
 from tlfeat.data.sources.base import Picture
-from tlfeat.errors import DataError, did_you_mean
-
-DECODER = 1
+from tlfeat.errors import DataError
 
 MAX_PIXELS = 89_478_485  # a quarter of a GiB as RGB; Pillow's limit for a warning
 MAX_HEADER_PIXELS = 2 * MAX_PIXELS  # Pillow's limit for an error
@@ -38,7 +35,6 @@ FORMATS = (
     *("AVIF", "JPEG2000", "ICO", "PCX", "QOI"),
 )
 
-RULES = ("squash", "crop", "pad")
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -67,40 +63,6 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+ImagePl
 
 class UndecodableImage(DataError):  # noqa: N818 - reads as a sentence where it is raised
     """A picture that cannot be decoded; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class Resize:
-    """How a picture becomes a square.
-
-    Parameters
-    ----------
-    rule : {"squash", "crop", "pad"}
-        "squash" scales both sides alike to the square; "crop" scales the shorter side to
-        size + 32 and cuts out the centre; "pad" scales the longer side and fills up with grey.
-    filter : {"nearest", "box", "bilinear", "bicubic", "lanczos"}
-    antialias : bool
-        Widen the filter where the picture shrinks.
-    draft : bool
-        Let JPEG decode at the smallest of 1, 1/2, 1/4, 1/8 that is at least twice the size.
-    """
-
-    rule: str = "squash"
-    filter: str = "bicubic"
-    antialias: bool = True
-    draft: bool = True
-
-    def __post_init__(self) -> None:
-        for what, value, known in (("rule", self.rule, RULES), ("filter", self.filter, _FILTERS)):
-            if value not in known:
-                raise DataError(
-                    f"Unknown resize {what} {value!r}; there are {', '.join(known)}."
-                    + did_you_mean(value, known)
-                )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the rule as it stands in a recipe."""
-        return asdict(self)
 
 
 def decode(data: Picture, size: int, resize: Resize = Resize()) -> npt.NDArray[np.uint8]:

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
-from tlfeat.backbones.networks import Output
-from tlfeat.backbones.table import get_backbone
+from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.data.ahead import chunks_ahead
-from tlfeat.data.decode import DECODER, Resize, UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.layout import PICTURE_SUFFIXES
 from tlfeat.data.names import printable
+from tlfeat.data.resize import DECODER, Resize
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
     Picture,

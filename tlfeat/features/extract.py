@@ -8,20 +8,21 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
-from tlfeat.backbones.networks import Output
+from tlfeat.backbones.table import DEFAULT_BACKBONE, Output
 from tlfeat.data.check import nothing_readable
-from tlfeat.data.dataset import Dataset, open_dataset
-from tlfeat.data.digests import DigestIndex
+from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import StoreError
 from tlfeat.features.costs import read_costs
 from tlfeat.features.matrix import Features, load_features, open_entry
 from tlfeat.features.pipeline import Network, Sink, embed_pictures
-from tlfeat.features.recipe import FeatureRequest, Recipe, request_features
+from tlfeat.features.recipe import Recipe
+from tlfeat.features.settings import FeatureRequest, FeatureSettings, Options, read_options
 from tlfeat.features.store import DamagedEntry, Entry, FeatureStore
-from tlfeat.places import cache_folder
-from tlfeat.watch import SILENT, Watch
+from tlfeat.settings import explained
+from tlfeat.watch import Watch
+from tlfeat.where import Where
 
 
 class Embedded(NamedTuple):
@@ -34,20 +35,11 @@ class Embedded(NamedTuple):
     seconds: float
 
 
+@explained(FeatureSettings, Where)
 def extract(
     dataset: Dataset | str | Path,
-    backbone: str = "efficientnet-lite0",
-    *,
-    features: str = "last:avg",
-    weights: str | Path = "imagenet",
-    size: int | None = None,
-    precision: str = "float32",
-    dtype: str = "float32",
-    seed: int = 0,
-    engine: str = "auto",
-    cache: str | Path | None = None,
-    jobs: int | None = None,
-    watch: Watch = SILENT,
+    backbone: str | FeatureSettings = DEFAULT_BACKBONE,
+    **options: Unpack[Options],
 ) -> Features:
     """Give the features of a dataset; only pictures new to the store are embedded.
 
@@ -55,28 +47,11 @@ def extract(
     ----------
     dataset : Dataset, str or Path
         What `open_dataset` gives, or takes.
-    backbone : str
-        A name of `list_backbones`.
-    features : str
-        Layers and pooling, LAYER:POOL[+LAYER:POOL...].
-    weights : str or Path
-        "imagenet", "random", or a weight file.
-    size : int, optional
-        Side in pixels of the square that the network sees; its own size if None.
-    precision : {"float32", "mixed"}
-        Of the forward pass.
-    dtype : {"float32", "float16"}
-        Of the stored rows; `Features.X` is float32 in any case.
-    seed : int
-        Of random weights.
-    engine : {"auto", "openvino", "tensorflow"}
-        What runs the network; no feature depends on it beyond 1e-4.
-    cache : str or Path, optional
-        Folder of the feature store; $TLFEAT_CACHE or ./cache if None.
-    jobs : int, optional
-        Threads that decode; one a core if None.
-    watch : Watch
-        Hears of the progress.
+    backbone : str or FeatureSettings
+        A name of `list_backbones`, or all settings in one.
+    **options
+        features, weights, size, resize, precision, dtype, seed: see `FeatureSettings`.
+        cache, engine, jobs, watch: see `Where`.
 
     Returns
     -------
@@ -88,35 +63,19 @@ def extract(
     TlfeatError
         If the dataset, backbone, weights, features or store cannot be used.
     """
-    store = FeatureStore(cache_folder(cache))
-    table = (
-        dataset
-        if isinstance(dataset, Dataset)
-        else open_dataset(dataset, digests=DigestIndex(store.root))
-    )
-    request = request_features(
-        backbone,
-        features,
-        weights=weights,
-        size=size,
-        precision=precision,
-        dtype=dtype,
-        seed=seed,
-        cache=store.root,
-    )
-    done = embed(table, [request], store, engine=engine, jobs=jobs, watch=watch)
-    return load_features(table, request, store, done.failures)
+    settings, where = read_options(backbone, options)
+    request = settings.resolve(where.cache_folder)
+    dataset = as_dataset(dataset, where)
+    done = embed(dataset, [request], where)
+    return load_features(dataset, request, FeatureStore(where.cache_folder), done.failures)
 
 
 def embed(
     dataset: Dataset,
     requests: Sequence[FeatureRequest],
-    store: FeatureStore,
+    where: Where = Where(),
     *,
-    engine: str = "auto",
-    jobs: int | None = None,
     retry_failed: bool = False,
-    watch: Watch = SILENT,
 ) -> Embedded:
     """Bring every picture of a dataset into the store, for all requests in one pass.
 
@@ -125,14 +84,9 @@ def embed(
     dataset : Dataset
     requests : sequence of FeatureRequest
         Networks of one size share the decoding, outputs of one network the forward pass.
-    store : FeatureStore
-    engine : {"auto", "openvino", "tensorflow"}
-    jobs : int, optional
-        Threads that decode; one a core if None.
+    where : Where
     retry_failed : bool
         Try pictures again that could not be decoded before.
-    watch : Watch
-        Hears of the progress.
 
     Returns
     -------
@@ -148,6 +102,7 @@ def embed(
         If not one picture can be used.
     """
     began = time.perf_counter()
+    store, watch = FeatureStore(where.cache_folder), where.watch
     for warning in dict.fromkeys(request.weights.warning for request in requests):
         if warning:
             watch.note(warning)
@@ -161,7 +116,7 @@ def embed(
     for networks in groups:
         wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
         tried.update(sample.digest for sample in wanted)
-        failures |= embed_pictures(dataset, wanted, networks, store, engine, jobs, watch)
+        failures |= embed_pictures(dataset, wanted, networks, store, where)
     for request in requests:
         for recipe in request.recipes:
             failures |= open_entry(store, recipe).failures(digests)

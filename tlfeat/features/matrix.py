@@ -9,7 +9,8 @@ import numpy as np
 from tlfeat.data.dataset import Dataset, Sample, Skipped
 from tlfeat.data.splits import components
 from tlfeat.errors import StoreError
-from tlfeat.features.recipe import FeatureRequest, Recipe
+from tlfeat.features.recipe import Recipe
+from tlfeat.features.settings import FeatureRequest
 from tlfeat.features.store import Entry, FeatureStore
 
 

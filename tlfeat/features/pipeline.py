@@ -19,16 +19,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
-from tlfeat.backbones.networks import Output
+from tlfeat.backbones.table import Output
 from tlfeat.data.ahead import chunks_ahead
 from tlfeat.data.dataset import Dataset, Sample
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import digest_of
 from tlfeat.errors import NetworkError
 from tlfeat.features.costs import keep_costs
-from tlfeat.features.recipe import FeatureRequest
+from tlfeat.features.settings import FeatureRequest
 from tlfeat.features.store import Entry, FeatureStore
 from tlfeat.watch import Watch
+from tlfeat.where import Where
 
 BLOCK_ROWS = 64  # rows of one commit, at most
 BLOCK_SECONDS = 2.0  # between two commits, at most
@@ -73,9 +74,7 @@ def embed_pictures(
     samples: Sequence[Sample],
     networks: Sequence[Network],
     store: FeatureStore,
-    engine: str,
-    jobs: int | None,
-    watch: Watch,
+    where: Where,
 ) -> dict[str, str]:
     """Embed some pictures with networks that see the same squares.
 
@@ -89,11 +88,7 @@ def embed_pictures(
         All of one size and resize rule.
     store : FeatureStore
         Keeps the exported networks too.
-    engine : {"auto", "openvino", "tensorflow"}
-    jobs : int or None
-        Threads that decode; one a core if None.
-    watch : Watch
-        Hears of the progress.
+    where : Where
 
     Returns
     -------
@@ -108,6 +103,7 @@ def embed_pictures(
         If the store cannot be written.
     """
     size, resize = networks[0].request.size, networks[0].request.resize
+    watch = where.watch
 
     def square(sample: Sample) -> _Square:
         try:
@@ -123,7 +119,7 @@ def embed_pictures(
 
     unread: dict[str, str] = {}
     with ExitStack() as stack:
-        engines = [_open(network, store, engine, watch) for network in networks]
+        engines = [_open(network, store, where) for network in networks]
         for running in engines:
             stack.callback(running.close)
         for network, running in zip(networks, engines, strict=True):
@@ -138,7 +134,7 @@ def embed_pictures(
         stack.callback(watch.finish)
         blocks = [stack.enter_context(_Blocks(network)) for network in networks]
         chunks = stack.enter_context(
-            closing(chunks_ahead(square, samples, length=chunk_length(size), threads=jobs))
+            closing(chunks_ahead(square, samples, length=chunk_length(size), threads=where.jobs))
         )
         estimate = _Estimate(networks, len(samples), watch)
 
@@ -163,9 +159,9 @@ def embed_pictures(
     return unread
 
 
-def _open(network: Network, store: FeatureStore, engine: str, watch: Watch) -> Engine:
+def _open(network: Network, store: FeatureStore, where: Where) -> Engine:
     request = network.request
-    watch.doing(f"loading {request.backbone.name}; the first time it is exported, too")
+    where.watch.doing(f"loading {request.backbone.name}; the first time it is exported, too")
     return open_engine(
         NetworkRequest(
             backbone=request.backbone,
@@ -174,9 +170,9 @@ def _open(network: Network, store: FeatureStore, engine: str, watch: Watch) -> E
             outputs=tuple(sink.output for sink in network.sinks),
             precision=request.precision,
         ),
-        engine,
+        where.engine,
         cache=store.root,
-        on_note=watch.note,
+        on_note=where.watch.note,
     )
 
 

@@ -14,15 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tlfeat.backbones.networks import Output, feature_shape
-from tlfeat.backbones.table import Backbone, get_backbone
+from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
-from tlfeat.data.decode import DECODER, Resize
+from tlfeat.data.resize import DECODER, Resize
 from tlfeat.errors import TlfeatError, WeightsError
 
 SCHEMA = 1
-PRECISIONS = ("float32", "mixed")
-DTYPES = ("float32", "float16")
 MOST_PIXELS = 8192  # of the side of a picture that a network sees
 _POOL = re.compile(r"avg|max|none|grid[1-9][0-9]?")
 
@@ -95,31 +92,6 @@ class Recipe:
         return f"{self.backbone}-{self.size}-{layer}-{self.pool}-{self.digest[:10]}"
 
 
-@dataclass(frozen=True)
-class FeatureRequest:
-    """One feature matrix that is asked for: a network and what to take from it.
-
-    Several outputs are stored one by one and joined, in this order, for the head.
-    """
-
-    backbone: Backbone
-    weights: Weights
-    size: int
-    resize: Resize
-    precision: str
-    recipes: tuple[Recipe, ...]
-
-    @property
-    def spec(self) -> str:
-        """The feature SPEC that these recipes come from, such as "stage4:grid4+last:avg"."""
-        return "+".join(f"{recipe.layer}:{recipe.pool}" for recipe in self.recipes)
-
-    @property
-    def stand_in(self) -> str | None:
-        """Say that the weights are random, which is never a result to show; else None."""
-        return "random weights" if self.weights.kind == "random" else None
-
-
 def parse_spec(spec: str) -> tuple[Output, ...]:
     """Read a feature SPEC, LAYER:POOL[+LAYER:POOL...].
 
@@ -156,91 +128,6 @@ def parse_spec(spec: str) -> tuple[Output, ...]:
     if len(set(outputs)) < len(outputs):
         raise TlfeatError(f"Features {spec!r} name the same part twice: leave one out.")
     return tuple(outputs)
-
-
-def request_features(
-    backbone: str,
-    spec: str = "last:avg",
-    *,
-    weights: str | Path = "imagenet",
-    size: int | None = None,
-    resize: Resize | None = None,
-    precision: str = "float32",
-    dtype: str = "float32",
-    seed: int = 0,
-    cache: Path | None = None,
-) -> FeatureRequest:
-    """Settle everything that decides the numbers of one feature matrix.
-
-    Parameters
-    ----------
-    backbone : str
-        A name of `tlfeat backbones`.
-    spec : str
-        Layers and pooling, see `parse_spec`.
-    weights : str or Path
-        "imagenet", "random", or a weight file.
-    size : int, optional
-        Side in pixels of the square that the network sees; its own size if None.
-    resize : Resize, optional
-        How a picture becomes that square; squashed, bicubic, antialiased if None.
-    precision : {"float32", "mixed"}
-        Of the forward pass.
-    dtype : {"float32", "float16"}
-        Of the stored rows.
-    seed : int
-        Of random weights.
-    cache : Path, optional
-        Where the shapes of named layers are remembered.
-
-    Returns
-    -------
-    request : FeatureRequest
-
-    Raises
-    ------
-    UnknownName
-        If there is no such backbone or layer.
-    WeightsError
-        If the weights cannot be had.
-    TlfeatError
-        If another setting cannot be read.
-    """
-    row = get_backbone(backbone)
-    outputs = parse_spec(spec)
-    side = row.size if size is None else size
-    if not row.min_size <= side <= MOST_PIXELS:
-        raise TlfeatError(
-            f"{row.name} cannot see pictures of {side} pixels: --size must be at least "
-            f"{row.min_size} and at most {MOST_PIXELS}."
-        )
-    for what, value, allowed in (
-        ("precision", precision, PRECISIONS),
-        ("dtype", dtype, DTYPES),
-    ):
-        if value not in allowed:
-            raise TlfeatError(f"Unknown {what} {value!r}: must be one of {', '.join(allowed)}.")
-    loaded = resolve_weights(row, weights, seed=seed)
-    rule = resize or Resize()
-    # Rows that were made before EfficientNet's files were scaled once, not twice, are others.
-    rescaled = row.family == "efficientnet" and loaded.kind == "file"
-    recipes = tuple(
-        Recipe(
-            backbone=row.name,
-            weights=loaded.digest,
-            layer=output.layer,
-            pool=output.pool,
-            size=side,
-            resize=rule.as_dict(),
-            scaling=row.scaling,
-            precision=precision,
-            dtype=dtype,
-            feature_shape=feature_shape(row, side, output.layer, output.pool, cache),
-            schema=SCHEMA + rescaled,
-        )
-        for output in outputs
-    )
-    return FeatureRequest(row, loaded, side, rule, precision, recipes)
 
 
 def find_weights(recipe: Recipe, where: str | Path | None = None) -> Weights:

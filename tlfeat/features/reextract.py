@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import NetworkRequest, open_engine
-from tlfeat.backbones.networks import Output
-from tlfeat.backbones.table import get_backbone
+from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.decode import Resize, decode
+from tlfeat.data.decode import decode
+from tlfeat.data.resize import Resize
 from tlfeat.errors import StoreError
 from tlfeat.features.entry import Entry
 from tlfeat.features.folder import NOT_IN_DIGEST

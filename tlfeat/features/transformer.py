@@ -1,14 +1,16 @@
 """Features as a scikit-learn transformer, for pipelines, searches and cross-validation."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from tlfeat.backbones.table import DEFAULT_BACKBONE
 from tlfeat.data.dataset import Dataset, Sample, Skipped
 from tlfeat.data.decode import pixels_of
 from tlfeat.data.digests import DigestIndex
@@ -16,9 +18,15 @@ from tlfeat.data.sources.base import Listing, Picture, Row, stamp_of
 from tlfeat.errors import DataError
 from tlfeat.features.extract import embed
 from tlfeat.features.matrix import load_features
-from tlfeat.features.recipe import FeatureRequest, request_features
+from tlfeat.features.settings import (
+    FeatureOptions,
+    FeatureRequest,
+    FeatureSettings,
+    read_options,
+)
 from tlfeat.features.store import FeatureStore
-from tlfeat.places import cache_folder
+from tlfeat.settings import explained
+from tlfeat.where import Where
 
 
 class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -32,17 +40,10 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         A name of `list_backbones`.
     features : str
         Layers and pooling, LAYER:POOL[+LAYER:POOL...].
-    weights : str or Path
-        "imagenet", "random", or a weight file.
-    size : int or None
-        Side in pixels of the square that the network sees; its own size if None.
-    seed : int
-        Of random weights.
-    cache : str, Path or None
-        Folder of the feature store; $TLFEAT_CACHE or ./cache if None.
-    engine : {"auto", "openvino", "tensorflow"}
-    jobs : int or None
-        Threads that decode; one a core if None.
+    weights, size, resize, precision, dtype, seed
+        See `FeatureSettings`.
+    cache, engine, jobs
+        See `Where`.
 
     Examples
     --------
@@ -51,26 +52,23 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> model = make_pipeline(ImageFeatures("efficientnet-lite0"), LogisticRegression())
     """
 
+    @explained(FeatureSettings)
     def __init__(
         self,
-        backbone: str = "efficientnet-lite0",
+        backbone: str = DEFAULT_BACKBONE,
         *,
-        features: str = "last:avg",
-        weights: str | Path = "imagenet",
-        size: int | None = None,
-        seed: int = 0,
         cache: str | Path | None = None,
         engine: str = "auto",
         jobs: int | None = None,
+        **settings: Unpack[FeatureOptions],
     ) -> None:
         self.backbone = backbone
-        self.features = features
-        self.weights = weights
-        self.size = size
-        self.seed = seed
         self.cache = cache
         self.engine = engine
         self.jobs = jobs
+        read_options(backbone, settings)  # refuses what there is not
+        for one in fields(FeatureSettings)[1:]:
+            setattr(self, one.name, settings.get(one.name, one.default))
 
     def fit(self, X: Sequence[Any], y: Any = None) -> "ImageFeatures":
         """Check the settings; nothing is learned from the pictures.
@@ -108,21 +106,22 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             no sequence of pictures.
         """
         pictures = _sequence(X)
-        store = FeatureStore(cache_folder(self.cache))
+        where = Where(self.cache, engine=self.engine, jobs=self.jobs)
         request = self._request()
-        dataset = _dataset_of(pictures, store)
+        dataset = _dataset_of(pictures, where)
         if not pictures:
             return np.zeros((0, _width(request)), np.float32)
-        done = embed(dataset, [request], store, engine=self.engine, jobs=self.jobs)
-        found = load_features(dataset, request, store, done.failures)
-        if found.skipped:
-            bad = found.skipped[0]
+        done = embed(dataset, [request], where)
+        store = FeatureStore(where.cache_folder)
+        features = load_features(dataset, request, store, done.failures)
+        if features.skipped:
+            bad = features.skipped[0]
             raise DataError(
-                f"{len(found.skipped)} of {len(pictures)} pictures cannot be used, such as "
+                f"{len(features.skipped)} of {len(pictures)} pictures cannot be used, such as "
                 f"{bad.id}: {bad.reason}. Leave them out: a transformer gives a row for each "
                 "picture."
             )
-        return found.X
+        return features.X
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Name the columns, such as "last:avg_17"."""
@@ -134,14 +133,8 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.array(names, dtype=object)
 
     def _request(self) -> FeatureRequest:
-        return request_features(
-            self.backbone,
-            self.features,
-            weights=self.weights,
-            size=self.size,
-            seed=self.seed,
-            cache=cache_folder(self.cache),
-        )
+        said = {one.name: getattr(self, one.name) for one in fields(FeatureSettings)}
+        return FeatureSettings(**said).resolve(Where(self.cache).cache_folder)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -209,10 +202,10 @@ def _sequence(X: Any) -> list[Any]:
     raise DataError(f"X is one {what}: wanted a sequence of pictures, such as [picture].")
 
 
-def _dataset_of(pictures: Sequence[Any], store: FeatureStore) -> Dataset:
+def _dataset_of(pictures: Sequence[Any], where: Where) -> Dataset:
     source = _Given(pictures)
     rows = source.listing().rows
-    digests, problems = DigestIndex(store.root).digests(rows, source.read)
+    digests, problems = DigestIndex(where.cache_folder).digests(rows, source.read, jobs=where.jobs)
     samples = [
         Sample(row.id, row.locator, None, None, None, digest)
         for row, digest in zip(rows, digests, strict=True)

@@ -7,24 +7,19 @@ trained on them. Nothing needs to be copied back: the layers are the same object
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from tlfeat.backbones.table import Backbone
-from tlfeat.data.dataset import Dataset
-from tlfeat.data.decode import Resize
 from tlfeat.errors import TlfeatError
-from tlfeat.features.extract import embed
 from tlfeat.features.matrix import open_entry
-from tlfeat.features.recipe import FeatureRequest, request_features
+from tlfeat.features.settings import FeatureRequest
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.modes import find_cut
 from tlfeat.finetuning.pictures import Ints
 from tlfeat.finetuning.plan import Phase
-from tlfeat.watch import Watch
 
 _CHUNK: Final = 256  # rows read from the store at a time
 
@@ -132,43 +127,3 @@ class Activations:
                 yield self._kept[self._place[batch]].astype(np.float32, copy=False)
             else:
                 yield self._read(batch)
-
-
-def embed_cut(
-    dataset: Dataset,
-    backbone: Backbone,
-    weights: str | Path,
-    size: int,
-    resize: Resize,
-    spec: tuple[str, str, str],
-    store: FeatureStore,
-    *,
-    seed: int,
-    engine: str,
-    jobs: int | None,
-    watch: Watch,
-) -> FeatureRequest:
-    """Bring the activations at a cut into the store.
-
-    Parameters
-    ----------
-    spec : tuple of str
-        Layer, pooling, dtype.
-
-    Returns
-    -------
-    request : FeatureRequest
-    """
-    layer, pool, dtype = spec
-    request = request_features(
-        backbone.name,
-        f"{layer}:{pool}",
-        weights=weights,
-        size=size,
-        resize=resize,
-        dtype=dtype,
-        seed=seed,
-        cache=store.root,
-    )
-    embed(dataset, [request], store, engine=engine, jobs=jobs, watch=watch)
-    return request

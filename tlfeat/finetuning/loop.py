@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from tlfeat.backbones.table import Backbone
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.decode import Resize
+from tlfeat.data.resize import Resize
 from tlfeat.errors import NetworkError, TlfeatError
-from tlfeat.features.extract import seconds_an_image
+from tlfeat.features.extract import embed, seconds_an_image
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.features.store import FeatureStore
 from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS, Network
@@ -33,7 +34,7 @@ from tlfeat.finetuning.checkpoint import (
     values_of,
 )
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.cut import Activations, Cut, cut_network, embed_cut
+from tlfeat.finetuning.cut import Activations, Cut, cut_network
 from tlfeat.finetuning.history import (
     TensorBoard,
     confusion_class,
@@ -56,7 +57,7 @@ from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.finetuning.schedules import build_schedule
 from tlfeat.runs.metrics import evaluate
-from tlfeat.watch import Watch
+from tlfeat.where import Where
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,6 @@ class How:
     devices: int  # that share a batch
     keep: str  # "all" or "last"
     memory: int
-    engine: str
-    jobs: int | None
 
 
 class Training:
@@ -107,12 +106,11 @@ class Training:
         None for a network that is not of the table.
     data : Data
     how : How
-    store : FeatureStore
+    where : Where
     folder : Path
         The run's.
     scope : callable
         Gives the context that models are compiled in.
-    watch : Watch
     """
 
     def __init__(
@@ -121,13 +119,12 @@ class Training:
         backbone: Backbone | None,
         data: Data,
         how: How,
-        store: FeatureStore,
+        where: Where,
         folder: Path,
         scope: Callable[[], Any],
-        watch: Watch,
     ) -> None:
         self.network, self.backbone, self.data, self.how = network, backbone, data, how
-        self.store, self.folder, self.watch = store, folder, watch
+        self.where, self.folder, self.watch = where, folder, where.watch
         self._scope = scope
         self._augment = build_augmentation(how.augment, how.size)
         self._trained: set[int] = set()  # ids of backbone layers that earlier phases trained
@@ -345,24 +342,23 @@ class Training:
         how, pictures = self.how, self.data.pictures
         needed = np.concatenate([self.data.parts[n].rows for n in ("train", "validation")])
         wanted = replace(self.data.dataset, samples=tuple(pictures.samples[i] for i in needed))
-        request = embed_cut(
-            wanted,
-            self.backbone,
+        settings = FeatureSettings(
+            self.backbone.name,
+            f"{layer}:{pool}",
             how.weights,
             how.size,
             how.resize,
-            (layer, pool, dtype),
-            self.store,
+            dtype=dtype,
             seed=how.seed,
-            engine=how.engine,
-            jobs=how.jobs,
-            watch=self.watch,
         )
-        each = seconds_an_image(self.store, request, [one.digest for one in wanted.samples])
+        store = FeatureStore(self.where.cache_folder)
+        request = settings.resolve(store.root)
+        embed(wanted, [request], self.where)
+        each = seconds_an_image(store, request, [one.digest for one in wanted.samples])
         self.state.extract[f"{layer}:{pool}"] = None if each is None else each * len(wanted)
         digests = [sample.digest for sample in pictures.samples]
         memory = how.memory - pictures.kept_bytes
-        return Activations(digests, np.sort(needed), request, self.store, memory)
+        return Activations(digests, np.sort(needed), request, store, memory)
 
     def _start_from_logistic(self) -> None:
         """Make the top the logistic regression of the features."""

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from tlfeat.cores import usable_cores
 from tlfeat.data.dataset import Dataset, Sample, Skipped
-from tlfeat.data.decode import Resize, UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.resize import Resize
 from tlfeat.errors import DataError, TlfeatError
 from tlfeat.features.matrix import inseparable
 from tlfeat.watch import Watch

@@ -201,6 +201,15 @@ def read_phase(values: Mapping[str, Any], defaults: Phase | None = None) -> Phas
     return replace(base, **given).checked()
 
 
+def read_phases(given: Any) -> list[Phase]:
+    """Read phases as a function takes them: a mode, a phase, a mapping, or several of these."""
+    if isinstance(given, str):
+        return [Phase(given)]
+    if isinstance(given, Phase | Mapping):
+        given = [given]
+    return [one if isinstance(one, Phase) else read_phase(one) for one in given]
+
+
 @dataclass(frozen=True)
 class Top:
     """What stands on the network and gives the probabilities.

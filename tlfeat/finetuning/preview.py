@@ -8,7 +8,8 @@ import numpy as np
 
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.decode import Resize, UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.resize import Resize
 from tlfeat.errors import DataError
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.plan import read_augmentations

@@ -1,6 +1,6 @@
 """What a fine-tune is asked to be, read and checked: all that decides it beside the data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tlfeat.backbones.table import Backbone, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
-from tlfeat.data.decode import DECODER, Resize
+from tlfeat.data.resize import DECODER, Resize
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.features.recipe import PictureRule
 from tlfeat.finetuning import plain_cnn
@@ -25,10 +25,10 @@ from tlfeat.finetuning.plan import (
     check_loss,
     check_phases,
     read_augmentations,
-    read_phase,
 )
 from tlfeat.finetuning.schedules import SCHEDULES
 
+CUT_DTYPES: Final = ("float16", "float32")
 BATCH: Final = 32  # pictures a step, where nobody says
 
 
@@ -52,12 +52,13 @@ class FinetuneRequest:
     batch: int
     precision: str
     seed: int
+    cut_dtype: str | None  # as asked for
 
     @classmethod
     def settle(
         cls,
         backbone: str,
-        phases: Any,
+        phases: Sequence[Phase],
         weights: str | Path,
         parent: Parent | None,
         size: int | None,
@@ -68,6 +69,7 @@ class FinetuneRequest:
         batch: int,
         precision: str | None,
         seed: int,
+        cut_dtype: str | None,
     ) -> "FinetuneRequest":
         """Read what the user gave, as `finetune` takes it, or say what is wrong with it.
 
@@ -77,10 +79,11 @@ class FinetuneRequest:
             If something in it cannot be, or does not fit the rest.
         """
         given_top = None if top is None else top.checked()
-        checked = check_phases(_phases(phases), given_top or Top(), from_parent=parent is not None)
+        checked = check_phases(phases, given_top or Top(), from_parent=parent is not None)
         for what, value, allowed in (
             ("loss", loss, LOSSES),
             ("precision", precision, (None, *PRECISIONS)),
+            ("cut_dtype", cut_dtype, (None, *CUT_DTYPES)),
         ):
             if value not in allowed:
                 raise TlfeatError(
@@ -131,6 +134,7 @@ class FinetuneRequest:
             batch,
             precision or "float32",
             seed,
+            cut_dtype,
         )
 
     @staticmethod
@@ -154,6 +158,11 @@ class FinetuneRequest:
         )
 
     @property
+    def kept_dtype(self) -> str | None:
+        """How activations at a cut are kept; None where they are not."""
+        return self.cut_dtype if self.can_cut else None
+
+    @property
     def stand_in(self) -> str | None:
         """Say so where pretrained weights were wanted and random ones are there, or were."""
         if self.parent is not None:
@@ -166,9 +175,7 @@ class FinetuneRequest:
         """What the user would call the weights; None where the run starts from a model."""
         if self.parent is not None:
             return None
-        if self.weights.kind == "file" and self.weights.path is not None:
-            return str(self.weights.path.resolve())
-        return self.weights.kind
+        return self.weights.name
 
     def top_for(self, n_classes: int) -> Top:
         """Give the top that the run has: the one asked for, or that of what it starts from."""
@@ -206,6 +213,7 @@ class FinetuneRequest:
             "batch": self.batch,
             "seed": self.seed,
             "parent": asdict(self.parent.facts) if self.parent else None,
+            "cut_dtype": self.kept_dtype,
         }
         # left out where all are the first, so that the ids of runs from before them stay
         return settings | ({"methods": self.methods} if self.methods else {})
@@ -275,14 +283,6 @@ class FinetuneRequest:
             precision=self.precision,
             seed=self.seed,
         )
-
-
-def _phases(given: Any) -> list[Phase]:
-    if isinstance(given, str):
-        return [Phase(given)]
-    if isinstance(given, Phase | Mapping):
-        given = [given]
-    return [one if isinstance(one, Phase) else read_phase(one) for one in given]
 
 
 def native_size(backbone: str) -> int:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeat.data.names import as_path
 from tlfeat.errors import DamagedFile, TlfeatError
-from tlfeat.files import write_text
+from tlfeat.files import read_toml, write_text
 from tlfeat.places import cache_folder
 from tlfeat.report.page import write_report
 from tlfeat.runs.record import Run, find_runs
-from tlfeat.runs.study import STUDY_FILE, read_toml
 from tlfeat.watch import SILENT, Watch
+from tlfeat.where import STUDY_FILE
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset

@@ -20,8 +20,9 @@ from tlfeat.report.phrases import missing_runs
 from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import write_results
-from tlfeat.runs.study import STUDY_FILE, comparable_runs
+from tlfeat.runs.study import comparable_runs
 from tlfeat.watch import SILENT, Watch
+from tlfeat.where import STUDY_FILE
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset

@@ -7,12 +7,13 @@ from typing import Any
 
 from tlfeat.backbones.table import get_backbone
 from tlfeat.errors import DamagedFile
+from tlfeat.files import read_toml
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import RECORD, Run, as_text, scan_runs
 from tlfeat.runs.statistics import known_intervals
-from tlfeat.runs.study import STUDY_FILE, read_toml
+from tlfeat.where import STUDY_FILE
 
 _NAMED = 4  # runs that a sentence lists
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from tlfeat.cores import usable_cores
 from tlfeat.data.dataset import Dataset, Sample
-from tlfeat.data.decode import Resize, UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.resize import Resize
 from tlfeat.watch import SILENT, Watch
 
 SIDE = 96  # pixels, of the longer side

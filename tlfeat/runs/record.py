@@ -20,6 +20,7 @@ import numpy as np
 
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
 from tlfeat.features.recipe import PictureRule, Recipe
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import cannot_write, replacing, write_text
 from tlfeat.machine import machine
 from tlfeat.runs.facts import (
@@ -160,6 +161,19 @@ class Run:
             return {key: head[key] for key in head if key not in ("grid", "tried")}
         asked = ("phases", "top", "loss", "batch", "cut_dtype", "methods")
         return {key: getattr(self, key) for key in asked}
+
+    @property
+    def feature_settings(self) -> FeatureSettings:
+        """What was said of its network and, of a head, of its features."""
+        said = {
+            "backbone": self.backbone,
+            "weights": self.weights or "imagenet",
+            "seed": self.seed,
+        }
+        if not self.is_finetune:
+            said["features"] = self.features
+        first = self.record["pictures"] if self.is_finetune else self.record["recipes"][0]
+        return FeatureSettings.of_recipe(first, **said)
 
     @property
     def gives_probabilities(self) -> bool:

@@ -3,26 +3,23 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.cores import usable_cores
 from tlfeat.data.check import commonest
-from tlfeat.data.dataset import Dataset, open_dataset
-from tlfeat.data.digests import DigestIndex
+from tlfeat.data.dataset import Dataset
 from tlfeat.data.names import counted
 from tlfeat.errors import HeadError
 from tlfeat.features.extract import embed, seconds_an_image
 from tlfeat.features.matrix import Features, load_features
-from tlfeat.features.recipe import request_features
+from tlfeat.features.settings import FeatureRequest
 from tlfeat.features.store import FeatureStore
 from tlfeat.files import make_folder
 from tlfeat.heads.learner import learner_class
 from tlfeat.heads.table import get_head
 from tlfeat.heads.threads import one_numeric_thread
-from tlfeat.places import cache_folder, reports_folder
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.orders import HeadJob, HeadOrder, HeadPlan, matrix_key, method_of, weights_name
+from tlfeat.runs.orders import HeadJob, method_of
 from tlfeat.runs.record import (
     HEAD,
     PREDICTIONS,
@@ -33,8 +30,7 @@ from tlfeat.runs.record import (
     write_predictions,
     write_record,
 )
-from tlfeat.runs.study import comparable_runs, study_folder, write_study
-from tlfeat.watch import SILENT, Watch
+from tlfeat.where import Where
 
 if TYPE_CHECKING:
     from tlfeat.heads.fit import FittedHead
@@ -48,195 +44,84 @@ class Trained(NamedTuple):
     fresh: int  # runs that were not finished before
 
 
-def train(
-    dataset: Dataset | str | Path,
-    backbone: str = "efficientnet-lite0",
-    head: str = "logistic",
-    *,
-    features: str = "last:avg",
-    weights: str | Path = "imagenet",
-    size: int | None = None,
-    precision: str = "float32",
-    dtype: str = "float32",
-    params: Mapping[str, Any] | None = None,
-    search: bool = True,
-    class_weight: str | None = None,
-    refit: bool = False,
-    seed: int = 0,
-    engine: str = "auto",
-    cache: str | Path | None = None,
-    reports: str | Path | None = None,
-    name: str | None = None,
-    jobs: int | None = None,
-    watch: Watch = SILENT,
-) -> Run:
-    """Train one head on frozen features and keep the run.
-
-    Parameters
-    ----------
-    dataset : Dataset, str or Path
-        What `open_dataset` gives, or takes.
-    backbone, features, weights, size, precision, dtype, engine, cache
-        As in `extract`.
-    head : str
-        A name of `list_heads`.
-    params : mapping, optional
-        Settings of the head that are given, not searched.
-    search : bool
-        Choose the other settings on validation; the head's defaults if False.
-    class_weight : {None, "balanced"}
-        "balanced" gives every class the same total weight.
-    refit : bool
-        After the choice, train on train and validation together.
-    seed : int
-        Of folds, of heads that draw numbers, and of random weights.
-    reports : str or Path, optional
-        Folder of all studies; $TLFEAT_REPORTS or ./reports if None.
-    name : str, optional
-        Of the study; the dataset's if None.
-    jobs : int, optional
-        Threads; one a core if None.
-    watch : Watch
-        Hears of the progress.
-
-    Returns
-    -------
-    run : Run
-        The finished run; if the same one was finished before, that one.
-
-    Raises
-    ------
-    TlfeatError
-        If the dataset, backbone, weights, features, head or a setting cannot be used.
-    """
-    plan = HeadPlan(head, params or {}, search, class_weight, refit, seed).checked()
-    store = FeatureStore(cache_folder(cache))
-    request = request_features(
-        backbone,
-        features,
-        weights=weights,
-        size=size,
-        precision=precision,
-        dtype=dtype,
-        seed=seed,
-        cache=store.root,
-    )
-    table = (
-        dataset
-        if isinstance(dataset, Dataset)
-        else open_dataset(dataset, digests=DigestIndex(store.root))
-    )
-    folder = study_folder(reports_folder(reports), table, name)
-    done = train_heads(
-        table, [HeadOrder(request, plan)], store, folder, engine=engine, jobs=jobs, watch=watch
-    )
-    for reason in done.refused.values():
-        raise HeadError(reason)
-    from tlfeat.report.page import refresh_report  # reports are made of runs, not runs of reports
-
-    refresh_report(folder, table, cache=store.root, watch=watch)
-    return done.runs[0]
-
-
 def train_heads(
     dataset: Dataset,
-    orders: Sequence[HeadOrder],
-    store: FeatureStore,
-    folder: Path,
+    jobs: Sequence[HeadJob],
+    where: Where = Where(),
     *,
-    engine: str = "auto",
-    jobs: int | None = None,
     retry_failed: bool = False,
-    study_file: bool = True,
-    watch: Watch = SILENT,
 ) -> Trained:
-    """Train heads on feature matrices, several at once; keep the runs in a study.
+    """Train heads on feature matrices, several at once; a run that is finished stays as it is.
 
     Parameters
     ----------
     dataset : Dataset
-    orders : sequence of HeadOrder
-        A run that is finished is not done again, whatever its name was.
-    store : FeatureStore
-    folder : Path
-        The study's folder, from `study_folder`.
-    engine : {"auto", "openvino", "tensorflow"}
-    jobs : int, optional
-        Heads at a time, and threads that decode; one a core if None.
+    jobs : sequence of HeadJob
+    where : Where
     retry_failed : bool
         Try pictures again that could not be decoded before.
-    study_file : bool
-        Write study.toml: before anything is trained, so that a study that is stopped knows what
-        it lacks, and after it.
-    watch : Watch
-        Hears of the progress.
 
     Returns
     -------
     trained : Trained
         A head that its data do not allow is refused; the others are trained.
-    """
-    from joblib import Parallel, delayed
 
-    _check_classes(dataset)
-    wanted = [HeadJob(dataset, order, folder) for order in orders]
-    todo = [job for job in wanted if finished_run(job.folder, watch) is None]
-    refused: dict[str, str] = {}
-    if study_file and todo:
-        asked = [job.resolved() for job in todo]
-        write_study(folder, dataset, comparable_runs(folder, dataset), asked)
-    if todo:
-        needed = list({job.features: job.request for job in todo}.values())
-        done = embed(
-            dataset,
-            needed,
-            store,
-            engine=engine,
-            jobs=jobs,
-            retry_failed=retry_failed,
-            watch=watch,
-        )
-        matrices = {
-            matrix_key(request): load_features(dataset, request, store, done.failures)
-            for request in needed
-        }
-        for features in matrices.values():
-            _check_left(dataset, features)
-        costs = {
-            key: seconds_an_image(store, request, matrices[key].digests)
-            for request in needed
-            for key in [matrix_key(request)]
-        }
-        threads = jobs or usable_cores()
-        at_once = min(threads, len(todo))
-        watch.start("training", len(todo))
-        try:
-            parallel = Parallel(n_jobs=at_once, prefer="threads", return_as="generator_unordered")
-            tasks = (
-                delayed(_train_one)(
-                    job,
-                    matrices[job.features],
-                    costs[job.features],
-                    threads // at_once,
-                )
-                for job in todo
-            )
-            _import_all(job.plan.head for job in todo)
-            with one_numeric_thread():
-                for name, reason in parallel(tasks):
-                    if reason:
-                        refused[name] = reason
-                    watch.step()
-        finally:
-            watch.finish()
-    runs = [load_run(job.folder) for job in wanted if job.name not in refused]
-    if study_file:
-        asked = [job.resolved() for job in wanted if job.name in refused]
-        write_study(folder, dataset, comparable_runs(folder, dataset), asked)
+    Raises
+    ------
+    HeadError
+        If no head at all can be trained on the dataset.
+    """
+    check_classes(dataset)
+    todo = [job for job in jobs if finished_run(job.folder, where.watch) is None]
+    refused = _train_all(dataset, todo, where, retry_failed) if todo else {}
+    runs = [load_run(job.folder) for job in jobs if job.name not in refused]
     return Trained(runs, refused, len(todo) - len(refused))
 
 
-def _check_classes(dataset: Dataset) -> None:
+def _train_all(
+    dataset: Dataset, todo: Sequence[HeadJob], where: Where, retry_failed: bool
+) -> dict[str, str]:
+    """Embed what is missing, then train; give the names of runs that are refused, and why."""
+    from joblib import Parallel, delayed
+
+    matrices = _matrices(dataset, [job.request for job in todo], where, retry_failed)
+    threads = where.jobs or usable_cores()
+    at_once = min(threads, len(todo))
+    tasks = (
+        delayed(_train_one)(job, *matrices[job.request.key], threads // at_once) for job in todo
+    )
+    refused: dict[str, str] = {}
+    where.watch.start("training", len(todo))
+    try:
+        parallel = Parallel(n_jobs=at_once, prefer="threads", return_as="generator_unordered")
+        _import_all(job.plan.head for job in todo)
+        with one_numeric_thread():
+            for name, reason in parallel(tasks):
+                if reason:
+                    refused[name] = reason
+                where.watch.step()
+    finally:
+        where.watch.finish()
+    return refused
+
+
+def _matrices(
+    dataset: Dataset, requests: Iterable[FeatureRequest], where: Where, retry_failed: bool
+) -> dict[tuple[str, ...], tuple[Features, float | None]]:
+    """Give each feature matrix with the seconds that embedding one of its pictures took."""
+    by_key = {request.key: request for request in requests}
+    done = embed(dataset, list(by_key.values()), where, retry_failed=retry_failed)
+    store = FeatureStore(where.cache_folder)
+    matrices = {}
+    for key, request in by_key.items():
+        features = load_features(dataset, request, store, done.failures)
+        _check_left(dataset, features)
+        matrices[key] = features, seconds_an_image(store, request, features.digests)
+    return matrices
+
+
+def check_classes(dataset: Dataset) -> None:
+    """Refuse a dataset that no head at all can be trained on."""
     labels = {sample.label for sample in dataset.samples}
     if labels <= {None}:
         raise HeadError(
@@ -354,7 +239,7 @@ def _record(
     image_seconds: float | None,
     predict_seconds: float,
 ) -> dict[str, Any]:
-    dataset, request, plan = job.dataset, job.request, job.plan
+    request, plan = job.request, job.plan
     n_test = metrics["test"]["n"] if "test" in metrics else 0
     ms_per_image = None
     if image_seconds is not None and n_test:
@@ -365,15 +250,15 @@ def _record(
     if request.weights.warning:
         warnings.append(request.weights.warning)
     return common_record(
-        dataset,
+        job.dataset,
         features.skipped,
         metrics,
         id=job.id,
         name=job.name,
         kind="head",
-        backbone=request.backbone.name,
-        features=request.spec,
-        weights=weights_name(request),
+        backbone=request.settings.backbone,
+        features=request.settings.features,
+        weights=request.settings.weights,
         weights_digest=request.weights.digest,
         pictures=request.recipes[0].pictures.as_dict(),
         recipes=[recipe.as_dict() for recipe in request.recipes],
@@ -399,6 +284,6 @@ def _record(
         },
         seconds={"extract": extract_seconds, **fitted.seconds, "predict": predict_seconds},
         ms_per_image=ms_per_image,
-        stand_in=request.stand_in,
+        stand_in=job.stand_in or request.stand_in,
         warnings=warnings,
     )

@@ -41,8 +41,10 @@ class Study:
 
     Attributes
     ----------
+    runs : tuple of PlannedRun
+        In the order of the file.
     name : str
-        With "-quick" where that section was used.
+        With "-quick" where that section was used; the dataset's where it is empty.
     file : str
         What it was read from, for messages.
     folder : Path or None
@@ -53,39 +55,30 @@ class Study:
         The table [data], see `tlfeat.studies.schema.DATA_KEYS`.
     named_data : str
         The path that the file names, whatever was given instead.
-    runs : tuple of PlannedRun
-        In the order of the file.
     changes : tuple of str
         What [quick] and --set changed.
     left_out : dict of str to str
         Runs that [quick] leaves nothing to start from, and why.
+    joins : bool
+        Whether its runs join those that are in its folder, as those of `compare` do, which has no
+        file.
     """
 
-    name: str
-    file: str
-    folder: Path | None
-    table: str | None
-    data: Mapping[str, Any]
-    named_data: str
     runs: tuple[PlannedRun, ...]
+    name: str = ""
+    file: str = ""
+    folder: Path | None = None
+    table: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    named_data: str = ""
     changes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    joins: bool = False
 
     @property
     def order(self) -> list[PlannedRun]:
         """The runs, each after the one that it starts from."""
-        by_name = {run.name: run for run in self.runs}
-        done: dict[str, PlannedRun] = {}
-
-        def add(run: PlannedRun) -> None:
-            if run.name not in done:
-                if run.parent is not None:
-                    add(by_name[run.parent])
-                done[run.name] = run
-
-        for run in self.runs:
-            add(run)
-        return list(done.values())
+        return _parents_first(self.runs, {run.name: run.parent for run in self.runs})
 
 
 def read_study(
@@ -281,14 +274,57 @@ def _link(
 ) -> tuple[list[PlannedRun], dict[str, str]]:
     """Check what each run starts from, and let it inherit the network."""
     by_name = {run.name: run for run in runs}
+    parents = {
+        run.name: _parent(f"{file}: run {run.name!r}", run, by_name)
+        for run in runs
+        if run.start is not None
+    }
+    _refuse_circles(file, {name: parent for name, (parent, _) in parents.items()})
+    linked: dict[str, PlannedRun] = {}
     left_out: dict[str, str] = {}
-    parents: dict[str, tuple[str, int | None]] = {}
+    for run in _parents_first(runs, {name: parent for name, (parent, _) in parents.items()}):
+        if run.name not in parents:
+            linked[run.name] = run
+            continue
+        parent, epoch = parents[run.name]
+        epochs = sum(phase.epochs for phase in by_name[parent].phases)
+        if epoch is not None and not 0 < epoch <= epochs:
+            reason = f"it starts after epoch {epoch} of {parent}, which has {epochs}"
+            if not quick:
+                raise StudyError(f"{file}: run {run.name!r}: from = {run.start!r}: {reason}.")
+            left_out[run.name] = reason
+        elif parent in left_out:
+            left_out[run.name] = f"it starts from {parent}, which is left out"
+        else:
+            linked[run.name] = _child(file, run, linked[parent], epoch)
+    needed = {parent for name, (parent, epoch) in parents.items() if epoch and name in linked}
+    kept = [linked[run.name] for run in runs if run.name in linked]
+    return [replace(run, keep="all") if run.name in needed else run for run in kept], left_out
+
+
+def _parents_first(
+    runs: Sequence[PlannedRun], parents: Mapping[str, str | None]
+) -> list[PlannedRun]:
+    """Give the runs, each after the one that it starts from."""
+    by_name = {run.name: run for run in runs}
+    done: dict[str, PlannedRun] = {}
+
+    def add(run: PlannedRun) -> None:
+        if run.name not in done:
+            parent = parents.get(run.name)
+            if parent is not None:
+                add(by_name[parent])
+            done[run.name] = run
+
     for run in runs:
-        if run.start is not None:
-            parents[run.name] = _parent(f"{file}: run {run.name!r}", run, by_name)
+        add(run)
+    return list(done.values())
+
+
+def _refuse_circles(file: str, parents: Mapping[str, str]) -> None:
     for name in parents:
         trail = [name]
-        while (parent := parents.get(trail[-1], (None, None))[0]) is not None:
+        while (parent := parents.get(trail[-1])) is not None:
             if parent in trail:
                 circle = " -> ".join([*trail[trail.index(parent) :], parent])
                 raise StudyError(
@@ -296,60 +332,36 @@ def _link(
                     "must start from a network."
                 )
             trail.append(parent)
-    linked: dict[str, PlannedRun] = {}
 
-    def settle(run: PlannedRun) -> PlannedRun | None:
-        if run.name in linked or run.name in left_out or run.name not in parents:
-            if run.name not in left_out:
-                linked.setdefault(run.name, run)
-            return linked.get(run.name)
-        parent_name, epoch = parents[run.name]
-        parent = settle(by_name[parent_name])
-        epochs = sum(phase.epochs for phase in by_name[parent_name].phases)
-        if epoch is not None and not 0 < epoch <= epochs:
-            reason = f"it starts after epoch {epoch} of {parent_name}, which has {epochs}"
-            if not quick:
-                raise StudyError(f"{file}: run {run.name!r}: from = {run.start!r}: {reason}.")
-            left_out[run.name] = reason
-        elif parent is None:
-            left_out[run.name] = f"it starts from {parent_name}, which is left out"
-        else:
-            try:
-                check_size(parent.backbone, run.size)
-            except TlfeatError as error:
-                raise StudyError(f"{file}: run {run.name!r}: {error}") from None
-            if run.size is not None and run.size != parent.side:
-                raise StudyError(
-                    f"{file}: run {run.name!r}: size = {run.size}, but it starts from "
-                    f"{parent_name}, whose network is made for {parent.side}: leave size out."
-                )
-            if run.precision not in (None, parent.precision):
-                raise StudyError(
-                    f"{file}: run {run.name!r}: precision = {run.precision!r}, but it starts from "
-                    f"a saved model, and {parent_name} computes in {parent.precision}: leave "
-                    "precision out."
-                )
-            linked[run.name] = replace(
-                run,
-                parent=parent_name,
-                precision=parent.precision,
-                epoch=epoch,
-                backbone=parent.backbone,
-                size=parent.size if run.size is None else run.size,
-                resize=parent.resize if run.resize is None else run.resize,
-                stand_in=parent.stand_in,
-            )
-        return linked.get(run.name)
 
-    for run in runs:
-        settle(run)
-    needed = {parent for name, (parent, epoch) in parents.items() if epoch and name in linked}
-    kept = [
-        replace(linked[run.name], keep="all") if run.name in needed else linked[run.name]
-        for run in runs
-        if run.name in linked
-    ]
-    return kept, left_out
+def _child(file: str, run: PlannedRun, parent: PlannedRun, epoch: int | None) -> PlannedRun:
+    """Give a run with the network of the one that it starts from."""
+    said = run.said
+    try:
+        check_size(parent.network.backbone, said.get("size"))
+    except TlfeatError as error:
+        raise StudyError(f"{file}: run {run.name!r}: {error}") from None
+    if said.get("size", parent.side) != parent.side:
+        raise StudyError(
+            f"{file}: run {run.name!r}: size = {said['size']}, but it starts from "
+            f"{parent.name}, whose network is made for {parent.side}: leave size out."
+        )
+    if said.get("precision", parent.network.precision) != parent.network.precision:
+        raise StudyError(
+            f"{file}: run {run.name!r}: precision = {said['precision']!r}, but it starts from "
+            f"a saved model, and {parent.name} computes in {parent.network.precision}: leave "
+            "precision out."
+        )
+    kept = {name: value for name, value in said.items() if name in ("size", "resize", "seed")}
+    network = replace(parent.network, **{"seed": 0, **kept})
+    return replace(
+        run,
+        parent=parent.name,
+        epoch=epoch,
+        network=network,
+        said={},
+        stand_in=parent.stand_in,
+    )
 
 
 def _parent(

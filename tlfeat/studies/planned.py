@@ -1,13 +1,13 @@
 """One run of a study, every setting read and checked against the tables of tlfeat."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tlfeat.backbones.table import DEFAULT_BACKBONE, get_backbone
-from tlfeat.data.decode import Resize
 from tlfeat.errors import TlfeatError
-from tlfeat.features.recipe import DTYPES, PRECISIONS, parse_spec
+from tlfeat.features.recipe import parse_spec
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.augment import check_crops
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.plain_cnn import MIN_SIZE, SIZE
@@ -22,7 +22,8 @@ from tlfeat.finetuning.plan import (
     read_phase,
 )
 from tlfeat.heads.table import check_class_weight, get_head
-from tlfeat.runs.orders import HeadPlan
+from tlfeat.runs.orders import HeadPlan, head_name
+from tlfeat.settings import checked_values, settings_of
 from tlfeat.studies.schema import PHASE_KEYS, RUN_KEYS, StudyError, unknown_key
 
 _CUT_DTYPES: Final = ("float16", "float32", "none")
@@ -38,39 +39,27 @@ class PlannedRun:
     Attributes
     ----------
     name : str
-    backbone : str
-        Of a run that starts from another: that one's.
-    weights : str
-        "imagenet", "random" or a file.
-    size : int or None
-        None for the network's own.
-    resize : str or None
-        A rule of `Resize`; None for the usual one.
-    precision : str or None
-        None in a run that starts from another, until it has that one's.
+        Made of the settings where it is empty.
+    network : FeatureSettings
+        What the network is and sees; of a run that starts from another: that one's.
     stand_in : str or None
         What it stands in for, where not what the file names is used.
-    head, features, dtype
-        Of a run that trains a head; `head` is None else.
+    head : HeadPlan or None
+        Of a run that trains a head.
     phases, top, augment, loss, batch, cut_dtype, keep
         Of a fine-tune.
     start : str or None
         `from` as written; `parent` and `epoch` are read from it.
+    said : mapping
+        What the file says of the network, of a run that starts from another.
     backbone_key : str
         The dotted key that says which network it uses.
     """
 
     name: str
-    backbone: str = DEFAULT_BACKBONE
-    weights: str = "imagenet"
-    size: int | None = None
-    resize: str | None = None
-    precision: str | None = None
-    seed: int = 0
+    network: FeatureSettings = field(default_factory=FeatureSettings)
     stand_in: str | None = None
     head: HeadPlan | None = None
-    features: str = "last:avg"
-    dtype: str = "float32"
     phases: tuple[Phase, ...] = ()
     top: Top | None = None  # None for a head, and where it is that of the run it starts from
     augment: tuple[Choice, ...] = ()
@@ -81,19 +70,34 @@ class PlannedRun:
     start: str | None = None
     parent: str | None = None
     epoch: int | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
     backbone_key: str = "defaults.backbone"
 
     @property
     def side(self) -> int:
         """The side of the pictures that the network sees, where it is not that of a parent."""
-        if self.size is not None:
-            return self.size
-        return SIZE if self.backbone == PLAIN_CNN else get_backbone(self.backbone).size
+        if self.network.size is not None:
+            return self.network.size
+        backbone = self.network.backbone
+        return SIZE if backbone == PLAIN_CNN else get_backbone(backbone).size
 
     @property
     def is_scratch(self) -> bool:
         """Whether it takes no weights: random ones are meant, as always in the plain CNN."""
         return bool(self.phases) and self.phases[0].mode == "scratch"
+
+
+def planned_head(settings: FeatureSettings, plan: HeadPlan) -> PlannedRun:
+    """Plan a run of a head, named by what is not as usual in its settings.
+
+    Raises
+    ------
+    TlfeatError
+        If a setting of the features or the head cannot be.
+    """
+    network, plan = settings.checked(), plan.checked()
+    check_class_weight(get_head(plan.head), plan.class_weight)
+    return PlannedRun(head_name(network, plan), network, head=plan)
 
 
 def plan_run(
@@ -130,7 +134,7 @@ def plan_run(
     values = {**usual, **run}
     try:
         planned = _plan_head(values) if is_head else _plan_finetune(place, values, run, usual)
-        backbone = _check_network(planned)
+        planned = _with_checked_network(planned)
     except StudyError:
         raise
     except TlfeatError as error:
@@ -138,9 +142,7 @@ def plan_run(
     except (TypeError, ValueError) as error:  # a value of the right type that cannot be
         raise StudyError(f"{place}: {error}") from None
     key = f"run.{planned.name}.backbone" if "backbone" in run else "defaults.backbone"
-    if planned.start is None and planned.precision is None:
-        planned = replace(planned, precision="float32")
-    planned = replace(planned, backbone=backbone, backbone_key=key)
+    planned = replace(planned, backbone_key=key)
     return replace(planned, stand_in=run.get("stand_in") or _stands_in(planned, named))
 
 
@@ -153,8 +155,8 @@ def _can_be_balanced(run: Mapping[str, Any]) -> bool:
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("name", "backbone", "weights", "size", "resize", "precision", "seed")
-    return {name: values[name] for name in names if name in values}
+    said = {name: values[name] for name in settings_of(FeatureSettings) if name in values}
+    return {"name": values["name"], "network": FeatureSettings(**said), "said": said}
 
 
 def _plan_head(values: Mapping[str, Any]) -> PlannedRun:
@@ -167,10 +169,7 @@ def _plan_head(values: Mapping[str, Any]) -> PlannedRun:
         values.get("seed", 0),
     ).checked()
     check_class_weight(get_head(plan.head), plan.class_weight)
-    features = values.get("features", "last:avg")
-    parse_spec(features)
-    dtype = _one_of("dtype", values.get("dtype", "float32"), DTYPES)
-    return PlannedRun(**_common(values), head=plan, features=features, dtype=dtype)
+    return PlannedRun(**_common(values), head=plan)
 
 
 def _head_params(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,32 +261,32 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _check_network(run: PlannedRun) -> str:
-    """Give the network's name as its table has it."""
-    if run.precision is not None:
-        _one_of("precision", run.precision, PRECISIONS)
-    if run.resize is not None:
-        Resize(rule=run.resize)
-    if run.start is not None:
-        return run.backbone  # that of the run it starts from, looked at there
-    if run.backbone == PLAIN_CNN and run.head is None:
+def _with_checked_network(run: PlannedRun) -> PlannedRun:
+    """Give a run with the network's name as its table has it."""
+    network = run.network
+    if run.start is not None:  # its backbone is looked at in the run that it starts from
+        checked_values(replace(network, backbone=DEFAULT_BACKBONE))
+        return run
+    if network.backbone == PLAIN_CNN and run.head is None:
         if run.phases[0].mode != "scratch" or (run.top and run.top.kind != "new"):
             raise TlfeatError(
                 f"{PLAIN_CNN} has no pretrained weights and no classifier of its own: train it "
                 "in mode scratch with a new top."
             )
-        name = PLAIN_CNN
+        checked_values(network)
     else:
-        row = get_backbone(run.backbone)
-        name = row.name
-        named = [("features", part.layer) for part in parse_spec(run.features)]
+        row = get_backbone(network.backbone)
+        named = [("features", part.layer) for part in parse_spec(network.features)]
         named += [("cut", phase.cut_name) for phase in run.phases if phase.cut_name]
         for key, layer in named:  # other layers are only known once the network is built
             if layer.startswith("stag") and layer not in row.layers:
                 raise unknown_key(key, layer, [*row.layers, "last"])
-    check_size(name, run.size)
+        check_size(row.name, network.size)
+        network = network.checked()
+    check_size(network.backbone, network.size)
+    run = replace(run, network=network)
     check_crops(run.augment, run.side)
-    return name
+    return run
 
 
 def check_size(backbone: str, size: int | None) -> None:
@@ -302,11 +301,11 @@ def _stands_in(run: PlannedRun, named: Mapping[str, Any]) -> str | None:
     if run.start is not None:
         return None  # that of the run it starts from
     said = []
-    wanted = _texts(named.get("backbone", DEFAULT_BACKBONE))
-    if run.backbone not in {one if one == PLAIN_CNN else _canonical(one) for one in wanted}:
-        said.append(f"{run.backbone} instead of {' or '.join(wanted)}")
+    wanted, network = _texts(named.get("backbone", DEFAULT_BACKBONE)), run.network
+    if network.backbone not in {one if one == PLAIN_CNN else _canonical(one) for one in wanted}:
+        said.append(f"{network.backbone} instead of {' or '.join(wanted)}")
     if not run.is_scratch:
-        said += _weights_stand_in(run.weights, _texts(named.get("weights", "imagenet")))
+        said += _weights_stand_in(str(network.weights), _texts(named.get("weights", "imagenet")))
     return "; ".join(said) or None
 
 

@@ -1,15 +1,23 @@
 """study.toml: a study with every setting resolved, which is a study file again."""
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from tlfeat.data.dataset import Dataset
-from tlfeat.runs.study import resolved_head, without_none
+from tlfeat.data.resize import Resize
+from tlfeat.errors import TlfeatError
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.finetuning.plan import Phase, Top, read_augmentations, read_phase
+from tlfeat.runs.facts import ParentFacts
+from tlfeat.runs.orders import HeadPlan
+from tlfeat.runs.record import Run
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
-from tlfeat.studies.schema import SCHEMA
-from tlfeat.studies.standins import data_stand_in, run_stand_in
+from tlfeat.studies.schema import RUN_KEYS, SCHEMA
+from tlfeat.where import location_of
 
 
 def resolved_study(study: Study, dataset: Dataset, name: str) -> str:
@@ -30,66 +38,148 @@ def resolved_study(study: Study, dataset: Dataset, name: str) -> str:
     """
     import tomli_w
 
-    path = Path(dataset.path)
     data: dict[str, Any] = {
         **study.data,
-        "path": str(path.resolve()) if path.exists() else dataset.path,
+        "path": location_of(dataset),
         "layout": dataset.kind,
+        **dataset.asked,
         "split_seed": dataset.split_seed,
         "fingerprint": dataset.fingerprint,
     }
-    stand_in = data_stand_in(study, dataset)
     written: dict[str, Any] = {"schema": SCHEMA, "name": name}
     if study.table is not None:
         written["table"] = study.table
-    runs = [replace(run, stand_in=run_stand_in(run, stand_in)) for run in study.runs]
-    return tomli_w.dumps(
-        {**written, "data": data, "run": [_resolved(run, study.folder) for run in runs]}
+    runs = [_row(run, study.folder) for run in study.runs]
+    return tomli_w.dumps({**written, "data": data, "run": runs})
+
+
+def names_of(runs: Sequence[Run]) -> dict[str, str]:
+    """Give each run's id with its name, with digits of the id where several have one name."""
+    often = [run.name for run in runs]
+    return {
+        run.id: run.name if often.count(run.name) == 1 else f"{run.name}-{run.id[:8]}"
+        for run in runs
+    }
+
+
+def start_of(parent: ParentFacts, names: Mapping[str, str]) -> str | None:
+    """Give what a run starts from as a study file says it; None for a model elsewhere."""
+    if parent.run is None or parent.run not in names:
+        return None
+    return names[parent.run] + ("" if parent.epoch is None else f"@{parent.epoch}")
+
+
+def runs_of_folder(runs: Sequence[Run]) -> list[PlannedRun]:
+    """Give finished runs as they would be planned, to be named in study.toml with others.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Of one study.
+
+    Returns
+    -------
+    planned : list of PlannedRun
+        Without those that start from a model elsewhere, as a study names only its own, and
+        those that this version could not make again.
+    """
+    names = names_of(runs)
+    planned = []
+    for run in runs:
+        with suppress(TlfeatError):
+            planned.append(_planned(run, names))
+    return [run for run in planned if run is not None]
+
+
+def _planned(run: Run, names: Mapping[str, str]) -> PlannedRun | None:
+    if not run.is_finetune:
+        head = run.head_settings
+        plan = HeadPlan(
+            head.name, head.params, head.search, head.class_weight, head.refit, run.seed
+        )
+        return PlannedRun(names[run.id], run.feature_settings, run.stand_in, head=plan)
+    start = None if run.parent is None else start_of(run.parent, names)
+    if run.parent is not None and start is None:
+        return None
+    top, view = run.top, run.pictures.view
+    known = {one.name for one in fields(Phase)}
+    return PlannedRun(
+        names[run.id],
+        run.feature_settings,
+        run.stand_in,
+        phases=tuple(
+            read_phase({key: value for key, value in phase.items() if key in known})
+            for phase in run.phases
+        ),
+        top=None if run.keeps_top else Top(top["kind"], tuple(top["hidden"]), top["dropout"]),
+        augment=read_augmentations(() if isinstance(view, str) else view),
+        loss=run.loss,
+        batch=run.batch,
+        cut_dtype=run.cut_dtype or "none",
+        start=start,
     )
 
 
-def _found(weights: str, folder: Path | None) -> str:
+def _found(weights: str | Path, folder: Path | None) -> str:
     """Give where a weight file is, so that it is found from wherever study.toml lies."""
     for place in (Path(weights).expanduser(), (folder or Path()) / weights):
         if weights not in ("imagenet", "random") and place.is_file():
             return str(place.resolve())
-    return weights
+    return str(weights)
 
 
-def _resolved(run: PlannedRun, folder: Path | None) -> dict[str, Any]:
-    pictures = {"size": run.size, "resize": run.resize, "precision": run.precision}
-    weights = _found(run.weights, folder)
+def _row(run: PlannedRun, folder: Path | None) -> dict[str, Any]:
+    said = {one.name: getattr(run.network, one.name) for one in fields(FeatureSettings)}
+    said["weights"] = _found(said["weights"], folder)
+    if isinstance(said["resize"], Resize):
+        said["resize"] = said["resize"].rule
     if run.head is not None:
-        return resolved_head(
-            run.name,
-            {**pictures, "resize": {"rule": run.resize}, "dtype": run.dtype},
-            asdict(run.head) | {"name": run.head.head},
-            backbone=run.backbone,
-            weights=weights,
-            features=run.features,
-            seed=run.seed,
-            stand_in=run.stand_in,
+        return without_none(
+            {"name": run.name, **said, "stand_in": run.stand_in, **_head(run.head)}
         )
-    own = {"backbone": run.backbone, "weights": weights}
-    values: dict[str, Any] = {
-        "name": run.name,
-        **(own if run.start is None else {"from": run.start}),
-        **pictures,
-        "seed": run.seed,
-        "stand_in": run.stand_in,
-    }
+    said = {name: value for name, value in said.items() if RUN_KEYS[name].of == "both"}
+    if run.start is not None:
+        del said["backbone"], said["weights"]
+        said["from"] = run.start
+    top: dict[str, Any] = {}
     if run.top is not None:
-        values |= {
-            "top": run.top.kind,
-            "hidden": "-".join(str(size) for size in run.top.hidden) or None,
-            "dropout": run.top.dropout,
+        hidden = "-".join(str(size) for size in run.top.hidden)
+        top = {"top": run.top.kind, "hidden": hidden or None, "dropout": run.top.dropout}
+    return without_none(
+        {
+            "name": run.name,
+            **said,
+            "stand_in": run.stand_in,
+            **top,
+            "augment": [without_none(choice.as_dict()) for choice in run.augment] or None,
+            "loss": run.loss,
+            "batch": run.batch,
+            "cut_dtype": run.cut_dtype,
+            "keep": run.keep,
+            "phase": [without_none(phase.as_dict()) for phase in run.phases],
         }
-    values |= {
-        "augment": [without_none(choice.as_dict()) for choice in run.augment] or None,
-        "loss": run.loss,
-        "batch": run.batch,
-        "cut_dtype": run.cut_dtype,
-        "keep": run.keep,
-        "phase": [without_none(phase.as_dict()) for phase in run.phases],
+    )
+
+
+def _head(plan: HeadPlan) -> dict[str, Any]:
+    given = {f"head.{key}": _plain(value) for key, value in plan.params.items()}
+    return {
+        "head": plan.head,
+        "search": plan.search,
+        "refit": plan.refit,
+        "class_weight": plan.class_weight,
+        "set": given or None,
     }
-    return without_none(values)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is None, which TOML has not, in tables in it too."""
+    return {
+        key: without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }

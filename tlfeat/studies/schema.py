@@ -10,12 +10,15 @@ from typing import Any, Final, Literal
 
 from tlfeat.data.names import SPLITS
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.settings import Kind as SettingKind
+from tlfeat.settings import settings_of
 
 SCHEMA: Final = 1
 TABLES: Final = ("s1", "s2", "curves")
 TOP_KEYS: Final = ("schema", "name", "table", "data", "defaults", "run", "quick")
 
-Kind = Literal["text", "whole", "number", "flag", "sizes", "choice", "choices", "table", "phases"]
+Kind = SettingKind | Literal["table", "phases"]
 _WANTED: Final[Mapping[str, str]] = {
     "text": "a text",
     "whole": "a whole number",
@@ -42,21 +45,25 @@ class Key:
     in_defaults: bool = True
 
 
+# what a fine-tune has of the settings of features: it makes no matrix
+_OF_NETWORK: Final = ("backbone", "weights", "size", "resize", "precision", "seed")
+
+
+def _feature_keys() -> dict[str, Key]:
+    return {
+        name: Key(one.kind, "both" if name in _OF_NETWORK else "head")
+        for name, one in settings_of(FeatureSettings).items()
+    }
+
+
 RUN_KEYS: Final[Mapping[str, Key]] = {
     "name": Key("text", in_defaults=False),
-    "backbone": Key("text"),
-    "weights": Key("text"),
-    "size": Key("whole"),
-    "resize": Key("text"),
-    "precision": Key("text"),
-    "seed": Key("whole"),
+    **_feature_keys(),
     "class_weight": Key("text"),
     "stand_in": Key("text", in_defaults=False),
     "head": Key("text", "head", in_defaults=False),
-    "features": Key("text", "head"),
     "search": Key("flag", "head"),
     "refit": Key("flag", "head"),
-    "dtype": Key("text", "head"),
     "set": Key("table", "head", in_defaults=False),
     "from": Key("text", "finetune", in_defaults=False),
     "phase": Key("phases", "finetune", in_defaults=False),

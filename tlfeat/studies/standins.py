@@ -29,6 +29,8 @@ def data_stand_in(study: Study, dataset: Dataset) -> str | None:
         None where they are the ones that are meant. Of a file that expects no numbers, as
         one's own, a part is as good as the whole: its tables say how many there were.
     """
+    if not study.data:
+        return None
     expected: Mapping[str, int] = study.data.get("expected", {})
     counts = {split: sum(classes.values()) for split, classes in dataset.counts().items()}
     found = {"classes": len(dataset.classes), **counts}

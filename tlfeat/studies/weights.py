@@ -1,11 +1,40 @@
-"""ImageNet weights with the classifier, for runs that use a network's own 1000 outputs."""
+"""The weights of a planned run, with the classifier where its 1000 outputs are wanted."""
 
 from pathlib import Path
 from typing import Any
 
-from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.table import Backbone, get_backbone
 from tlfeat.backbones.weights import classifier_file, resolve_weights
 from tlfeat.errors import WeightsError, first_line
+from tlfeat.studies.planned import PlannedRun
+
+
+def weights_of(run: PlannedRun, folder: Path | None) -> str | Path:
+    """Give the weights of a run, found from the study's folder, seeing that they can be had.
+
+    Raises
+    ------
+    WeightsError
+        If they are not there.
+    """
+    if run.is_scratch:
+        return "random"
+    if run.start is not None:
+        return run.network.weights  # of the run that it starts from
+    row, weights = get_backbone(run.network.backbone), run.network.weights
+    if weights == "imagenet" and has_imagenet_top(run):
+        return classifier_weights(row)
+    if weights not in ("imagenet", "random"):
+        weights = Path(weights).expanduser()
+        if folder is not None and not weights.exists() and (folder / weights).exists():
+            weights = folder / weights
+    resolve_weights(row, weights, seed=run.network.seed)
+    return weights
+
+
+def has_imagenet_top(run: PlannedRun) -> bool:
+    """Say whether a run takes a network's own 1000 outputs."""
+    return run.top is not None and run.top.kind == "imagenet"
 
 
 def classifier_weights(backbone: Backbone) -> str | Path:

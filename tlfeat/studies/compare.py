@@ -1,25 +1,26 @@
 """Compare heads on frozen features of one dataset: the main job, from pictures to table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tlfeat.backbones.table import DEFAULT_BACKBONE
-from tlfeat.data.dataset import Dataset, open_dataset
-from tlfeat.data.digests import DigestIndex
+from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import HeadError, TlfeatError
-from tlfeat.features.recipe import request_features
-from tlfeat.features.store import FeatureStore
+from tlfeat.features.settings import FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.table import check_settings, get_head
-from tlfeat.places import cache_folder, reports_folder
-from tlfeat.runs.orders import HeadOrder, HeadPlan
+from tlfeat.report.page import write_report
+from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.results import RESULTS_CSV, write_results
-from tlfeat.runs.study import comparable_runs, study_folder
-from tlfeat.runs.train import train_heads
-from tlfeat.watch import SILENT, Watch
+from tlfeat.runs.study import comparable_runs
+from tlfeat.settings import explained
+from tlfeat.studies.execute import run_planned
+from tlfeat.studies.plan import Study
+from tlfeat.studies.planned import planned_head
+from tlfeat.where import Where
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,29 +65,20 @@ class Comparison:
         return pd.read_csv(self.folder / RESULTS_CSV, keep_default_na=False, na_values=[""])
 
 
+@explained(FeatureSettings, Where)
 def compare(
     dataset: Dataset | str | Path,
-    backbones: Sequence[str] = (DEFAULT_BACKBONE,),
+    backbones: Sequence[str | FeatureSettings] = (DEFAULT_BACKBONE,),
     heads: Sequence[str] = DEFAULT_HEADS,
     *,
     features: Sequence[str] = ("last:avg",),
-    weights: str | Path = "imagenet",
-    size: int | None = None,
-    precision: str = "float32",
-    dtype: str = "float32",
     params: Mapping[str, Any] | None = None,
     search: bool = True,
     class_weight: str | None = None,
     refit: bool = False,
-    seed: int = 0,
     seeds: int = 1,
-    engine: str = "auto",
-    cache: str | Path | None = None,
-    reports: str | Path | None = None,
-    name: str | None = None,
-    jobs: int | None = None,
     retry_failed: bool = False,
-    watch: Watch = SILENT,
+    **options: Unpack[OtherOptions],
 ) -> Comparison:
     """Train every head on every backbone's features and compare them.
 
@@ -96,17 +88,21 @@ def compare(
     ----------
     dataset : Dataset, str or Path
         What `open_dataset` gives, or takes.
-    backbones, heads, features : sequence of str
+    backbones : sequence of str or FeatureSettings
+        Names of `list_backbones`, or networks with their settings.
+    heads, features : sequence of str
         Every combination is a run.
-    retry_failed : bool
-        Try pictures again that could not be decoded before.
     params : mapping, optional
         Settings that are given, not searched; each goes to the heads that have it.
+    search, class_weight, refit
+        As in `train`.
     seeds : int
         Repeat every run with so many seeds, `seed` and those after it.
-    weights, size, precision, dtype, search, class_weight, refit, seed, engine, \
-cache, reports, name, jobs, watch
-        As in `train`.
+    retry_failed : bool
+        Try pictures again that could not be decoded before.
+    **options
+        weights, size, resize, precision, dtype, seed: see `FeatureSettings`; the seed is of folds
+        and heads too. cache, reports, name, engine, jobs, watch: see `Where`.
 
     Returns
     -------
@@ -121,55 +117,36 @@ cache, reports, name, jobs, watch
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")
     given = _settings_by_head(heads, params or {})
-    store = FeatureStore(cache_folder(cache))
-    orders: list[HeadOrder] = []
-    for number in range(seed, seed + seeds):
-        plans = [
-            HeadPlan(head, mine, search, class_weight, refit, number).checked()
-            for head, mine in given.items()
-        ]
-        requests = [
-            request_features(
-                backbone,
-                spec,
-                weights=weights,
-                size=size,
-                precision=precision,
-                dtype=dtype,
-                seed=number,
-                cache=store.root,
-            )
-            for backbone in dict.fromkeys(backbones)
-            for spec in dict.fromkeys(features)
-        ]
-        orders += [HeadOrder(request, plan) for request in requests for plan in plans]
-    table = (
-        dataset
-        if isinstance(dataset, Dataset)
-        else open_dataset(dataset, digests=DigestIndex(store.root))
+    networks = [read_options(backbone, options)[0] for backbone in dict.fromkeys(backbones)]
+    where = read_options(DEFAULT_BACKBONE, options)[1]
+    runs = [
+        planned_head(
+            replace(network, features=spec, seed=network.seed + number),
+            HeadPlan(head, mine, search, class_weight, refit, network.seed + number),
+        )
+        for number in range(seeds)
+        for network in networks
+        for spec in dict.fromkeys(features)
+        for head, mine in given.items()
+    ]
+    dataset = as_dataset(dataset, where)
+    ran = run_planned(Study(tuple(runs), joins=True), dataset, where, retry_failed=retry_failed)
+    if not ran.runs:
+        raise HeadError(" ".join(dict.fromkeys(ran.refused.values())))
+    beside = comparable_runs(ran.folder, dataset)
+    write_results(ran.folder, beside)
+    write_report(
+        ran.folder,
+        beside,
+        dataset=dataset,
+        cache=where.cache_folder,
+        refused=ran.refused,
+        watch=where.watch,
     )
-    folder = study_folder(reports_folder(reports), table, name)
-    done = train_heads(
-        table,
-        orders,
-        store,
-        folder,
-        engine=engine,
-        jobs=jobs,
-        retry_failed=retry_failed,
-        watch=watch,
-    )
-    if not done.runs:
-        raise HeadError(" ".join(dict.fromkeys(done.refused.values())))
-    runs = comparable_runs(folder, table)
-    write_results(folder, runs)
-    from tlfeat.report.page import write_report  # reports are made of runs, not runs of reports
-
-    write_report(folder, runs, dataset=table, cache=store.root, refused=done.refused, watch=watch)
-    asked = {run.id for run in done.runs}
-    ranked = rank(runs, asked)
-    beside = frozenset(run.name for run in ranked if run.id not in asked)
-    return Comparison(folder, ranked, beside, done.refused, done.fresh)
+    asked = {run.id for run in ran.runs.values()}
+    ranked = rank(beside, asked)
+    names = frozenset(run.name for run in ranked if run.id not in asked)
+    return Comparison(ran.folder, ranked, names, ran.refused, ran.fresh)
 
 
 def _settings_by_head(

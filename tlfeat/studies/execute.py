@@ -1,0 +1,209 @@
+"""The one way in which runs come to be: a plan, its study.toml, then run after run.
+
+`compare`, `train`, `finetune` and `run_study` all end here. study.toml is written before the
+first run, with all that will be in it, and a run.json when its run is finished, with the name
+and the stand-in that it keeps.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tlfeat.data.dataset import Dataset
+from tlfeat.errors import TlfeatError
+from tlfeat.files import write_text
+from tlfeat.finetuning.parents import find_parent
+from tlfeat.finetuning.request import FinetuneRequest
+from tlfeat.runs.orders import HeadJob
+from tlfeat.runs.record import Run, finished_run, write_record
+from tlfeat.runs.study import comparable_runs
+from tlfeat.runs.train import check_classes, train_heads
+from tlfeat.studies.plan import Study
+from tlfeat.studies.planned import PlannedRun
+from tlfeat.studies.resolved import names_of, resolved_study, runs_of_folder, start_of
+from tlfeat.studies.standins import data_stand_in, run_stand_in
+from tlfeat.studies.weights import weights_of
+from tlfeat.where import STUDY_FILE, Where
+
+if TYPE_CHECKING:
+    from tlfeat.finetuning.train import Effort, FinetuneJob
+
+    Job = HeadJob | FinetuneJob
+
+
+class Ran(NamedTuple):
+    """What `run_planned` gives."""
+
+    folder: Path
+    runs: dict[str, Run]  # by planned name, in the order of the study
+    refused: dict[str, str]  # name of a run to the reason
+    fresh: int  # runs that were not finished before
+
+
+def run_planned(
+    study: Study,
+    dataset: Dataset,
+    where: Where,
+    *,
+    effort: "Effort | None" = None,
+    retry_failed: bool = False,
+) -> Ran:
+    """Run what is not finished of a study.
+
+    Parameters
+    ----------
+    study : Study
+        One that joins its folder leaves the runs there in study.toml, and their names as they
+        are; a mistake in it is raised, where another study refuses the one run.
+    dataset : Dataset
+    where : Where
+        With the study's name.
+    effort : Effort, optional
+        How fine-tunes are gone about; if None they go on where they were broken off and keep what
+        each is to keep.
+    retry_failed : bool
+        Try pictures again that could not be decoded before.
+
+    Returns
+    -------
+    ran : Ran
+        A run that its data do not allow is refused; the others are trained.
+    """
+    folder = where.study_folder(dataset)
+    study = replace(study, runs=_with_data_stand_in(study, dataset))
+    jobs: dict[str, Job] = {}
+    for planned in study.runs:
+        if planned.head is not None:
+            jobs[planned.name] = _head_job(study, planned, dataset, folder, where)
+        elif study.joins:  # in others it may start from a run that is yet to be made
+            jobs[planned.name] = _finetune_job(study, planned, dataset, folder, planned.start)
+    heads = [job for job in jobs.values() if isinstance(job, HeadJob)]
+    if heads:
+        check_classes(dataset)
+    there = comparable_runs(folder, dataset)
+    listed = replace(study, runs=_joined(study, jobs, there)) if study.joins else study
+    write_text(folder / STUDY_FILE, resolved_study(listed, dataset, folder.name))
+    refused = dict(study.left_out)
+    done: dict[str, Run] = {}
+    if heads:
+        for job in [] if study.joins else heads:
+            _rename(job, where)
+        trained = train_heads(dataset, heads, where, retry_failed=retry_failed)
+        refused |= trained.refused
+        names = [job.name for job in heads if job.name not in trained.refused]
+        done = dict(zip(names, trained.runs, strict=True))
+    _finetune_all(study, dataset, folder, where, effort, done, refused)
+    runs = {run.name: done[run.name] for run in study.runs if run.name in done}
+    before = {run.id for run in there}
+    return Ran(folder, runs, refused, sum(run.id not in before for run in runs.values()))
+
+
+def _with_data_stand_in(study: Study, dataset: Dataset) -> tuple[PlannedRun, ...]:
+    """Give the runs with what the pictures stand in for, too."""
+    stand_in = data_stand_in(study, dataset)
+    return tuple(replace(run, stand_in=run_stand_in(run, stand_in)) for run in study.runs)
+
+
+def _joined(
+    study: Study, jobs: "Mapping[str, Job]", there: Sequence[Run]
+) -> tuple[PlannedRun, ...]:
+    """Give the runs of a folder and those that are asked for beside them, no two of one name."""
+    names = names_of(there)
+    listed = runs_of_folder(there)
+    for planned in study.runs:
+        job = jobs[planned.name]
+        if job.id in names:
+            continue
+        again = f"-{job.id[:8]}" if job.name in names.values() else ""
+        planned = replace(planned, name=f"{job.name}{again}")
+        if not isinstance(job, HeadJob) and job.request.parent is not None:
+            planned = replace(planned, start=start_of(job.request.parent.facts, names))
+            if planned.start is None:
+                continue
+        listed.append(planned)
+    return tuple(listed)
+
+
+def _head_job(
+    study: Study, planned: PlannedRun, dataset: Dataset, folder: Path, where: Where
+) -> HeadJob:
+    assert planned.head is not None
+    settings = replace(planned.network, weights=weights_of(planned, study.folder))
+    request = settings.resolve(where.cache_folder)
+    return HeadJob(dataset, request, planned.head, folder, planned.name, planned.stand_in)
+
+
+def _finetune_all(
+    study: Study,
+    dataset: Dataset,
+    folder: Path,
+    where: Where,
+    effort: "Effort | None",
+    done: dict[str, Run],
+    refused: dict[str, str],
+) -> None:
+    """Train the fine-tunes of a study in their order, into `done` or `refused`."""
+    for planned in study.order:
+        if planned.head is not None:
+            continue
+        if planned.parent is not None and planned.parent not in done:
+            refused[planned.name] = f"{planned.parent}, which it starts from, is not finished."
+            continue
+        if not study.joins:
+            number = len(done) + len(refused) + 1
+            where.watch.note(f"{planned.name} ({number} of {len(study.runs)})")
+        start = planned.start
+        if planned.parent is not None:
+            at = "" if planned.epoch is None else f"@{planned.epoch}"
+            start = f"{done[planned.parent].path}{at}"
+        try:
+            job = _finetune_job(study, planned, dataset, folder, start)
+            done[planned.name] = _finetune(job, planned.keep, study.joins, where, effort)
+        except TlfeatError as error:
+            if study.joins:
+                raise
+            refused[planned.name] = str(error)
+
+
+def _finetune_job(
+    study: Study, planned: PlannedRun, dataset: Dataset, folder: Path, start: str | None
+) -> "FinetuneJob":
+    from tlfeat.finetuning.train import FinetuneJob
+
+    parent = None if start is None else find_parent(start)
+    network = planned.network
+    request = FinetuneRequest.settle(
+        network.backbone,
+        planned.phases,
+        network.weights if study.joins else weights_of(planned, study.folder),
+        parent,
+        network.size,
+        network.rule,
+        planned.top,
+        planned.augment,
+        planned.loss,
+        planned.batch,
+        network.precision if parent is None else planned.said.get("precision"),
+        network.seed,
+        None if planned.cut_dtype == "none" else planned.cut_dtype,
+    )
+    return FinetuneJob(dataset, request, folder, planned.name, planned.stand_in)
+
+
+def _finetune(
+    job: "FinetuneJob", keep: str, joins: bool, where: Where, effort: "Effort | None"
+) -> Run:
+    from tlfeat.finetuning.train import Effort, train_network
+
+    if not joins:
+        _rename(job, where)
+    return train_network(job, where, effort or Effort(resume=True, keep=keep))
+
+
+def _rename(job: "Job", where: Where) -> None:
+    """Let a finished run have the name and the stand-in that a study gives it."""
+    run = finished_run(job.folder, where.watch)
+    stand_in = job.stand_in or job.request.stand_in
+    if run is not None and (run.name, run.stand_in) != (job.name, stand_in):
+        write_record(run.path, {**run.record, "name": job.name, "stand_in": stand_in})
