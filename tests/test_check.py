@@ -2,8 +2,8 @@
 
 from pictures import class_folder, png, write
 
-from tlfeat.data import open_dataset
 from tlfeat.data.check import imbalance, leaked
+from tlfeat.data.dataset import open_dataset
 
 
 def uneven(root, **sizes):

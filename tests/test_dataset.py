@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from pictures import class_folder, png, write, write_folder
 
-from tlfeat.data import DigestIndex, open_dataset
+from tlfeat.data.dataset import open_dataset
+from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import DataError
 
 

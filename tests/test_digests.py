@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pictures import class_folder
 
-from tlfeat.data import DigestIndex, open_dataset
+from tlfeat.data.dataset import open_dataset
+from tlfeat.data.digests import DigestIndex
 
 SETS = 6  # pictures
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tlfeat.data import open_dataset
+from tlfeat.data.dataset import open_dataset
 
 
 def test_digits_are_1797_grey_scans_of_ten_classes():

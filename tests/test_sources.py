@@ -22,7 +22,9 @@ from source_makers import (
     table,
 )
 
-from tlfeat.data import DigestIndex, UndecodableImage, decode, open_dataset
+from tlfeat.data.dataset import open_dataset
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources import spool
 from tlfeat.errors import DataError
 

@@ -9,7 +9,8 @@ import sys
 import pytest
 from pictures import noise, png, write
 
-from tlfeat.data import DigestIndex, open_dataset
+from tlfeat.data.dataset import open_dataset
+from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import DataError
 
 # TFDS
@@ -78,7 +79,7 @@ def test_a_prepared_tfds_set_is_read_in_place(tmp_path, monkeypatch):
 def test_a_prepared_tfds_set_needs_neither_tensorflow_nor_tfds(tmp_path):
     folder = write_tfds(tmp_path, {"train": some(6, 0), "test": some(4, 50)})
     code = (
-        "import sys; from tlfeat.data import open_dataset; open_dataset(sys.argv[1]); "
+        "import sys; from tlfeat.data.dataset import open_dataset; open_dataset(sys.argv[1]); "
         "print([m for m in sys.modules if m in ('tensorflow', 'tensorflow_datasets')])"
     )
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True)
@@ -144,7 +145,7 @@ Birds(data_dir=sys.argv[1]).download_and_prepare()
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    from tlfeat.data import decode
+    from tlfeat.data.decode import decode
 
     dataset = open_dataset(tmp_path / "data/birds/1.0.0")
     assert dataset.classes == ("tit", "owl")

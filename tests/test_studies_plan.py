@@ -82,9 +82,9 @@ def test_a_list_in_a_phase_is_a_grid_too():
 
 def test_runs_get_the_defaults_that_fit_them():
     head, _, _, fine, _, transfer = study().runs
-    assert (head.size, head.seed, head.head.seed) == (64, 3, 3)
-    assert (transfer.batch, transfer.size, transfer.seed) == (16, 64, 3)
-    assert fine.size == 64
+    assert (head.network.size, head.network.seed, head.head.seed) == (64, 3, 3)
+    assert (transfer.batch, transfer.network.size, transfer.network.seed) == (16, 64, 3)
+    assert fine.network.size == 64
 
 
 def test_a_run_comes_after_the_one_that_it_starts_from():
@@ -155,7 +155,7 @@ def test_a_change_of_one_run_leaves_the_rest_of_its_grid_alone():
 def test_another_network_than_the_file_names_is_a_stand_in_and_so_is_what_starts_from_it():
     found = study(settings=["defaults.backbone=mobilenet_v2"]).runs
     assert {run.stand_in for run in found} == {"mobilenet_v2 instead of efficientnet-lite0"}
-    assert {run.backbone for run in found} == {"mobilenet_v2"}
+    assert {run.network.backbone for run in found} == {"mobilenet_v2"}
     random = study(settings=["defaults.weights=random"]).runs
     assert {run.stand_in for run in random} == {"random weights instead of imagenet"}
     assert {run.stand_in for run in study().runs} == {None}
@@ -170,10 +170,10 @@ def test_defaults_of_a_top_are_not_of_runs_that_start_from_another():
 
 def test_a_run_has_the_precision_of_the_run_that_it_starts_from():
     text = GOOD.replace("seed = 3", 'seed = 3\nprecision = "mixed"', 1)
-    assert {run.precision for run in study(text).runs} == {"mixed"}
-    assert {run.precision for run in study().runs} == {"float32"}
+    assert {run.network.precision for run in study(text).runs} == {"mixed"}
+    assert {run.network.precision for run in study().runs} == {"float32"}
     said = GOOD.replace("start = [1, 2, 4]", 'start = [1, 2, 4]\nprecision = "float32"')
-    assert {run.precision for run in study(said).runs} == {"float32"}
+    assert {run.network.precision for run in study(said).runs} == {"float32"}
 
 
 def test_data_can_be_somewhere_else():
@@ -411,7 +411,9 @@ def test_the_studies_that_come_with_tlfeat_are_read_with_and_without_a_stand_in(
     assert found.name.startswith(built_in.name)
     assert {run.stand_in for run in found.runs} == {None}
     assert not found.left_out
-    assert any(run.features == "stage4:grid4" and run.head.head == "lda" for run in found.runs)
+    assert any(
+        run.network.features == "stage4:grid4" and run.head.head == "lda" for run in found.runs
+    )
     other = read_study(
         built_in.path, quick=quick, settings=["defaults.backbone=efficientnet-lite0"]
     )

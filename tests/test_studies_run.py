@@ -157,18 +157,18 @@ def test_tables_and_figures_are_made_again_only_where_something_changed(go, monk
 def test_a_study_that_was_stopped_goes_on_where_it_stopped(go, only_trained, monkeypatch):
     from tlfeat.finetuning import train
 
-    finetune = train.finetune
+    train_network = train.train_network
 
-    def stopped(*arguments, **options):
-        if options["run_name"] == "whole":
+    def stopped(job, *arguments):
+        if job.name == "whole":
             raise KeyboardInterrupt
-        return finetune(*arguments, **options)
+        return train_network(job, *arguments)
 
-    monkeypatch.setattr(train, "finetune", stopped)
+    monkeypatch.setattr(train, "train_network", stopped)
     with pytest.raises(KeyboardInterrupt):
         go(NO_FINE)
     assert only_trained == ["base"]
-    monkeypatch.setattr(train, "finetune", finetune)
+    monkeypatch.setattr(train, "train_network", train_network)
     done = go(NO_FINE)
     assert only_trained == ["base", "whole"]
     assert done.fresh == 1
@@ -177,14 +177,14 @@ def test_a_study_that_was_stopped_goes_on_where_it_stopped(go, only_trained, mon
 def test_a_run_that_cannot_be_trained_does_not_stop_the_others(go, monkeypatch):
     from tlfeat.finetuning import train
 
-    finetune = train.finetune
+    train_network = train.train_network
 
-    def failing(*arguments, **options):
-        if options["run_name"] == "base":
+    def failing(job, *arguments):
+        if job.name == "base":
             raise TlfeatError("The loss is no number.")
-        return finetune(*arguments, **options)
+        return train_network(job, *arguments)
 
-    monkeypatch.setattr(train, "finetune", failing)
+    monkeypatch.setattr(train, "train_network", failing)
     done = go()
     assert [run.name for run in done.runs] == ["head-lda", "head-nearest-centroid"]
     assert done.refused["base"] == "The loss is no number."

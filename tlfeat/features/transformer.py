@@ -66,7 +66,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.cache = cache
         self.engine = engine
         self.jobs = jobs
-        read_options(backbone, settings)  # refuses what there is not
+        read_options(DEFAULT_BACKBONE, settings)  # refuses what there is not
         for one in fields(FeatureSettings)[1:]:
             setattr(self, one.name, settings.get(one.name, one.default))
 

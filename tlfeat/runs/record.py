@@ -165,15 +165,11 @@ class Run:
     @property
     def feature_settings(self) -> FeatureSettings:
         """What was said of its network and, of a head, of its features."""
-        said = {
-            "backbone": self.backbone,
-            "weights": self.weights or "imagenet",
-            "seed": self.seed,
-        }
-        if not self.is_finetune:
-            said["features"] = self.features
-        first = self.record["pictures"] if self.is_finetune else self.record["recipes"][0]
-        return FeatureSettings.of_recipe(first, **said)
+        said: dict[str, Any] = {"backbone": self.backbone, "seed": self.seed}
+        said["weights"] = self.weights or "imagenet"
+        if self.is_finetune:
+            return FeatureSettings.of_recipe(self.record["pictures"], **said)
+        return FeatureSettings.of_recipe(self.record["recipes"][0], features=self.features, **said)
 
     @property
     def gives_probabilities(self) -> bool:

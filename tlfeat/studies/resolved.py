@@ -94,14 +94,12 @@ def runs_of_folder(runs: Sequence[Run]) -> list[PlannedRun]:
 def _planned(run: Run, names: Mapping[str, str]) -> PlannedRun | None:
     if not run.is_finetune:
         head = run.head_settings
-        plan = HeadPlan(
-            head.name, head.params, head.search, head.class_weight, head.refit, run.seed
-        )
+        asked = (head.params, head.search, head.class_weight, head.refit)
+        plan = HeadPlan(head.name, *asked, seed=run.seed)
         return PlannedRun(names[run.id], run.feature_settings, run.stand_in, head=plan)
     start = None if run.parent is None else start_of(run.parent, names)
     if run.parent is not None and start is None:
         return None
-    top, view = run.top, run.pictures.view
     known = {one.name for one in fields(Phase)}
     return PlannedRun(
         names[run.id],
@@ -111,8 +109,8 @@ def _planned(run: Run, names: Mapping[str, str]) -> PlannedRun | None:
             read_phase({key: value for key, value in phase.items() if key in known})
             for phase in run.phases
         ),
-        top=None if run.keeps_top else Top(top["kind"], tuple(top["hidden"]), top["dropout"]),
-        augment=read_augmentations(() if isinstance(view, str) else view),
+        top=None if run.keeps_top else Top(**{**run.top, "hidden": tuple(run.top["hidden"])}),
+        augment=read_augmentations(() if run.pictures.view == "plain" else run.pictures.view),
         loss=run.loss,
         batch=run.batch,
         cut_dtype=run.cut_dtype or "none",
