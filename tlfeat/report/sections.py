@@ -9,8 +9,9 @@ import numpy as np
 
 from tlfeat.report import figures
 from tlfeat.report.answers import Draw, answers
+from tlfeat.report.commands import commands
 from tlfeat.report.contents import Part, duplicates
-from tlfeat.report.phrases import commands, summary
+from tlfeat.report.phrases import summary
 from tlfeat.report.pictures import MOST_PICTURES
 from tlfeat.report.style import save, write_note
 from tlfeat.runs.costs import COSTS, break_even, cost_table
