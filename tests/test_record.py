@@ -193,6 +193,8 @@ def test_whatever_lies_there_is_no_run_and_no_traceback(run, content):
         ("warnings", "none"),
         ("seed", True),
         ("weights", 3),
+        ("phases", "full"),
+        ("phases", [3]),
     ],
 )
 def test_an_older_record_that_makes_no_sense_is_refused_with_the_place(run, field, value):
