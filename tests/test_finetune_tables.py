@@ -1,4 +1,4 @@
-"""The tables of schedules, optimisers and augmentations, and the phases made of them."""
+"""The tables of schedules, optimizers and augmentations, and the phases made of them."""
 
 import math
 from itertools import pairwise
@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from tlfeat.errors import TlfeatError, UnknownName
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.augment import AUGMENTATIONS, build_augmentation
 from tlfeat.finetuning.choices import read_choice
-from tlfeat.finetuning.optimisers import OPTIMISERS, build_optimiser
+from tlfeat.finetuning.optimizers import OPTIMIZERS, build_optimizer
 from tlfeat.finetuning.plan import (
     MODES,
     Phase,
-    Top,
-    check_phases,
     read_augmentations,
     read_phase,
 )
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.schedules import SCHEDULES, Plateau, build_schedule, level_of
+from tlfeat.finetuning.settings import Classifier, FinetuneSettings
 from tlfeat.runs.identity import run_identity
 
 
@@ -99,13 +99,13 @@ def test_a_plateau_lowers_the_rate_and_remembers_when_it_is_put_away():
     assert float(way(50)) == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_optimiser_takes_a_schedule_and_clips(name):
-    optimiser = build_optimiser(
-        read_choice(name, OPTIMISERS, "optimiser"), schedule("constant", rate=0.1), clip_norm=1e-6
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_takes_a_schedule_and_clips(name):
+    optimizer = build_optimizer(
+        read_choice(name, OPTIMIZERS, "optimizer"), schedule("constant", rate=0.1), clip_norm=1e-6
     )
     weight = keras.Variable(np.ones(3, np.float32))
-    optimiser.apply([keras.ops.ones(3) * 1e3], [weight])
+    optimizer.apply([keras.ops.ones(3) * 1e3], [weight])
     moved = np.abs(np.asarray(weight) - 1)
     assert (moved > 0).all()
     if name == "sgd":
@@ -262,11 +262,9 @@ def test_a_choice_reads_alike_as_text_and_as_a_mapping():
 
 
 def settings_of(schedule="cosine", augment=(), precision="float32"):
-    phases = [read_phase({"mode": "full", "epochs": 2, "schedule": schedule})]
-    return FinetuneRequest.settle(
-        *("efficientnet-lite0", phases, "imagenet", None, None, None, None, augment),
-        *("cross-entropy", 32, precision, 0, "float16"),
-    ).settings(3)
+    phase = read_phase({"mode": "full", "epochs": 2, "schedule": schedule})
+    network = FeatureSettings("efficientnet-lite0", precision=precision)
+    return FinetuneRequest.settle(network, FinetuneSettings((phase,), augment=augment)).decisive(3)
 
 
 def id_of(settings):
@@ -324,13 +322,19 @@ def test_a_phase_that_makes_no_sense_is_refused(values, message):
 
 def test_what_a_run_starts_from_is_said_by_its_first_phase_only():
     with pytest.raises(TlfeatError, match="comes first"):
-        check_phases([Phase("frozen"), Phase("lp-ft")], Top(), from_parent=False)
+        FinetuneSettings(
+            (
+                Phase("frozen"),
+                Phase("lp-ft"),
+            ),
+            Classifier(),
+        ).checked(from_parent=False)
     with pytest.raises(TlfeatError, match="comes first"):
-        check_phases([Phase("scratch")], Top(), from_parent=True)
+        FinetuneSettings((Phase("scratch"),), Classifier()).checked(from_parent=True)
     with pytest.raises(TlfeatError, match="logistic regression"):
-        check_phases([Phase("lp-ft")], Top(hidden=(8,)), from_parent=False)
+        FinetuneSettings((Phase("lp-ft"),), Classifier(hidden=(8,))).checked(from_parent=False)
 
 
 def test_an_unknown_top_is_refused():
     with pytest.raises(UnknownName, match="Did you mean 'own'"):
-        Top("owm").checked()
+        Classifier("owm").checked()

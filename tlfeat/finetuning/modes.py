@@ -114,7 +114,7 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
     import keras
 
     freeze_backbone(network)
-    for layer in network.top:
+    for layer in network.classifier:
         layer.trainable = True
     below = {id(layer) for layer in network.backbone_layers}
     if phase.mode != "frozen":
@@ -156,7 +156,7 @@ def check_frozen(network: Network, phase: Phase) -> None:
         return
     loose = [
         weight.path
-        for part in (network.base, *network.bridge)
+        for part in (network.base, *network.pooling)
         for weight in part.trainable_weights
     ]
     if loose:
