@@ -151,13 +151,13 @@ def sureness(confidence: float, is_probability: bool) -> str:
 
 def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
     rows, drawn = [], None
-    for one in part.judged:
-        found = one.calibration
-        if found is None:
+    for judged in part.judged:
+        fit = judged.calibration
+        if fit is None:
             continue
-        label = judged_label(part, one.run)
+        label = judged_label(part, judged.run)
         if drawn is None:
-            bins = found.bins.copy()
+            bins = fit.bins.copy()
             bins.attrs["split"] = part.split
             drawn = {
                 "run": label,
@@ -166,9 +166,9 @@ def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
         rows.append(
             {
                 "run": label,
-                "error": f"{100 * found.error:.1f}",
-                "temperature": "-" if found.temperature is None else f"{found.temperature:.2f}",
-                "after": "-" if found.error_after is None else f"{100 * found.error_after:.1f}",
+                "error": f"{100 * fit.error:.1f}",
+                "temperature": "-" if fit.temperature is None else f"{fit.temperature:.2f}",
+                "after": "-" if fit.error_after is None else f"{100 * fit.error_after:.1f}",
             }
         )
     without = [part.labels[one.run.name] for one in part.judged if one.calibration is None]
