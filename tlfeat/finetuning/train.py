@@ -46,7 +46,7 @@ class FinetuneJob:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that decides the run, as plain values."""
+        """All that decides the run beside the data, by the names of its record."""
         return self.request.decisive(len(self.dataset.classes))
 
     @cached_property
