@@ -299,6 +299,10 @@ def test_a_run_whose_numbers_changed_has_another_id(given, methods):
     assert id_of(settings) != id_of(settings_of(**given))
 
 
+def test_a_phase_is_read_with_the_first_name_of_a_setting():
+    assert read_phase({"optimiser": "sgd"}) == read_phase({"optimizer": "sgd"})
+
+
 def test_a_setting_that_comes_later_is_in_names_and_leaves_the_ids_of_runs_before_it():
     @dataclass(frozen=True)
     class Later(Phase):
