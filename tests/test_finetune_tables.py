@@ -1,6 +1,7 @@
 """The tables of schedules, optimizers and augmentations, and the phases made of them."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.schedules import SCHEDULES, Plateau, build_schedule, level_of
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings
 from tlfeat.runs.identity import run_identity
+from tlfeat.settings import setting
 
 
 def schedule(text, rate=1e-3, steps=1000, warmup=0):
@@ -206,11 +208,11 @@ def test_randaugment_draws_an_operation_for_each_picture(name):
 
 
 def limits(name):
-    for key, setting in AUGMENTATIONS[name].settings.items():
-        for end in (setting.least, setting.most):
-            if end is not None and setting.default is not None:
+    for key, one in AUGMENTATIONS[name].settings.items():
+        for end in (one.least, one.most):
+            if end is not None and one.default is not None:
                 yield f"{name}:{key}={end:g}"
-        for word in setting.words:
+        for word in one.words:
             yield f"{name}:{key}={word}"
 
 
@@ -295,6 +297,23 @@ def test_a_run_whose_numbers_changed_has_another_id(given, methods):
     settings = settings_of(**given)
     assert settings.pop("methods") == methods
     assert id_of(settings) != id_of(settings_of(**given))
+
+
+def test_a_phase_is_read_with_the_first_name_of_a_setting():
+    assert read_phase({"optimiser": "sgd"}) == read_phase({"optimizer": "sgd"})
+
+
+def test_a_setting_that_comes_later_is_in_names_and_leaves_the_ids_of_runs_before_it():
+    @dataclass(frozen=True)
+    class Later(Phase):
+        weight_average: float = setting(0.0, "number", "Of epochs.", least=0, most=1, later=True)
+
+    assert Later("full").checked().as_dict() == Phase("full").checked().as_dict()
+    phase = Later("full", weight_average=0.9).checked()
+    assert phase.as_dict()["weight_average"] == 0.9
+    assert phase.unusual() == ["average0.9"]
+    with pytest.raises(TlfeatError, match="weight_average must be a number from 0 to 1"):
+        Later("full", weight_average=2).checked()
 
 
 @pytest.mark.parametrize("name", MODES)

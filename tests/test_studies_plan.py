@@ -72,6 +72,16 @@ def test_two_lists_give_every_combination_the_first_varying_slowest():
     ]  # fmt: skip
 
 
+def test_the_first_name_of_a_key_is_still_read():
+    text = GOOD.replace(
+        "[quick]",
+        '[[run]]\nname = "by-{optimiser}"\nmode = "full"\noptimiser = ["adam", "sgd"]\n[quick]',
+    )
+    found = study(text, settings=["run.transfer.optimiser=adamw", "run.by-adam.optimiser=adamw"])
+    optimizers = {run.name: run.training.phases[0].optimizer.name for run in found.runs[-3:]}
+    assert optimizers == {"transfer": "adamw", "by-adam": "adamw", "by-sgd": "sgd"}
+
+
 def test_a_list_in_a_phase_is_a_grid_too():
     text = GOOD.replace('"fine-{start}"', '"fine-{start}-{learning_rate}"')
     text = text.replace("learning_rate = 1e-6", "learning_rate = [1e-6, 1e-4]")

@@ -5,7 +5,7 @@ options of the command line, the keys of study files and the names of runs are a
 fields, so a new setting is a new field and its use.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from inspect import Parameter, signature
 from typing import Any, Literal, TypeVar
@@ -43,6 +43,9 @@ class Setting:
         Its name in the record.
     old_name : str
         What it was called at first, which is read too.
+    later : bool
+        Whether it came after the first ids of runs: it is in an id only where it is not as when
+        nobody says, so that the ids of runs from before it stay.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Setting:
     above: float | None = None
     field: str = ""
     old_name: str = ""
+    later: bool = False
 
     def check(self, value: Any) -> Any:
         """Give a value as it is kept, a whole number for a number as a float.
@@ -174,6 +178,24 @@ def unusual_values(record: Any) -> dict[str, Any]:
         for name, value in said_values(record).items()
         if value != settings_of(record)[name].default
     }
+
+
+def unusual_words(record: Any, *, without: Sequence[str] = ()) -> list[str]:
+    """Say what is not as when nobody says, for a name: smoothing0.1, batchnorm, balanced.
+
+    Parameters
+    ----------
+    record : dataclass
+    without : sequence of str
+        Settings that a name has in another way, or not.
+    """
+    settings, words = settings_of(record), []
+    for name, value in unusual_values(record).items():
+        last = name.split("_")[-1]
+        if name not in without:
+            number = settings[name].kind in ("whole", "number")
+            words.append(f"{last}{value:g}" if number else last if value is True else str(value))
+    return words
 
 
 def explained(*records: Any) -> Callable[[F], F]:

@@ -385,10 +385,12 @@ class Training:
         self.state.start["validation"] = self._validate(self.network.model, self.data.pictures)
 
     def _class_weights(self, phase: Phase) -> npt.NDArray[np.float32] | None:
-        """Give scikit-learn's balanced weights: n / (classes that occur x n of the class)."""
+        """Give scikit-learn's balanced weights, of shape (n_outputs,)."""
         if phase.class_weight is None:
             return None
         y = self.data.y[self.data.parts["train"].rows]
+        # w_c = n / (k n_c), k the classes that occur: every class adds n / k to the loss, and the
+        # mean weight of a picture is 1, so that the learning rate means what it did.
         counts = np.bincount(y, minlength=self.data.one_hot.shape[1])
         weights = len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1))
         return weights.astype(np.float32)

@@ -184,6 +184,8 @@ def lagging_norms(network: Network, steps: int) -> str | None:
         ),
         default=0.0,
     )
+    # After t batches an average a <- m a + (1 - m) x holds m^t of what it began with, which is
+    # about exp(-t (1 - m)): t = _SETTLED / (1 - m) leaves exp(-_SETTLED).
     wanted = round(_SETTLED / (1 - slowest))
     if not slowest or steps >= wanted:
         return None

@@ -66,4 +66,6 @@ def build_optimizer(
 
     settings = {**choice.settings, "global_clipnorm": clip_norm}
     optimizer = OPTIMIZERS[choice.name].build(keras, schedule, **settings)
+    # float16 has no numbers below 6e-8: with the loss times S the gradients are S times as large
+    # when they go through the layers, and they are divided by S in float32, before any clipping.
     return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer

@@ -5,7 +5,7 @@ imports neither NumPy nor TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -14,11 +14,19 @@ from tlfeat.finetuning.augment import AUGMENTATIONS
 from tlfeat.finetuning.choices import Choice, read_choice
 from tlfeat.finetuning.optimizers import OPTIMIZERS
 from tlfeat.finetuning.schedules import SCHEDULES
-from tlfeat.settings import checked_values, setting, settings_of
+from tlfeat.settings import (
+    checked_values,
+    said_values,
+    setting,
+    settings_of,
+    unusual_values,
+    unusual_words,
+)
 
 DEFAULT_CUT: Final = "stage4"
 _WARMUP_SHARE: Final = 0.1  # of a phase's steps
 _MOST_EPOCHS: Final = 1_000_000
+_NAMED_BY_ITSELF: Final = ("mode", "epochs", "learning_rate", "schedule", "optimizer", "cut")
 
 
 class Mode(NamedTuple):
@@ -57,15 +65,15 @@ class Phase:
     cut : str, optional
         In mode partial: training begins after this stage or layer; a number N means the last N
         blocks. stage4 where None.
-    train_batchnorm : bool
-        Let batch normalisations that are trained over learn and count again.
     label_smoothing : float
-    class_weight : {None, "balanced"}
     clip_norm : float, optional
         Of all gradients together.
     patience : int, optional
         Stop the phase when the validation loss has not fallen for so many epochs, and go back
         to the best one.
+    train_batchnorm : bool
+        Let batch normalisations that are trained over learn and count again.
+    class_weight : {None, "balanced"}
     """
 
     panel: ClassVar = "Phase"  # of a help page
@@ -109,12 +117,8 @@ class Phase:
         "In mode partial, train what comes after this, or the last N blocks.  [default: stage4]",
         metavar="STAGE|LAYER|N",
     )
-    train_batchnorm: bool = setting(False, "flag", "Train batch normalisations above the cut too.")
     label_smoothing: float = setting(
         0.0, "number", "Of cross-entropy.", metavar="X", least=0, most=0.99
-    )
-    class_weight: str | None = setting(
-        None, "text", "Give every class the same weight.", words=("balanced",)
     )
     clip_norm: float | None = setting(
         None, "number", "Of all gradients together.", metavar="X", above=0, most=1e12
@@ -126,6 +130,10 @@ class Phase:
         metavar="EPOCHS",
         least=1,
         most=_MOST_EPOCHS,
+    )
+    train_batchnorm: bool = setting(False, "flag", "Train batch normalisations above the cut too.")
+    class_weight: str | None = setting(
+        None, "text", "Give every class the same weight.", words=("balanced",)
     )
 
     @property
@@ -164,11 +172,7 @@ class Phase:
                     for key, value in given.settings.items()
                     if given.name != other.name or value != other.settings[key]
                 ]
-        for name in ("warmup", "label_smoothing", "clip_norm", "patience"):
-            if getattr(self, name) != getattr(usual, name):
-                words.append(f"{name.split('_')[-1]}{getattr(self, name):g}")
-        words += ["batchnorm"] if self.train_batchnorm else []
-        return words + ([self.class_weight] if self.class_weight else [])
+        return words + unusual_words(self, without=_NAMED_BY_ITSELF)
 
     def warmup_steps(self, steps: int) -> int:
         """Give how many of a phase's steps warm it up."""
@@ -185,7 +189,12 @@ class Phase:
 
     def as_dict(self) -> dict[str, Any]:
         """Give all that decides the phase, as plain values."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        unusual = unusual_values(self)
+        plain = {
+            name: value
+            for name, value in said_values(self).items()
+            if name in unusual or not settings_of(self)[name].later
+        }
         return plain | {
             "learning_rate": self.rate,
             "schedule": self.schedule_choice.as_dict(),

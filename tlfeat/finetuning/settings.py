@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.plan import Phase, read_augmentations
-from tlfeat.settings import checked_values, setting, unusual_values
+from tlfeat.settings import checked_values, setting, unusual_words
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,7 @@ class FinetuneSettings:
             words += [f"{phase.mode}{cut}-{phase.epochs}", *phase.unusual()]
         words += [] if self.classifier is None else self.classifier.unusual()
         words += [choice.name for choice in self.changes]
-        values = unusual_values(self)
-        words += [self.loss] if "loss" in values else []
-        return words + ([f"batch{self.batch}"] if "batch" in values else [])
+        return words + unusual_words(self, without=("augment", "cut_dtype"))
 
 
 @dataclass(frozen=True)
