@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from made_study import made_rows, make_run
 from statsmodels.stats.contingency_tables import mcnemar
 
-from tlfeat.data.dataset import Dataset, Sample
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.samples import Sample
 from tlfeat.report.page import write_report
 from tlfeat.runs.calibration import calibration_error, reliability
 from tlfeat.runs.metrics import evaluate
