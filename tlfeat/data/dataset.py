@@ -150,7 +150,6 @@ def open_dataset(
     broken = [
         SkippedRow(rows[i].id, why, rows[i].label, rows[i].split) for i, why in problems.items()
     ]
-
     readable = [
         (row, digest)
         for row, digest in zip(rows, digest_of_row, strict=True)
