@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlfeat.report import figures
-from tlfeat.report.contents import Part, duplicates, judged_label
+from tlfeat.report.contents import Part, duplicates, predictions_label
 from tlfeat.report.phrases import commands, summary
 from tlfeat.report.pictures import MISTAKES, MOST_PICTURES
 from tlfeat.report.projection import Projection
@@ -106,12 +106,12 @@ def section(
         "most_pictures": MOST_PICTURES,
         "json": None,
     }
-    if part.judged and part.facts is not None:
-        first, per_class = part.judged[0], _class_f1(part)
+    if part.predictions and part.facts is not None:
+        first, per_class = part.predictions[0], _class_f1(part)
         table = _frame(first.confusion, part)
         values |= {
-            "judged": [judged_label(part, one.run) for one in part.judged[:MOST_CHOSEN]],
-            "n_judged": len(part.judged),
+            "judged": [predictions_label(part, one.run) for one in part.predictions[:MOST_CHOSEN]],
+            "n_judged": len(part.predictions),
             "confusion": draw("confusion", figures.draw_confusion(table)),
             "confusions": _largest(first.confusion, part),
             "f1": draw("class-f1", figures.draw_class_f1(per_class)),
@@ -238,7 +238,7 @@ def _class_f1(part: Part) -> "pd.DataFrame":
     """Give precision, recall and F1 of each class for the best run whose pictures are shown."""
     import pandas as pd
 
-    run = part.judged[0].run
+    run = part.predictions[0].run
     measured = run.metrics[part.split]["per_class"]
     ends = known_intervals(run)[part.split]["per_class"]
     table = pd.DataFrame(
@@ -264,13 +264,13 @@ def _cards(
     assert part.facts is not None
     cards = []
     for place in places:
-        judges = part.judged if number is None else [part.judged[number]]
-        called = [part.outputs[int(one.predicted[place])] for one in judges]
+        judges = part.predictions if number is None else [part.predictions[number]]
+        predicted = [part.outputs[int(one.predicted[place])] for one in judges]
         card = {
             "id": part.facts.ids[place],
             "true": part.classes[part.facts.true[place]],
             "picture": small.get(part.facts.digests[place]),
-            "predicted": _commonest(called),
+            "predicted": _commonest(predicted),
             "sure": "",
         }
         if number is not None:
@@ -279,13 +279,13 @@ def _cards(
     return cards
 
 
-def _commonest(called: Sequence[str]) -> str:
+def _commonest(predicted: Sequence[str]) -> str:
     """Name what most runs call a picture.
 
     >>> _commonest(["hat", "shirt", "hat"]), _commonest(["a", "b", "c", "d", "e"])
     ('hat or shirt', 'a or b or c or 2 others')
     """
-    names = [name for name, _ in Counter(called).most_common()]
+    names = [name for name, _ in Counter(predicted).most_common()]
     rest = len(names) - _CALLED
     shown = names if rest <= 1 else [*names[:_CALLED], f"{rest} others"]
     return " or ".join(shown)
@@ -298,11 +298,11 @@ def sureness(confidence: float, is_probability: bool) -> str:
 
 def _reliability(part: Part, draw: Callable[[str, "Axes"], Any]) -> dict[str, Any] | None:
     rows, drawn = [], None
-    for one in part.judged:
+    for one in part.predictions:
         found = one.calibration
         if found is None:
             continue
-        label = judged_label(part, one.run)
+        label = predictions_label(part, one.run)
         if drawn is None:
             bins = found.bins.copy()
             bins.attrs["split"] = part.split
@@ -318,7 +318,7 @@ def _reliability(part: Part, draw: Callable[[str, "Axes"], Any]) -> dict[str, An
                 "after": "-" if found.error_after is None else f"{100 * found.error_after:.1f}",
             }
         )
-    without = [part.labels[one.run.name] for one in part.judged if one.calibration is None]
+    without = [part.labels[one.run.name] for one in part.predictions if one.calibration is None]
     return None if drawn is None else {**drawn, "rows": rows, "without": without}
 
 
@@ -349,14 +349,14 @@ def _projection(
 
     assert part.facts is not None
     true = part.facts.true[part.points]
-    right = part.judged[0].predicted[part.points] == true
+    correct = part.predictions[0].predicted[part.points] == true
     xy = projection.points
     table = pd.DataFrame(
         {
             "x": xy[:, 0],
             "y": xy[:, 1],
             "class": [part.classes[i] for i in true],
-            "right": right,
+            "right": correct,
         }
     )
     table.attrs = {"x_label": projection.x_label, "y_label": projection.y_label}
@@ -374,7 +374,7 @@ def _projection(
             "sample": known.get(int(place), -1),
             "id": part.facts.ids[place],
             "true": part.classes[true[i]],
-            "right": bool(right[i]),
+            "right": bool(correct[i]),
             "colour": CLASS_COLOURS[true[i]] if few else None,
         }
         for i, place in enumerate(part.points)
@@ -411,7 +411,7 @@ def _data(part: Part) -> dict[str, Any]:
     dataset, split = part.ranked[0].dataset, part.ranked[0].split
     counts = dataset.counts
     skipped = {one["id"]: one["reason"] for run in part.ranked for one in run.dataset.skipped}
-    same = duplicates(part.judged[0].run) if part.judged else []
+    same = duplicates(part.predictions[0].run) if part.predictions else []
     clashes = [pictures for pictures in same if len({name for _, name in pictures}) > 1]
     return {
         "source": dataset.source,
@@ -471,11 +471,11 @@ def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
     place = {digest: i for i, digest in enumerate(pictures)}
     runs = []
     known = {int(p): i for i, p in enumerate(chosen)}
-    for number, one in enumerate(part.judged[:MOST_CHOSEN]):
+    for number, one in enumerate(part.predictions[:MOST_CHOSEN]):
         i, j = np.nonzero(one.confusion)
         runs.append(
             {
-                "name": judged_label(part, one.run),
+                "name": predictions_label(part, one.run),
                 "probability": one.is_probability,
                 "cells": np.column_stack([i, j, one.confusion[i, j]]).tolist(),
                 "predicted": one.predicted[chosen].tolist(),
