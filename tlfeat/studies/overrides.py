@@ -80,18 +80,21 @@ def _leaves(place: str, table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, .
         for name, value in values.items():
             if top != "run":
                 yield (top, name), value
-            elif not isinstance(value, dict):
+            elif isinstance(value, dict):
+                yield from (((top, name, *key), given) for key, given in _run_leaves(value))
+            else:
                 raise StudyError(
                     f"{place}: run.{name} is no key of a run: wanted run.NAME.KEY = value."
                 )
-            else:
-                for key, given in value.items():
-                    if key == "phase" and isinstance(given, dict):
-                        for number, phase in given.items():
-                            for one, setting in phase.items():
-                                yield (top, name, key, number, one), setting
-                    else:
-                        yield (top, name, key), given
+
+
+def _run_leaves(run: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in run.items():
+        if key == "phase" and isinstance(value, dict):
+            for number, phase in value.items():
+                yield from (((key, number, name), given) for name, given in phase.items())
+        else:
+            yield (key,), value
 
 
 def apply_overrides(
