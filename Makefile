@@ -28,9 +28,10 @@ slow: .venv/installed ## run the tests that "make test" leaves out
 faults: .venv/installed ## kill, fill, flip and mutate for half an hour, and count what goes wrong
 	cd tests && ../$(BIN)/python -m faults $(PARTS)
 
-lint: .venv/installed ## check style
+lint: .venv/installed ## check style, and that imports go one way
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
 types: .venv/installed ## check types
 	$(BIN)/mypy

@@ -19,14 +19,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from made_study import made_rows, make_run
 from statsmodels.stats.contingency_tables import mcnemar
 
-from tlfeat.data.dataset import Dataset, Sample
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.samples import Sample
 from tlfeat.report.page import write_report
 from tlfeat.runs.calibration import calibration_error, reliability
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.outcomes import Outcome
 from tlfeat.runs.paired import difference_interval, mcnemar_p
+from tlfeat.runs.predictions import SplitPredictions
 from tlfeat.runs.record import find_runs
-from tlfeat.runs.statistics import outcome_intervals, wilson
+from tlfeat.runs.statistics import split_intervals, wilson
 
 LEAST = 0.93
 SIZES, ACCURACIES = (100, 372, 5000), (0.7, 0.9, 0.99)
@@ -66,18 +67,18 @@ def simulate(random, n, accuracy, made):
     units = n // GROUP if grouped else n
     repeats = GROUP if grouped else 1
     true = np.repeat(random.choice(k, units, p=made.shares), repeats)
-    right = np.repeat(random.random(units) < accuracy, repeats)
+    correct = np.repeat(random.random(units) < accuracy, repeats)
     if grouped:  # three in ten pictures go their own way
-        own = random.random(len(right)) < 0.3
-        right = np.where(own, random.random(len(right)) < accuracy, right)
-    called = np.where(right, true, (true + random.integers(1, k, len(true))) % k)
+        own = random.random(len(correct)) < 0.3
+        correct = np.where(own, random.random(len(correct)) < accuracy, correct)
+    predicted = np.where(correct, true, (true + random.integers(1, k, len(true))) % k)
     sure = np.clip(random.beta(6, 2, len(true)), 0.55, 0.98)
     scores = np.repeat((1 - sure)[:, None] / (k - 1), k, axis=1)
-    scores[np.arange(len(true)), called] = sure
+    scores[np.arange(len(true)), predicted] = sure
     scores += 0.01 * random.random(scores.shape)
     scores /= scores.sum(axis=1, keepdims=True)
     if made.saturated:
-        scores = np.eye(k)[called]
+        scores = np.eye(k)[predicted]
     groups = np.repeat(np.arange(units), repeats).astype(str).astype(object) if grouped else None
     return true, scores.astype(np.float32), groups
 
@@ -86,11 +87,11 @@ def exact(accuracy, made):
     """Give the true metrics that follow from the shares of each class and each mistake."""
     shares, k = made.shares, made.k
     hits = shares * accuracy
-    called = hits + (1 - accuracy) / (k - 1) * (1 - shares)
+    predicted = hits + (1 - accuracy) / (k - 1) * (1 - shares)
     return {
         "accuracy": accuracy,
         "balanced_accuracy": accuracy,
-        "f1_macro": float((2 * hits / (shares + called)).mean()),
+        "f1_macro": float((2 * hits / (shares + predicted)).mean()),
     }
 
 
@@ -117,11 +118,11 @@ def coverage(n, accuracy, made, sets):
     for _ in range(sets):
         true, scores, groups = simulate(random, n, accuracy, made)
         metrics = evaluate(true, scores, classes, "probability")
-        outcome = Outcome(
+        predictions = SplitPredictions(
             ids[: len(true)], ids[: len(true)], none[: len(true)] if groups is None else groups,
             true, scores.argmax(axis=1), scores,
         )  # fmt: skip
-        found = outcome_intervals(outcome, metrics, classes)
+        found = split_intervals(predictions, metrics, classes)
         for name in SHOWN:
             low, high = found.get(name, (0.0, 1.0))
             held[name] += low <= truth[name] <= high
@@ -193,9 +194,9 @@ def check_references():
     print("McNemar equals statsmodels' on 200 tables")
     # Bins of a fifth: gaps 0.075 (2 samples), 0.2 (2) and 0.15 (4), so 1.15 / 8.
     confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.7, 0.7, 0.55, 0.6])
-    right = np.array([1, 1, 1, 0, 1, 0, 1, 0])
+    correct = np.array([1, 1, 1, 0, 1, 0, 1, 0])
     scores = np.column_stack([confidence, 1 - confidence])
-    error = calibration_error(reliability(1 - right, scores, n_bins=5))
+    error = calibration_error(reliability(1 - correct, scores, n_bins=5))
     assert np.isclose(error, 0.14375)
     print(f"calibration error of the hand-worked example: {error:.5f}, wanted 0.14375")
 

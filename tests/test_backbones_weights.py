@@ -37,7 +37,7 @@ def keras_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    def refuse(keras, backbone):
+    def refuse(keras, backbone, classifier):
         raise Exception(f"URL fetch failure on {backbone.weights.file}: None -- no route")
 
     monkeypatch.setattr(weights_module, "_fetch", refuse)

@@ -5,8 +5,8 @@ import pytest
 from made_study import made_rows, make_run, seeded
 
 from tlfeat.runs.costs import break_even, cost_table, pareto_front, seed_spread
-from tlfeat.runs.outcomes import read_outcome
 from tlfeat.runs.paired import compare_pairs
+from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.ranking import rank
 
 CLASSES = ["a", "b", "c"]
@@ -31,7 +31,7 @@ def runs(tmp_path):
 
 def test_break_even_says_answers_and_seconds(runs):
     names = [run.name for run in runs]
-    pairs = compare_pairs(names, [read_outcome(run, "test") for run in runs])
+    pairs = compare_pairs(names, [read_predictions(run, "test") for run in runs])
     gain = 1000 * (runs[0].metrics["test"]["accuracy"] - runs[1].metrics["test"]["accuracy"])
     (said,) = break_even(runs, pairs)
     assert said.startswith("From efficientnet-lite0-lda to efficientnet-lite0-full: ")
@@ -41,7 +41,9 @@ def test_break_even_says_answers_and_seconds(runs):
 
 
 def test_break_even_shows_no_difference_where_the_test_does_not(runs):
-    pair = compare_pairs([run.name for run in runs], [read_outcome(run, "test") for run in runs])
+    pair = compare_pairs(
+        [run.name for run in runs], [read_predictions(run, "test") for run in runs]
+    )
     (said,) = break_even(runs, [pair[0]._replace(p_adjusted=0.2)])
     assert said.endswith("no difference shown.")
 

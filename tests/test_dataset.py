@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pictures import class_folder, png, write, write_folder
 
+from tlfeat.data.check import conflicts
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import DataError
@@ -93,7 +94,7 @@ def test_one_picture_under_two_labels_is_reported_and_kept(tmp_path):
     class_folder(tmp_path, each=2)
     shutil.copy(tmp_path / "a/0.png", tmp_path / "b/copy.png")
     dataset = open_dataset(tmp_path)
-    (same,) = dataset.conflicts().values()
+    (same,) = conflicts(dataset.samples)
     assert {s.id for s in same} == {"a/0.png", "b/copy.png"}
     assert "1 picture stands under two labels" in notes(dataset)
     assert len({s.split for s in same}) == 1

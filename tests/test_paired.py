@@ -7,8 +7,8 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from tlfeat.runs.outcomes import Outcome
 from tlfeat.runs.paired import compare_pairs, difference_interval, mcnemar_p, sign_flip_p
+from tlfeat.runs.predictions import SplitPredictions
 
 RANDOM = np.random.default_rng(1)
 
@@ -17,7 +17,7 @@ def judged(right, groups=None):
     n = len(right)
     ids = np.arange(n).astype(str).astype(object)
     groups = np.full(n, None, dtype=object) if groups is None else groups
-    return Outcome(ids, ids, groups, np.zeros(n, int), np.where(right, 0, 1))
+    return SplitPredictions(ids, ids, groups, np.zeros(n, int), np.where(right, 0, 1))
 
 
 def test_mcnemar_equals_statsmodels():

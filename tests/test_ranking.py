@@ -7,8 +7,8 @@ import pytest
 from made_study import made_rows, make_run, seeded
 
 from tlfeat.errors import DamagedFile
-from tlfeat.runs.outcomes import read_outcome, units_of
 from tlfeat.runs.paired import MCNEMAR, SIGN_FLIP, compare_pairs, pairs_on_test
+from tlfeat.runs.predictions import clusters_of, read_predictions
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import PREDICTIONS, RECORD, load_run, write_predictions, write_record
 from tlfeat.runs.results import best_rows, caption, leaderboard, majority, remarks, write_results
@@ -27,7 +27,7 @@ def of_one_fold(run, fold, folds=5):
     parts = []
     metrics = dict(run.metrics)
     for split in ("train", "validation", "test"):
-        one = read_outcome(run, split)
+        one = read_predictions(run, split)
         kept = np.arange(len(one)) % folds == fold if split == "validation" else one.true >= 0
         parts.append(
             {
@@ -40,7 +40,7 @@ def of_one_fold(run, fold, folds=5):
                 "scores": one.scores[kept],
             }
         )
-        right = float(one.right[kept].mean())
+        right = float(one.correct[kept].mean())
         metrics[split] = {**metrics[split], "n": int(kept.sum()), "accuracy": right}
     write_predictions(run.path / PREDICTIONS, parts)
     return write_record(run.path, {**run.record, "metrics": metrics})
@@ -59,8 +59,8 @@ def test_runs_are_ranked_by_the_rows_that_all_have(tmp_path):
     ranked = rank([*heads, easiest])
     fold = tuned.index(easiest)
     for line in ranked:
-        outcome = read_outcome(line, "validation")
-        mine = outcome.right if line.name == easiest.name else outcome.right[fold::5]
+        predictions = read_predictions(line, "validation")
+        mine = predictions.correct if line.name == easiest.name else predictions.correct[fold::5]
         assert line.standing.accuracy == pytest.approx(mine.mean())
         assert line.standing.n == 60
     accuracies = [line.standing.accuracy for line in ranked]
@@ -161,19 +161,19 @@ def test_the_same_settings_and_seed_twice_are_two_lines(tmp_path):
 def test_copies_of_a_picture_are_one_unit_in_tests_and_intervals():
     digests = np.array(["p", "q", "p", "r", "s"], dtype=object)
     groups = np.array([None, None, "g", "g", None], dtype=object)
-    assert units_of(digests, groups).tolist() == [0, 1, 0, 0, 2]
-    assert units_of(digests[1:2], groups[1:2]) is None
+    assert clusters_of(digests, groups).tolist() == [0, 1, 0, 0, 2]
+    assert clusters_of(digests[1:2], groups[1:2]) is None
 
 
 def test_three_copies_of_each_picture_make_no_difference_surer(tmp_path):
     pictures = made_rows(CLASSES, {"train": 20, "validation": 20, "test": 60})
     p = {}
     for kind, times in (("once", 1), ("thrice", 3)):
-        outcomes = []
+        predictions = []
         for skill, seed in ((2.6, 0), (1.6, 1)):
             run = make_run(tmp_path / kind, f"r{seed}", CLASSES, pictures, skill=skill, seed=seed)
-            one = read_outcome(run, "test")
-            outcomes.append(
+            one = read_predictions(run, "test")
+            predictions.append(
                 type(one)(
                     np.repeat(one.ids, times) + np.tile(np.arange(times).astype(str), len(one)),
                     np.repeat(one.digests, times),
@@ -182,7 +182,7 @@ def test_three_copies_of_each_picture_make_no_difference_surer(tmp_path):
                     np.repeat(one.predicted, times),
                 )
             )
-        (pair,) = compare_pairs(["a", "b"], outcomes)
+        (pair,) = compare_pairs(["a", "b"], predictions)
         p[kind] = pair
     assert p["thrice"].test == SIGN_FLIP
     assert p["thrice"].p == pytest.approx(p["once"].p, abs=0.03)
@@ -241,10 +241,10 @@ def test_test_pictures_that_are_in_train_are_counted_and_left_out(tmp_path):
     run = make_run(tmp_path, "x", CLASSES, rows)
     said = next(line for line in remarks(rank([run])) if "in train too" in line)
     known = {row.digest for row in train.values()}
-    test = read_outcome(run, "test")
+    test = read_predictions(run, "test")
     clean = np.array([digest not in known for digest in test.digests])
     assert said.startswith(f"{np.count_nonzero(~clean)} of 300 test pictures")
-    assert f"without them x has {100 * test.right[clean].mean():.1f}% right" in said
+    assert f"without them x has {100 * test.correct[clean].mean():.1f}% right" in said
 
 
 def of_older_version(run, **fields):
@@ -271,10 +271,10 @@ def test_of_several_seeds_the_mean_is_said_without_leaked_pictures(tmp_path):
         run = seeded(tmp_path, "x", seed, skill=skill)
         parts = []
         for split in ("train", "validation", "test"):
-            one = read_outcome(run, split)
+            one = read_predictions(run, split)
             digests = one.digests.tolist()
             if split == "train":
-                digests[0] = read_outcome(run, "test").digests[0]
+                digests[0] = read_predictions(run, "test").digests[0]
             parts.append(
                 {
                     "id": one.ids.tolist(),
@@ -289,7 +289,7 @@ def test_of_several_seeds_the_mean_is_said_without_leaked_pictures(tmp_path):
         write_predictions(run.path / PREDICTIONS, parts)
         runs.append(write_record(run.path, run.record))
     said = next(line for line in remarks(rank(runs)) if "in train too" in line)
-    share = np.mean([read_outcome(run, "test").right[1:].mean() for run in runs])
+    share = np.mean([read_predictions(run, "test").correct[1:].mean() for run in runs])
     assert f"without them x has {100 * share:.1f}% right" in said
 
 

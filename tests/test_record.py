@@ -11,7 +11,7 @@ from made_study import PICTURES, RECIPE, made_rows, make_run
 
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import read_toml
-from tlfeat.runs.outcomes import read_outcome
+from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.record import (
     PREDICTIONS,
     RECORD,
@@ -77,7 +77,7 @@ def test_no_flipped_byte_of_the_predictions_passes(run, place):
     with pytest.raises(DamagedFile, match="predictions"):
         run.predictions()
     with pytest.raises(TlfeatError, match="predictions"):
-        read_outcome(run, "test")
+        read_predictions(run, "test")
 
 
 def test_a_run_that_was_changed_is_unfinished_and_its_record_kept(run):
@@ -227,7 +227,7 @@ def test_predictions_that_are_none_of_this_run_are_refused(run):
     ):
         pq.write_table(other, run.path / PREDICTIONS)
         with pytest.raises(TlfeatError, match="cannot be read"):
-            read_outcome(old, "test")
+            read_predictions(old, "test")
 
 
 def test_a_run_prints_as_one_line(run):

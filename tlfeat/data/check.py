@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from tlfeat.data.names import TEST, TRAIN, be, counted
+from tlfeat.data.names import TRAIN, be, counted
+from tlfeat.data.samples import Sample
 from tlfeat.errors import DataError
-
-if TYPE_CHECKING:
-    from tlfeat.data.dataset import Dataset
 
 _UNEVEN = 10  # times as many pictures
 
@@ -22,27 +20,19 @@ class Imbalance(NamedTuple):
     fewest: int
 
 
-def leaked(dataset: "Dataset") -> int:
-    """Count the different test pictures that are in train too, byte for byte."""
-    train = {sample.digest for sample in dataset.samples if sample.split == TRAIN}
-    test = {sample.digest for sample in dataset.samples if sample.split == TEST}
-    return len(train & test)
+def uneven_classes(counts: Mapping[str, int]) -> Imbalance | None:
+    """Give the largest and the smallest class, if they are far apart.
 
-
-def imbalance(dataset: "Dataset") -> Imbalance | None:
-    """Give the largest and the smallest class of train, if they are far apart.
+    Parameters
+    ----------
+    counts : mapping
+        Class to pictures. Classes without any do not count: they have a note of their own.
 
     Returns
     -------
     imbalance : Imbalance or None
         None where the largest class has less than 10 times the pictures of the smallest.
-        Classes without train pictures do not count: they have a note of their own.
     """
-    return uneven_classes(dataset.counts().get(TRAIN, {}))
-
-
-def uneven_classes(counts: Mapping[str, int]) -> Imbalance | None:
-    """Give the largest and the smallest class, as `imbalance` does, from their counts."""
     there = {name: n for name, n in counts.items() if n}
     if not there:
         return None
@@ -52,12 +42,26 @@ def uneven_classes(counts: Mapping[str, int]) -> Imbalance | None:
     return Imbalance(largest, there[largest], smallest, there[smallest])
 
 
-def remarks(dataset: "Dataset", lost: Iterable[str]) -> list[str]:
+def duplicates(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Give the samples of each digest that occurs more than once."""
+    by_digest: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_digest.setdefault(sample.digest, []).append(sample)
+    return [same for same in by_digest.values() if len(same) > 1]
+
+
+def conflicts(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Give the samples of each digest that stands under two labels or more."""
+    return [same for same in duplicates(samples) if len({s.label for s in same} - {None}) > 1]
+
+
+def remarks(samples: Sequence[Sample], classes: Sequence[str], lost: Iterable[str]) -> list[str]:
     """Say what a user should know of a dataset before anything is trained on it.
 
     Parameters
     ----------
-    dataset : Dataset
+    samples : sequence of Sample
+    classes : sequence of str
     lost : iterable of str
         Classes that have no picture that can be read.
 
@@ -65,29 +69,29 @@ def remarks(dataset: "Dataset", lost: Iterable[str]) -> list[str]:
     -------
     notes : list of str
     """
-    notes = []
-    for label in lost:
-        notes.append(f"class {label} has no picture that can be read: it is left out")
-    if 0 < dataset.unlabelled < len(dataset):
-        notes.append(f"{counted(dataset.unlabelled, 'picture')} without a label: not trained on")
-    twice = dataset.duplicates()
+    notes = [f"class {label} has no picture that can be read: it is left out" for label in lost]
+    unlabelled = sum(sample.label is None for sample in samples)
+    if 0 < unlabelled < len(samples):
+        notes.append(f"{counted(unlabelled, 'picture')} without a label: not trained on")
+    twice = duplicates(samples)
     if twice:
         n = len(twice)
-        extra = sum(len(same) - 1 for same in twice.values())
+        extra = sum(len(same) - 1 for same in twice)
         notes.append(
             f"{counted(n, 'picture')} {be(n, 'occurs', 'occur')} more than once "
             f"({counted(extra, 'extra sample')})"
         )
-    conflicts = dataset.conflicts()
-    if conflicts:
-        n = len(conflicts)
-        same = next(iter(conflicts.values()))
-        example = " and ".join(f"{s.id} ({dataset.label_name(s)})" for s in same[:2])
+    clashes = conflicts(samples)
+    if clashes:
+        n = len(clashes)
+        labelled = [(s.id, classes[s.label]) for s in clashes[0] if s.label is not None]
+        example = " and ".join(f"{identity} ({label})" for identity, label in labelled[:2])
         notes.append(
             f"{counted(n, 'picture')} {be(n, 'stands', 'stand')} under two labels, for instance "
             f"{example}"
         )
-    uneven = imbalance(dataset)
+    in_train = Counter(sample.label for sample in samples if sample.split == TRAIN)
+    uneven = uneven_classes({name: in_train[i] for i, name in enumerate(classes)})
     if uneven is not None:
         notes.append(
             f"classes are uneven in train: {uneven.most:,} of {uneven.largest}, "

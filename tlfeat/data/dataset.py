@@ -3,18 +3,21 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tlfeat.data.check import nothing_readable, remarks
 from tlfeat.data.digests import DigestIndex, Progress
 from tlfeat.data.names import SPLITS, as_path, location, printable, sort_labels
+from tlfeat.data.samples import Sample, Skipped
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
     Picture,
+    Row,
+    SkippedRow,
     Source,
     SourceOptions,
     damage_is_an_error,
@@ -23,27 +26,6 @@ from tlfeat.data.sources.base import (
 from tlfeat.data.splits import assign_splits, choose_evenly, name_splits, parse_splits
 from tlfeat.errors import DataError
 from tlfeat.where import Where
-
-
-class Sample(NamedTuple):
-    """One picture of a dataset."""
-
-    id: str  # unique: a path with "/", or "train[17]" for a row of an array
-    locator: Hashable  # where the source finds it
-    label: int | None  # position in Dataset.classes
-    split: str | None  # train, validation or test; None for an unlabelled picture
-    group: str | None  # pictures of one group stay on one side of a split
-    digest: str  # SHA-256, the key of its features
-
-
-class Skipped(NamedTuple):
-    """One picture that was left out, with the reason."""
-
-    id: str
-    reason: str
-    label: int | None
-    split: str | None
-
 
 OPENED_BY: Final = ("splits", "columns", "split_seed", "limit")  # what can change the table
 
@@ -105,23 +87,6 @@ class Dataset:
         """How many samples have no label."""
         return sum(s.label is None for s in self.samples)
 
-    def duplicates(self) -> dict[str, list[Sample]]:
-        """Give the samples of each digest that occurs more than once."""
-        if len({sample.digest for sample in self.samples}) == len(self):
-            return {}
-        by_digest: dict[str, list[Sample]] = {}
-        for sample in self.samples:
-            by_digest.setdefault(sample.digest, []).append(sample)
-        return {digest: same for digest, same in by_digest.items() if len(same) > 1}
-
-    def conflicts(self) -> dict[str, list[Sample]]:
-        """Give the samples of each digest that stands under two labels or more."""
-        return {
-            digest: same
-            for digest, same in self.duplicates().items()
-            if len({s.label for s in same} - {None}) > 1
-        }
-
 
 def open_dataset(
     path: str | Path,
@@ -129,7 +94,6 @@ def open_dataset(
     splits: Mapping[str, str] | None = None,
     split_seed: int = 0,
     limit: int | None = None,
-    name: str | None = None,
     columns: Mapping[str, str] | None = None,
     digests: DigestIndex | None = None,
     rehash: bool = False,
@@ -149,8 +113,6 @@ def open_dataset(
         Seed of the hash that carves out a test split where the source has none.
     limit : int, optional
         Use about so many pictures, spread evenly over splits and classes, the same each time.
-    name : str, optional
-        By default the name of the folder or file.
     columns : mapping, optional
         Names of columns, from "path", "image", "label", "split", "group" to the source's own.
     digests : DigestIndex, optional
@@ -173,43 +135,92 @@ def open_dataset(
     """
     _check_options(splits, columns, split_seed, limit)
     chosen = parse_splits(splits)
-    options = SourceOptions(frozenset(chosen), dict(columns or {}))
     with damage_is_an_error(str(path)):
-        source = find_source(str(path), options)
+        source = find_source(str(path), SourceOptions(frozenset(chosen), dict(columns or {})))
         listing = source.listing()
-    ours, notes = name_splits((row.split for row in listing.rows), chosen)
-    rows = [
-        row if row.group is None else row._replace(group=printable(row.group))
-        for row in listing.rows
-        if row.split is None or ours[row.split] is not None
-    ]
+    ours, split_notes = name_splits((row.split for row in listing.rows), chosen)
+    rows = _wanted_rows(listing.rows, ours, limit)
     if not rows and not listing.skipped:
         raise DataError(f"There is no picture in {str(path)!r}.")
-    if limit is not None:
-        strata = [(ours[row.split], row.label) for row in rows]
-        rows = [rows[i] for i in choose_evenly(strata, [row.id for row in rows], limit)]
 
     index = digests or DigestIndex()
-    found, problems = index.digests(
+    digest_of_row, problems = index.digests(
         rows, partial(read_picture, source), rehash=rehash, jobs=jobs, progress=progress
     )
-    good = [(row, digest) for row, digest in zip(rows, found, strict=True) if digest is not None]
-    if not good:
-        raise nothing_readable(
-            str(path), [*problems.values(), *(row.reason for row in listing.skipped)]
-        )
+    broken = [
+        SkippedRow(rows[i].id, why, rows[i].label, rows[i].split) for i, why in problems.items()
+    ]
+    readable = [
+        (row, digest)
+        for row, digest in zip(rows, digest_of_row, strict=True)
+        if digest is not None
+    ]
+    if not readable:
+        raise nothing_readable(str(path), [row.reason for row in (*broken, *listing.skipped)])
+
     splitting = assign_splits(
-        [digest for _, digest in good],
-        [row.label for row, _ in good],
-        [row.group for row, _ in good],
-        [ours[row.split] for row, _ in good],
+        [digest for _, digest in readable],
+        [row.label for row, _ in readable],
+        [row.group for row, _ in readable],
+        [ours[row.split] for row, _ in readable],
         split_seed,
     )
-    used = {row.label for row, _ in good if row.label is not None}
-    known = [label for label in listing.classes or () if label in used]
-    classes = (*known, *sort_labels(used.difference(known)))
+    left_out = [*listing.skipped, *broken]
+    used = {row.label for row, _ in readable if row.label is not None}
+    classes = _class_names(listing.classes, used)
+    samples = _samples(readable, splitting.splits, classes)
+    lost = sort_labels({row.label for row in left_out if row.label is not None} - set(classes))
+    return Dataset(
+        name=default_name(path),
+        path=location(path),
+        kind=source.kind,
+        classes=classes,
+        samples=samples,
+        skipped=_skipped(left_out, ours, classes),
+        source=source,
+        split_rule=splitting.rule,
+        split_seed=split_seed,
+        notes=(
+            *listing.notes,
+            *split_notes,
+            *splitting.notes,
+            *remarks(samples, classes, lost),
+            *index.notes,
+        ),
+        asked={
+            option: dict(value) if isinstance(value, Mapping) else value
+            for option, value in zip(OPENED_BY, (splits, columns, split_seed, limit), strict=True)
+            if value
+        },
+    )
+
+
+def _wanted_rows(
+    rows: Iterable[Row], ours: Mapping[str | None, str | None], limit: int | None
+) -> list[Row]:
+    """Give the rows of splits that are used; of each split and class alike, where limited."""
+    wanted = [
+        row if row.group is None else row._replace(group=printable(row.group))
+        for row in rows
+        if row.split is None or ours[row.split] is not None
+    ]
+    if limit is None:
+        return wanted
+    strata = [(ours[row.split], row.label) for row in wanted]
+    return [wanted[i] for i in choose_evenly(strata, [row.id for row in wanted], limit)]
+
+
+def _class_names(listed: Sequence[str] | None, used: Collection[str]) -> tuple[str, ...]:
+    """Give the classes that have pictures: in the source's own order, then sorted."""
+    known = [label for label in listed or () if label in used]
+    return (*known, *sort_labels(set(used).difference(known)))
+
+
+def _samples(
+    readable: Iterable[tuple[Row, str]], splits: Iterable[str | None], classes: Sequence[str]
+) -> tuple[Sample, ...]:
     number = {label: i for i, label in enumerate(classes)}
-    samples = tuple(
+    return tuple(
         Sample(
             row.id,
             row.locator,
@@ -218,35 +229,20 @@ def open_dataset(
             row.group,
             digest,
         )
-        for (row, digest), split in zip(good, splitting.splits, strict=True)
+        for (row, digest), split in zip(readable, splits, strict=True)
     )
-    broken = [(rows[i].id, reason, rows[i].label, rows[i].split) for i, reason in problems.items()]
-    skipped = tuple(
+
+
+def _skipped(
+    rows: Iterable[SkippedRow], ours: Mapping[str | None, str | None], classes: Sequence[str]
+) -> tuple[Skipped, ...]:
+    """Give what was left out, except of splits that are not used anyway."""
+    number = {label: i for i, label in enumerate(classes)}
+    return tuple(
         Skipped(identity, reason, number.get(label) if label else None, ours.get(split))
-        for identity, reason, label, split in [*listing.skipped, *broken]
+        for identity, reason, label, split in rows
         if split is None or ours.get(split) is not None or split not in ours
     )
-    lost = sort_labels({r[2] for r in [*listing.skipped, *broken] if r[2] is not None} - used)
-    dataset = Dataset(
-        name=name or default_name(path),
-        path=location(path),
-        kind=source.kind,
-        classes=classes,
-        samples=samples,
-        skipped=skipped,
-        source=source,
-        split_rule=splitting.rule,
-        split_seed=split_seed,
-        notes=(),
-        asked={
-            option: dict(value) if isinstance(value, Mapping) else value
-            for option, value in zip(OPENED_BY, (splits, columns, split_seed, limit), strict=True)
-            if value
-        },
-    )
-    notes = [*listing.notes, *notes, *splitting.notes, *remarks(dataset, lost), *index.notes]
-    object.__setattr__(dataset, "notes", tuple(notes))
-    return dataset
 
 
 def as_dataset(dataset: Dataset | str | Path, where: Where) -> Dataset:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlfeat.data.dataset import Dataset, Sample, Skipped
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.samples import Sample, Skipped
 from tlfeat.data.splits import components
 from tlfeat.errors import StoreError
 from tlfeat.features.recipe import Recipe

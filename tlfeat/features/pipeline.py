@@ -21,9 +21,10 @@ import numpy as np
 from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
 from tlfeat.backbones.table import Output
 from tlfeat.data.ahead import chunks_ahead
-from tlfeat.data.dataset import Dataset, Sample
+from tlfeat.data.dataset import Dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import digest_of
+from tlfeat.data.samples import Sample
 from tlfeat.errors import NetworkError
 from tlfeat.features.costs import keep_costs
 from tlfeat.features.settings import FeatureRequest

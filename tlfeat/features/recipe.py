@@ -14,14 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tlfeat.backbones.table import Output, get_backbone
+from tlfeat.backbones.table import POOL, Output, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import DECODER, Resize
 from tlfeat.errors import TlfeatError, WeightsError
 
 SCHEMA = 1
 MOST_PIXELS = 8192  # of the side of a picture that a network sees
-_POOL = re.compile(r"avg|max|none|grid[1-9][0-9]?")
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def parse_spec(spec: str) -> tuple[Output, ...]:
     for part in spec.split("+"):
         layer, _, pool = part.strip().partition(":")
         pool = pool or "avg"
-        if not layer or not _POOL.fullmatch(pool):
+        if not layer or not POOL.fullmatch(pool):
             raise TlfeatError(
                 f"Features {spec!r} cannot be read at {part!r}: wanted LAYER:POOL with POOL one "
                 "of avg, max, none, grid1 to grid99, such as last:avg or stage4:grid4+last:avg."

@@ -11,9 +11,10 @@ from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from tlfeat.backbones.table import DEFAULT_BACKBONE
-from tlfeat.data.dataset import Dataset, Sample, Skipped
+from tlfeat.data.dataset import Dataset
 from tlfeat.data.decode import pixels_of
 from tlfeat.data.digests import DigestIndex
+from tlfeat.data.samples import Sample, Skipped
 from tlfeat.data.sources.base import Listing, Picture, Row, stamp_of
 from tlfeat.errors import DataError
 from tlfeat.features.extract import embed

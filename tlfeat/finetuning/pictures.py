@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.cores import usable_cores
-from tlfeat.data.dataset import Dataset, Sample, Skipped
+from tlfeat.data.dataset import Dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.resize import Resize
+from tlfeat.data.samples import Sample, Skipped
 from tlfeat.errors import DataError, TlfeatError
 from tlfeat.features.matrix import inseparable
 from tlfeat.finetuning.settings import Effort

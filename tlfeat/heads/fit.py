@@ -21,7 +21,7 @@ from tlfeat.heads.trained import TrainedHead, all_classes
 
 # Bytes for folds that are fitted side by side; each takes about three copies of its rows.
 _FOLD_BYTES: Final = 4 * 2**30
-# On so few rows one draw of the folds decides little, so some heads add up the errors of three.
+# On so few rows one draw of the folds decides little: some heads add up the errors of three.
 _FEW: Final = 1000
 
 
@@ -49,7 +49,6 @@ def fit_head(
     *,
     n_classes: int,
     groups: npt.ArrayLike | None = None,
-    folds: npt.ArrayLike | None = None,
     validation: tuple[Floats, npt.ArrayLike] | None = None,
     refit_on_validation: bool = False,
     params: Mapping[str, Any] | None = None,
@@ -76,8 +75,6 @@ def fit_head(
         Classes of the dataset; some may be absent from train.
     groups : array-like of shape (n_train,), optional
         Rows of one group are never in two folds.
-    folds : array-like of shape (n_train,), optional
-        Folds from `assign_folds`, instead of new ones; then no other draw is searched.
     validation : tuple of (n_validation, d) and (n_validation,), optional
     refit_on_validation : bool
         After the choice, train on both.
@@ -113,15 +110,8 @@ def fit_head(
     held = None
     if validation is not None and len(validation[0]):
         held = _checked(*validation, n_classes, "validation")
-    n_present = len(np.unique(y))
-    if n_present < 2:
-        raise HeadError(
-            f"{len(y)} training rows of {n_present} of {n_classes} classes: {head.name} needs "
-            "training rows of two classes or more."
-        )
-    fold: Ints | None = None
-    if held is None:
-        fold = np.asarray(folds) if folds is not None else assign_folds(y, groups, seed=seed)
+    _refuse_one_class(head, y, n_classes)
+    fold = assign_folds(y, groups, seed=seed) if held is None else None
     refit = held is not None and refit_on_validation
     n_most = len(y) + (len(held[1]) if held is not None and refit else 0)
     n_least = len(y) if fold is None else len(y) - int(np.bincount(fold).max())
@@ -131,10 +121,7 @@ def fit_head(
     choice: Choice | None = None
     with one_numeric_thread():
         if fold is not None:
-            several = head.draws if grid and folds is None and len(y) <= _FEW else 1
-            draws = [fold, *(assign_folds(y, groups, seed=seed + i) for i in range(1, several))]
-            side_by_side = max(1, min(jobs, _FOLD_BYTES // (3 * X.nbytes)))
-            choice = job.choose([job.folds(X, y, draw) for draw in draws], side_by_side)
+            choice = job.choose_on_folds(X, y, groups, fold, jobs)
         elif held is not None and (grid or refit):
             choice = job.choose([[job.validation(X, y, *held)]], 1)
         chosen = choice.setting if choice is not None else {}
@@ -146,10 +133,8 @@ def fit_head(
 
     settings = {**fixed, **chosen, "class_weight": class_weight}
     trained = TrainedHead(head.name, pipeline, settings, head.score_kind, n_classes)
-    validation_scores = out_of_fold_scores = None
-    if held is None and choice is not None:
-        out_of_fold_scores = choice.scores
-    elif held is not None:
+    validation_scores = None
+    if held is not None:  # of a head that has not seen them
         validation_scores = choice.scores if choice and refit else trained.scores(held[0])
     return FittedHead(
         **vars(trained),
@@ -162,9 +147,18 @@ def fit_head(
         n_train=len(y),
         n_parameters=done.n_parameters,
         validation_scores=validation_scores,
-        out_of_fold_scores=out_of_fold_scores,
+        out_of_fold_scores=choice.scores if choice is not None and held is None else None,
         fold=fold,
     )
+
+
+def _refuse_one_class(head: Head, y: Ints, n_classes: int) -> None:
+    n_present = len(np.unique(y))
+    if n_present < 2:
+        raise HeadError(
+            f"{len(y)} training rows of {n_present} of {n_classes} classes: {head.name} needs "
+            "training rows of two classes or more."
+        )
 
 
 @dataclass(frozen=True)
@@ -178,9 +172,9 @@ class _Job:
     n_classes: int
     seed: int
 
-    def choose(self, draws: list[list[Held]], jobs: int) -> Choice:
+    def choose(self, repeats: list[list[Held]], jobs: int) -> Choice:
         return choose(
-            draws,
+            repeats,
             self.fixed,
             self.grid,
             n_classes=self.n_classes,
@@ -188,6 +182,14 @@ class _Job:
             patience=self.head.patience,
             jobs=jobs,
         )
+
+    def choose_on_folds(
+        self, X: Floats, y: Ints, groups: npt.ArrayLike | None, fold: Ints, jobs: int
+    ) -> Choice:
+        repeats = self.head.cv_repeats if self.grid and len(y) <= _FEW else 1
+        others = (assign_folds(y, groups, seed=self.seed + i) for i in range(1, repeats))
+        side_by_side = max(1, min(jobs, _FOLD_BYTES // (3 * X.nbytes)))
+        return self.choose([self.folds(X, y, draw) for draw in (fold, *others)], side_by_side)
 
     def validation(self, X: Floats, y: Ints, held_X: Floats, held_y: Ints) -> Held:
         make = partial(self._learner, X, y, held_X)

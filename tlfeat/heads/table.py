@@ -29,7 +29,7 @@ class Head:
     # the search along the main regulariser ends after so many values in a row that are not
     # better; None: all are tried, as they cost little
     patience: int | None = None
-    draws: int = 1  # of the folds that a search on few rows adds up; more where they cost little
+    cv_repeats: int = 1  # draws of the folds that a search on few rows adds up; more where cheap
     method: int = 1  # raised when it gives other numbers: old and new runs never share an id
 
     @property
@@ -110,7 +110,7 @@ HEADS: Final = (
         "tlfeat.heads.linear:Logistic",
         ("sklearn.linear_model._logistic.LogisticRegression",),
         patience=4,
-        draws=3,
+        cv_repeats=3,
     ),
     Head(
         "lda",
@@ -130,7 +130,7 @@ HEADS: Final = (
         ),
         "tlfeat.heads.closed_form:Discriminant",
         ("sklearn.discriminant_analysis.LinearDiscriminantAnalysis",),
-        draws=3,
+        cv_repeats=3,
     ),
     Head(
         "ridge",
@@ -152,7 +152,7 @@ HEADS: Final = (
             "sklearn.linear_model._ridge.RidgeClassifier",
             "sklearn.preprocessing._label.LabelBinarizer",
         ),
-        draws=3,
+        cv_repeats=3,
     ),
     Head(
         "svm-linear",
@@ -166,7 +166,7 @@ HEADS: Final = (
         "tlfeat.heads.linear:LinearMachine",
         ("sklearn.svm._classes.LinearSVC",),
         patience=4,
-        draws=3,
+        cv_repeats=3,
     ),
     Head(
         "svm-rbf",
@@ -225,7 +225,7 @@ HEADS: Final = (
         "tlfeat.heads.neighbours:Neighbours",
         ("sklearn.neighbors._classification.KNeighborsClassifier",),
         balanced=False,
-        draws=3,
+        cv_repeats=3,
     ),
     Head(
         "nearest-centroid",
@@ -245,7 +245,7 @@ HEADS: Final = (
         "tlfeat.heads.neighbours:Centroids",
         ("sklearn.neighbors._nearest_centroid.NearestCentroid",),
         balanced=False,
-        draws=3,
+        cv_repeats=3,
     ),
 )
 _BY_NAME: Final = {head.name: head for head in HEADS}

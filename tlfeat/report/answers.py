@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tlfeat.report import figures
-from tlfeat.report.contents import Part, judged_label
+from tlfeat.report.contents import Part, predictions_label
 from tlfeat.report.pictures import MISTAKES
 from tlfeat.report.projection import Projection
 from tlfeat.report.style import CLASS_COLOURS, apart, short
@@ -44,11 +44,11 @@ def answers(part: Part, small: Mapping[str, str], draw: Draw) -> dict[str, Any]:
     """
     import pandas as pd
 
-    confusion, per_class = part.judged[0].confusion, _class_f1(part)
+    confusion, per_class = part.predictions[0].confusion, _class_f1(part)
     table = pd.DataFrame(confusion, part.classes, part.outputs[: confusion.shape[1]])
     return {
-        "judged": [judged_label(part, one.run) for one in part.judged[:MOST_CHOSEN]],
-        "n_judged": len(part.judged),
+        "judged": [predictions_label(part, one.run) for one in part.predictions[:MOST_CHOSEN]],
+        "n_judged": len(part.predictions),
         "confusion": draw("confusion", figures.draw_confusion(table)),
         "confusions": _largest(confusion, part),
         "f1": draw("class-f1", figures.draw_class_f1(per_class)),
@@ -91,7 +91,7 @@ def _class_f1(part: Part) -> "pd.DataFrame":
     """Give precision, recall and F1 of each class for the best run whose pictures are shown."""
     import pandas as pd
 
-    run = part.judged[0].run
+    run = part.predictions[0].run
     measured = run.metrics[part.split]["per_class"]
     ends = known_intervals(run)[part.split]["per_class"]
     table = pd.DataFrame(
@@ -117,13 +117,13 @@ def _cards(
     assert part.facts is not None
     cards = []
     for place in places:
-        judges = part.judged if number is None else [part.judged[number]]
-        called = [part.outputs[int(one.predicted[place])] for one in judges]
+        judges = part.predictions if number is None else [part.predictions[number]]
+        predicted = [part.outputs[int(one.predicted[place])] for one in judges]
         card = {
             "id": part.facts.ids[place],
             "true": part.classes[part.facts.true[place]],
             "picture": small.get(part.facts.digests[place]),
-            "predicted": _commonest(called),
+            "predicted": _commonest(predicted),
             "sure": "",
         }
         if number is not None:
@@ -132,13 +132,13 @@ def _cards(
     return cards
 
 
-def _commonest(called: Sequence[str]) -> str:
+def _commonest(predicted: Sequence[str]) -> str:
     """Name what most runs call a picture.
 
     >>> _commonest(["hat", "shirt", "hat"]), _commonest(["a", "b", "c", "d", "e"])
     ('hat or shirt', 'a or b or c or 2 others')
     """
-    names = [name for name, _ in Counter(called).most_common()]
+    names = [name for name, _ in Counter(predicted).most_common()]
     rest = len(names) - _CALLED
     shown = names if rest <= 1 else [*names[:_CALLED], f"{rest} others"]
     return " or ".join(shown)
@@ -151,11 +151,11 @@ def sureness(confidence: float, is_probability: bool) -> str:
 
 def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
     rows, drawn = [], None
-    for judged in part.judged:
-        fit = judged.calibration
+    for one in part.predictions:
+        fit = one.calibration
         if fit is None:
             continue
-        label = judged_label(part, judged.run)
+        label = predictions_label(part, one.run)
         if drawn is None:
             bins = fit.bins.copy()
             bins.attrs["split"] = part.split
@@ -171,7 +171,7 @@ def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
                 "after": "-" if fit.error_after is None else f"{100 * fit.error_after:.1f}",
             }
         )
-    without = [part.labels[one.run.name] for one in part.judged if one.calibration is None]
+    without = [part.labels[one.run.name] for one in part.predictions if one.calibration is None]
     return None if drawn is None else {**drawn, "rows": rows, "without": without}
 
 
@@ -181,14 +181,14 @@ def _projection(part: Part, projection: Projection, draw: Draw) -> dict[str, Any
 
     assert part.facts is not None
     true = part.facts.true[part.points]
-    right = part.judged[0].predicted[part.points] == true
+    correct = part.predictions[0].predicted[part.points] == true
     xy = projection.points
     table = pd.DataFrame(
         {
             "x": xy[:, 0],
             "y": xy[:, 1],
             "class": [part.classes[i] for i in true],
-            "right": right,
+            "right": correct,
         }
     )
     table.attrs = {"x_label": projection.x_label, "y_label": projection.y_label}
@@ -206,7 +206,7 @@ def _projection(part: Part, projection: Projection, draw: Draw) -> dict[str, Any
             "sample": known.get(int(place), -1),
             "id": part.facts.ids[place],
             "true": part.classes[true[i]],
-            "right": bool(right[i]),
+            "right": bool(correct[i]),
             "colour": CLASS_COLOURS[true[i]] if few else None,
         }
         for i, place in enumerate(part.points)
@@ -248,11 +248,11 @@ def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
     place = {digest: i for i, digest in enumerate(pictures)}
     runs = []
     known = {int(p): i for i, p in enumerate(chosen)}
-    for number, one in enumerate(part.judged[:MOST_CHOSEN]):
+    for number, one in enumerate(part.predictions[:MOST_CHOSEN]):
         i, j = np.nonzero(one.confusion)
         runs.append(
             {
-                "name": judged_label(part, one.run),
+                "name": predictions_label(part, one.run),
                 "probability": one.is_probability,
                 "cells": np.column_stack([i, j, one.confusion[i, j]]).tolist(),
                 "predicted": one.predicted[chosen].tolist(),

@@ -12,8 +12,8 @@ from tlfeat.report.phrases import run_labels
 from tlfeat.report.pictures import MISTAKES, choose_samples, confident_mistakes
 from tlfeat.report.projection import Projection, choose_points, project, read_features
 from tlfeat.runs.calibration import Calibration, calibrate
-from tlfeat.runs.outcomes import Outcome, aligned, read_outcome
 from tlfeat.runs.paired import Pair, compare_pairs
+from tlfeat.runs.predictions import SplitPredictions, aligned, read_predictions
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import HISTORY, Run
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OTHER = "(another output)"  # a network may have outputs that are no class of the dataset
 
 
-class Judged(NamedTuple):
+class RunPredictions(NamedTuple):
     """What one run said of the pictures that are shown."""
 
     run: RankedRun
@@ -47,9 +47,9 @@ class Part:
         Run name to what tables call it.
     split : {"test", "validation"}
         What mistakes and confusion are of: test where there is one.
-    facts : Outcome or None
+    facts : SplitPredictions or None
         Ids, digests and true classes of that split; None where no run's predictions are there.
-    judged : list of Judged
+    predictions : list of RunPredictions
         Of the runs whose predictions are there and of the same pictures.
     pairs : list of Pair
     chosen : ndarray of int
@@ -69,8 +69,8 @@ class Part:
     ranked: list[RankedRun]
     labels: dict[str, str]
     split: str
-    facts: Outcome | None = None
-    judged: list[Judged] = field(default_factory=list)
+    facts: SplitPredictions | None = None
+    predictions: list[RunPredictions] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     chosen: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     everywhere_wrong: np.ndarray = field(default_factory=lambda: np.empty(0, int))
@@ -88,13 +88,13 @@ class Part:
     @property
     def outputs(self) -> list[str]:
         """Names of the columns of a confusion matrix."""
-        wide = any(j.confusion.shape[1] > len(self.classes) for j in self.judged)
+        wide = any(one.confusion.shape[1] > len(self.classes) for one in self.predictions)
         return [*self.classes, OTHER] if wide else list(self.classes)
 
     def mistakes(self, number: int) -> np.ndarray:
         """Places of the most confident mistakes of a judged run."""
         assert self.facts is not None
-        one = self.judged[number]
+        one = self.predictions[number]
         return confident_mistakes(one.predicted != self.facts.true, one.confidence, MISTAKES)
 
 
@@ -134,99 +134,106 @@ def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Pa
     -------
     part : Part
     """
-    notes: list[str] = []
     split = "test" if any("test" in run.metrics for run in ranked) else "validation"
-    outcomes: list[tuple[RankedRun, Outcome]] = []
-    judged: list[Judged] = []
+    by_run, by_picture, notes = _read_alike(ranked, split)
+    part = Part(ranked, run_labels(ranked), split, histories=_histories(ranked), notes=notes)
+    if not by_run:
+        return part
+
+    facts = by_picture[0]
+    points = choose_points(len(facts))
+    projected, projections = _project(ranked, cache, list(facts.digests[points]))
+    if projected is None:
+        notes.append("No projection: the feature store here has not the features of these runs.")
+        points = points[:0]
+    chosen = choose_samples(
+        facts.true,
+        np.stack([one.predicted for one in by_run]),
+        np.stack([one.confidence for one in by_run]),
+        points.tolist(),
+        most_samples,
+    )
+    names, correct = [one.run.name for one in by_run], [one.share_correct for one in by_picture]
+    return replace(
+        part,
+        facts=facts,
+        predictions=by_run,
+        pairs=compare_pairs(names, by_picture) if split == "test" else [],
+        chosen=chosen,
+        everywhere_wrong=np.flatnonzero(np.all(np.equal(correct, 0), axis=0)),
+        projections=projections,
+        projected_run=projected,
+        points=points,
+    )
+
+
+def _read_alike(
+    ranked: Sequence[RankedRun], split: str
+) -> tuple[list[RunPredictions], list[SplitPredictions], list[str]]:
+    """Read the predictions of the runs that have them on the same pictures; say of which not."""
+    by_run: list[RunPredictions] = []
+    by_picture: list[SplitPredictions] = []
+    notes: list[str] = []
     for run in ranked:
         try:
-            read = read_outcome(run, split)
+            predictions = read_predictions(run, split)
         except TlfeatError as error:
             notes.append(f"{run.name} is in the tables only: {error}")
             continue
-        same = aligned([outcomes[0][1], read]) if outcomes else [read]
-        if not len(read) or same is None:
+        same = aligned([*by_picture[:1], predictions])
+        if not len(predictions) or same is None:
             notes.append(f"{run.name} is in the tables only: its {split} pictures are others.")
             continue
-        judged.append(_judge(run, same[-1], split))
+        by_run.append(_summarise(run, same[-1], split))
         # Scores of all runs at once may be gigabytes; what is needed of them is kept above.
-        same[-1] = replace(same[-1], scores=None)
-        outcomes.append((run, same[-1]))
-    labels, histories = run_labels(ranked), _histories(ranked)
-    if not judged:
-        return Part(ranked, labels, split, histories=histories, notes=notes)
-
-    facts = outcomes[0][1]
-    predicted = np.stack([one.predicted for one in judged])
-    points = choose_points(len(facts))
-    projections: list[Projection] = []
-    projected: RankedRun | None = None
-    found = None if cache is None else read_features(ranked, cache, list(facts.digests[points]))
-    if found is None or len(points) < 3:
-        notes.append("No projection: the feature store here has not the features of these runs.")
-    else:
-        projected, X = found
-        projections = project(X)
-    chosen = choose_samples(
-        facts.true,
-        predicted,
-        np.stack([one.confidence for one in judged]),
-        points.tolist() if projections else [],
-        most_samples,
-    )
-    return Part(
-        ranked,
-        labels,
-        split,
-        facts,
-        judged,
-        compare_pairs([run.name for run, _ in outcomes], [one for _, one in outcomes])
-        if split == "test"
-        else [],
-        chosen,
-        np.flatnonzero(np.all([_right(one) == 0 for _, one in outcomes], axis=0)),
-        projections,
-        projected,
-        points if projections else np.empty(0, int),
-        histories,
-        notes,
-    )
+        by_picture.append(replace(same[-1], scores=None))
+    return by_run, by_picture, notes
 
 
-def _right(outcome: Outcome) -> np.ndarray:
-    """Give how much of a line is right of each picture: all or nothing, or a share of seeds."""
-    return outcome.right if outcome.share is None else outcome.share
+def _project(
+    ranked: list[RankedRun], cache: Path | None, digests: list[str]
+) -> tuple[RankedRun | None, list[Projection]]:
+    """Project the features of the best run that has them in the store; three pictures or more."""
+    found = None if cache is None or len(digests) < 3 else read_features(ranked, cache, digests)
+    return (None, []) if found is None else (found[0], project(found[1]))
 
 
-def judged_label(part: Part, run: RankedRun) -> str:
+def predictions_label(part: Part, run: RankedRun) -> str:
     """Name whose predictions are shown: of several seeds those of the first."""
     label = part.labels[run.name]
     return label if len(run.seeds) < 2 else f"{label}, seed {run.seeds[0].seed}"
 
 
-def _judge(run: RankedRun, outcome: Outcome, split: str) -> Judged:
-    assert outcome.scores is not None
-    k = len(run.dataset.classes)
-    scores = outcome.scores
-    is_probability = run.gives_probabilities
-    calibration = None
-    if is_probability:
+def _summarise(run: RankedRun, predictions: SplitPredictions, split: str) -> RunPredictions:
+    scores, k = predictions.scores, len(run.dataset.classes)
+    assert scores is not None
+    if run.gives_probabilities:
         confidence = scores.max(axis=1)
-        held_out = None
-        if split == "test" and "validation" in run.metrics:
-            validation = read_outcome(run, "validation")
-            if validation.scores is not None and len(validation):
-                held_out = (validation.true, validation.scores)
-        calibration = calibrate(outcome.true, scores, held_out)
+        calibration = calibrate(predictions.true, scores, _held_out(run, split))
     else:
         top = np.partition(scores, -2, axis=1)[:, -2:]
-        confidence = top[:, 1] - top[:, 0]
-    called = np.minimum(outcome.predicted, k)  # all that is no class is one column
-    confusion = np.zeros((k, max(k, int(called.max()) + 1)), dtype=np.int64)
-    np.add.at(confusion, (outcome.true, called), 1)
-    return Judged(
-        run, called, confidence.astype(np.float64), is_probability, calibration, confusion
+        confidence, calibration = top[:, 1] - top[:, 0], None
+    predicted = np.minimum(predictions.predicted, k)  # all that is no class is one column
+    confusion = np.zeros((k, max(k, int(predicted.max()) + 1)), dtype=np.int64)
+    np.add.at(confusion, (predictions.true, predicted), 1)
+    return RunPredictions(
+        run,
+        predicted,
+        confidence.astype(np.float64),
+        run.gives_probabilities,
+        calibration,
+        confusion,
     )
+
+
+def _held_out(run: RankedRun, split: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Give the validation predictions that a temperature for the test split is fitted on."""
+    if split != "test" or "validation" not in run.metrics:
+        return None
+    validation = read_predictions(run, "validation")
+    if validation.scores is None or not len(validation):
+        return None
+    return validation.true, validation.scores
 
 
 def _histories(runs: Sequence[Run]) -> dict[str, "pd.DataFrame"]:
@@ -259,9 +266,11 @@ def duplicates(run: Run) -> list[list[tuple[str, str]]]:
     by_digest: dict[str, dict[str, str]] = {}
     for split in run.metrics:
         try:
-            outcome = read_outcome(run, split, scores=False)
+            predictions = read_predictions(run, split, scores=False)
         except TlfeatError:
             return []
-        for identity, digest, true in zip(outcome.ids, outcome.digests, outcome.true, strict=True):
+        for identity, digest, true in zip(
+            predictions.ids, predictions.digests, predictions.true, strict=True
+        ):
             by_digest.setdefault(digest, {})[identity] = classes[true]
     return [list(same.items()) for same in by_digest.values() if len(same) > 1]

@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 
 from tlfeat.cores import usable_cores
-from tlfeat.data.dataset import Dataset, Sample
+from tlfeat.data.dataset import Dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.resize import Resize
+from tlfeat.data.samples import Sample
 from tlfeat.watch import SILENT, Watch
 
 SIDE = 96  # pixels, of the longer side

@@ -101,7 +101,7 @@ def section(
         "most_pictures": MOST_PICTURES,
         "json": None,
     }
-    if part.judged and part.facts is not None:
+    if part.predictions and part.facts is not None:
         values |= answers(part, small, draw)
     return values
 
@@ -206,7 +206,7 @@ def _data(part: Part) -> dict[str, Any]:
     dataset, split = part.ranked[0].dataset, part.ranked[0].split
     counts = dataset.counts
     skipped = {one["id"]: one["reason"] for run in part.ranked for one in run.dataset.skipped}
-    same = duplicates(part.judged[0].run) if part.judged else []
+    same = duplicates(part.predictions[0].run) if part.predictions else []
     clashes = [pictures for pictures in same if len({name for _, name in pictures}) > 1]
     return {
         "source": dataset.source,

@@ -75,14 +75,14 @@ def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd
     import pandas as pd
 
     confidence = np.clip(scores.max(axis=1).astype(np.float64), 0, 1)
-    right = scores.argmax(axis=1) == true
+    correct = scores.argmax(axis=1) == true
     edges = np.linspace(0, 1, n_bins + 1)
     place = np.searchsorted(edges[1:-1], confidence)
     n = np.bincount(place, minlength=n_bins)
     there = np.flatnonzero(n)
     sums = [
         np.bincount(place, weights=values, minlength=n_bins)[there] / n[there]
-        for values in (confidence, right)
+        for values in (confidence, correct)
     ]
     low, high = wilson(sums[1], n[there])
     return pd.DataFrame(

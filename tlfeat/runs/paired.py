@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tlfeat.errors import TlfeatError
-from tlfeat.runs.outcomes import Outcome, aligned, read_outcome
+from tlfeat.runs.predictions import SplitPredictions, aligned, read_predictions
 from tlfeat.runs.record import Run
 from tlfeat.runs.statistics import LEVEL
 
@@ -54,14 +54,14 @@ class Pair(NamedTuple):
         return f"{better} is better"
 
 
-def compare_pairs(names: Sequence[str], outcomes: Sequence[Outcome]) -> list[Pair]:
+def compare_pairs(names: Sequence[str], predictions: Sequence[SplitPredictions]) -> list[Pair]:
     """Test every pair of runs on the same test pictures.
 
     Parameters
     ----------
     names : sequence of str
-    outcomes : sequence of Outcome
-        In the same order of samples, see `tlfeat.runs.outcomes.aligned`.
+    predictions : sequence of SplitPredictions
+        In the same order of samples, see `tlfeat.runs.predictions.aligned`.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def compare_pairs(names: Sequence[str], outcomes: Sequence[Outcome]) -> list[Pai
 
     found = []
     for i, j in combinations(range(len(names)), 2):
-        found.append(_pair(names[i], names[j], outcomes[i], outcomes[j]))
+        found.append(_pair(names[i], names[j], predictions[i], predictions[j]))
     if not found:
         return []
     adjusted = multipletests([pair.p for pair in found], method="holm")[1]
@@ -87,16 +87,16 @@ def compare_pairs(names: Sequence[str], outcomes: Sequence[Outcome]) -> list[Pai
     ]
 
 
-def _pair(name: str, other_name: str, first: Outcome, second: Outcome) -> Pair:
+def _pair(name: str, other_name: str, first: SplitPredictions, second: SplitPredictions) -> Pair:
     one, other = _correct(first), _correct(second)
-    units, test = first.units, SIGN_FLIP
-    if units is None and one.dtype == other.dtype == bool:
+    clusters, test = first.clusters, SIGN_FLIP
+    if clusters is None and one.dtype == other.dtype == bool:
         test, p = MCNEMAR, mcnemar_p(one, other)
     else:
-        if units is None:
-            units, test = np.arange(len(one)), SIGN_FLIP_SEEDS
-        p = sign_flip_p(one, other, units)
-    low, high = difference_interval(one, other, units)
+        if clusters is None:
+            clusters, test = np.arange(len(one)), SIGN_FLIP_SEEDS
+        p = sign_flip_p(one, other, clusters)
+    low, high = difference_interval(one, other, clusters)
     difference = one.astype(float) - other
     return Pair(
         name,
@@ -113,11 +113,11 @@ def _pair(name: str, other_name: str, first: Outcome, second: Outcome) -> Pair:
     )
 
 
-def _correct(outcome: Outcome) -> np.ndarray:
+def _correct(predictions: SplitPredictions) -> np.ndarray:
     """Give which predictions are right; of seeds that are not alike, the share that is."""
-    share = outcome.share
+    share = predictions.share
     if share is None or np.isin(share, (0, 1)).all():
-        return outcome.right
+        return predictions.correct
     return share
 
 
@@ -134,7 +134,7 @@ def pairs_on_test(runs: Sequence[Run]) -> list[Pair]:
         None where predictions are gone, or are not of the same pictures.
     """
     try:
-        read = [read_outcome(run, "test", scores=False) for run in runs]
+        read = [read_predictions(run, "test", scores=False) for run in runs]
     except TlfeatError:
         return []
     same = aligned(read)
@@ -164,13 +164,13 @@ def mcnemar_p(one: np.ndarray, other: np.ndarray) -> float:
     return min(float(mcnemar(table, exact=True).pvalue), 1.0)
 
 
-def sign_flip_p(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> float:
+def sign_flip_p(one: np.ndarray, other: np.ndarray, clusters: np.ndarray) -> float:
     """Give the two-sided p-value of flipping the sign of each group's difference.
 
     Parameters
     ----------
     one, other : ndarray of shape (n_samples,), bool
-    units : ndarray of shape (n_samples,), int
+    clusters : ndarray of shape (n_samples,), int
         Number of each sample's group.
 
     Returns
@@ -179,7 +179,7 @@ def sign_flip_p(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> float:
     """
     from scipy.stats import permutation_test
 
-    by_group = np.bincount(units, weights=one.astype(float) - other)
+    by_group = np.bincount(clusters, weights=one.astype(float) - other)
     by_group = by_group[by_group != 0]  # a flip changes nothing there
     if len(by_group) < 2:  # a single one is equally far from nothing either way
         return 1.0
@@ -196,14 +196,14 @@ def sign_flip_p(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> float:
 
 
 def difference_interval(
-    one: np.ndarray, other: np.ndarray, units: np.ndarray | None = None
+    one: np.ndarray, other: np.ndarray, clusters: np.ndarray | None = None
 ) -> tuple[float, float]:
     """Give the 95% interval of the difference of two accuracies on the same samples.
 
     Parameters
     ----------
     one, other : ndarray of shape (n_samples,), bool
-    units : ndarray of shape (n_samples,), int, optional
+    clusters : ndarray of shape (n_samples,), int, optional
         Number of each sample's group: then Student's interval of the groups' differences.
 
     Returns
@@ -217,8 +217,8 @@ def difference_interval(
     proportions based on paired data, J. Educational and Behavioral Statistics 37;
     recommended by Fagerland, Lydersen and Laake (2014), Statistics in Medicine 33.
     """
-    if units is not None:
-        return _group_interval(one, other, units)
+    if clusters is not None:
+        return _group_interval(one, other, clusters)
     n = len(one) + 2
     gained = (np.count_nonzero(one & ~other) + 1) / n
     lost = (np.count_nonzero(other & ~one) + 1) / n
@@ -228,7 +228,9 @@ def difference_interval(
     return max(-1.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def _group_interval(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> tuple[float, float]:
+def _group_interval(
+    one: np.ndarray, other: np.ndarray, clusters: np.ndarray
+) -> tuple[float, float]:
     """Give Student's interval of the groups' differences, with one more for either run.
 
     As Bonett and Price add a picture that only the one gets right and one that only the other
@@ -238,12 +240,12 @@ def _group_interval(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> tu
     """
     from scipy.stats import t
 
-    sizes = np.bincount(units)
+    sizes = np.bincount(clusters)
     groups = len(sizes)
     if groups < 2:
         return -1.0, 1.0
     root = math.sqrt(float(sizes.mean()))
-    sums = np.append(np.bincount(units, weights=one.astype(float) - other), [root, -root])
+    sums = np.append(np.bincount(clusters, weights=one.astype(float) - other), [root, -root])
     sizes = np.append(sizes, [root, root])
     middle = float(sums.sum() / sizes.sum())
     spread = float(((sums - middle * sizes) ** 2).sum()) * (groups + 2) / (groups + 1)

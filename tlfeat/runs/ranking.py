@@ -12,14 +12,14 @@ import numpy as np
 
 from tlfeat.errors import TlfeatError
 from tlfeat.log_loss import log_losses
-from tlfeat.runs.outcomes import read_outcome, units_of
+from tlfeat.runs.predictions import clusters_of, read_predictions
 from tlfeat.runs.ranked import RankedRun, Standing, merged_record, seed_families
 from tlfeat.runs.record import Run
 
 _SPLIT = "validation"
 
 
-class _Judged(NamedTuple):
+class _Measured(NamedTuple):
     """What a line is worth on some rows."""
 
     accuracy: float
@@ -48,17 +48,17 @@ def rank(runs: Sequence[Run], asked: Collection[str] | None = None) -> list[Rank
     names = _names(families)
     rows = _rows_of_all(families)
     if rows is None:
-        judged = [_by_record(family) for family in families]
+        measured = [_by_record(family) for family in families]
     else:
-        judged = [_on_rows(family, rows[1]) for family in rows[0]]
+        measured = [_on_rows(family, rows[1]) for family in rows[0]]
     order = sorted(
         range(len(families)),
-        key=lambda i: (-judged[i].accuracy, judged[i].loss, names[i]),
+        key=lambda i: (-measured[i].accuracy, measured[i].loss, names[i]),
     )
     ranked: list[RankedRun] = []
-    places = _places([judged[i] for i in order])
+    places = _places([measured[i] for i in order])
     for i, (place, tied) in zip(order, places, strict=True):
-        family, worth = families[i], judged[i]
+        family, worth = families[i], measured[i]
         record = {**merged_record(family), "name": names[i]}
         standing = Standing(place, tied, worth.accuracy, worth.error, worth.n, rows is not None)
         ranked.append(RankedRun.of(family[0].path, record, seeds=tuple(family), standing=standing))
@@ -72,11 +72,11 @@ def _with_our_log_loss(run: Run) -> Run:
     metrics = dict(run.metrics)
     for split, measured in metrics.items():
         try:
-            outcome = read_outcome(run, split)
+            predictions = read_predictions(run, split)
         except TlfeatError:
             return run
-        if outcome.scores is not None and len(outcome):
-            loss = float(log_losses(outcome.true, outcome.scores).mean())
+        if predictions.scores is not None and len(predictions):
+            loss = float(log_losses(predictions.true, predictions.scores).mean())
             metrics[split] = {**measured, "log_loss": loss}
     return run.changed(metrics=metrics)
 
@@ -90,30 +90,30 @@ def _names(families: Sequence[Sequence[Run]]) -> list[str]:
     ]
 
 
-def _places(judged: Sequence[_Judged]) -> list[tuple[int, bool]]:
+def _places(measured: Sequence[_Measured]) -> list[tuple[int, bool]]:
     """Give places, and which are shared, of lines that are in order."""
     places: list[int] = []
     leader = None
-    for i, line in enumerate(judged):
+    for i, line in enumerate(measured):
         if leader is None or line.accuracy < leader.accuracy - leader.error:
             leader, place = line, i + 1
         places.append(place)
     return [(place, places.count(place) > 1) for place in places]
 
 
-def _by_record(family: Sequence[Run]) -> _Judged:
+def _by_record(family: Sequence[Run]) -> _Measured:
     """Judge a line by what its records say, where predictions are gone or share no rows."""
     metrics = merged_record(family)["metrics"][_SPLIT]
     accuracy, n, loss = metrics["accuracy"], metrics["n"], metrics["log_loss"]
     error = float(np.sqrt(accuracy * (1 - accuracy) / n))
-    return _Judged(accuracy, error, np.inf if loss is None else loss, round(n))
+    return _Measured(accuracy, error, np.inf if loss is None else loss, round(n))
 
 
 class _Rows(NamedTuple):
     """What one run was worth on each of its validation rows."""
 
     ids: np.ndarray  # (n,), str
-    right: np.ndarray  # (n,), bool
+    correct: np.ndarray  # (n,), bool
     losses: np.ndarray  # (n,); infinite where there are no probabilities
     digests: np.ndarray  # (n,), str
     groups: np.ndarray  # (n,), str or None
@@ -141,17 +141,17 @@ def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[_Rows]], 
 
 
 def _rows(run: Run) -> _Rows:
-    outcome = read_outcome(run, _SPLIT)
-    losses = np.full(len(outcome), np.inf)
-    if run.gives_probabilities and outcome.scores is not None:
-        losses = log_losses(outcome.true, outcome.scores)
-    ids = outcome.ids.astype(np.str_)
-    return _Rows(ids, outcome.right, losses, outcome.digests, outcome.groups)
+    predictions = read_predictions(run, _SPLIT)
+    losses = np.full(len(predictions), np.inf)
+    if run.gives_probabilities and predictions.scores is not None:
+        losses = log_losses(predictions.true, predictions.scores)
+    ids = predictions.ids.astype(np.str_)
+    return _Rows(ids, predictions.correct, losses, predictions.digests, predictions.groups)
 
 
-def _on_rows(family: Sequence[_Rows], ids: np.ndarray) -> _Judged:
+def _on_rows(family: Sequence[_Rows], ids: np.ndarray) -> _Measured:
     """Judge a line on some rows: of several seeds, by the mean of those that have a row."""
-    right, loss, often = np.zeros(len(ids)), np.zeros(len(ids)), np.zeros(len(ids))
+    correct, loss, often = np.zeros(len(ids)), np.zeros(len(ids)), np.zeros(len(ids))
     digests = np.empty(len(ids), dtype=object)
     groups = np.empty(len(ids), dtype=object)
     for seed in family:
@@ -159,15 +159,17 @@ def _on_rows(family: Sequence[_Rows], ids: np.ndarray) -> _Judged:
         there = ids[place] == seed.ids
         at = place[there]
         often[at] += 1
-        right[at] += seed.right[there]
+        correct[at] += seed.correct[there]
         loss[at] += seed.losses[there]
         digests[at], groups[at] = seed.digests[there], seed.groups[there]
-    share = right / often
+    share = correct / often
     accuracy = float(share.mean())
     # share (n,); G groups of rows that come together, d_g the sum of share - accuracy in each:
     # error^2 = G / (G - 1) * sum_g d_g^2 / n^2, that of a mean of G draws, whatever their sizes.
-    units = units_of(digests, groups)
-    apart = np.bincount(np.arange(len(ids)) if units is None else units, weights=share - accuracy)
+    clusters = clusters_of(digests, groups)
+    apart = np.bincount(
+        np.arange(len(ids)) if clusters is None else clusters, weights=share - accuracy
+    )
     few = len(apart) / max(len(apart) - 1, 1)
     error = float(np.sqrt(few * (apart**2).sum())) / len(ids)
-    return _Judged(accuracy, error, float((loss / often).mean()), len(ids))
+    return _Measured(accuracy, error, float((loss / often).mean()), len(ids))

@@ -39,7 +39,8 @@ from tlfeat.watch import SILENT, Watch
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlfeat.data.dataset import Dataset, Skipped
+    from tlfeat.data.dataset import Dataset
+    from tlfeat.data.samples import Skipped
     from tlfeat.heads.persist import LoadedHead
 
 SCHEMA: Final = 3

@@ -19,7 +19,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.runs.costs import seed_spread, train_seconds
 from tlfeat.runs.metrics import METRICS
-from tlfeat.runs.outcomes import read_outcome
+from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run, as_text
@@ -229,7 +229,7 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
 def leaked_test(run: RankedRun) -> str | None:
     """Say how many test pictures are in train too, and what is right without them."""
     try:
-        train, test = (read_outcome(run, split, scores=False) for split in ("train", "test"))
+        train, test = (read_predictions(run, split, scores=False) for split in ("train", "test"))
     except TlfeatError:
         return None
     known = np.isin(test.digests.astype(np.str_), train.digests.astype(np.str_))
@@ -239,8 +239,8 @@ def leaked_test(run: RankedRun) -> str | None:
     text = f"{n:,} of {len(test):,} test pictures are in train too, the same bytes"
     if n == len(test):
         return f"{text}: what is right on test tells nothing."
-    right = test.right if test.share is None else test.share
-    return f"{text}: without them {run.name} has {100 * right[~known].mean():.1f}% right."
+    correct = 100 * test.share_correct[~known].mean()
+    return f"{text}: without them {run.name} has {correct:.1f}% right."
 
 
 def stand_in_lines(runs: Sequence[Run]) -> list[str]:

@@ -23,7 +23,7 @@ import numpy as np
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import write_text
 from tlfeat.log_loss import LEAST, log_losses, probabilities
-from tlfeat.runs.outcomes import Outcome, read_outcome
+from tlfeat.runs.predictions import SplitPredictions, read_predictions
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import Run
 from tlfeat.runs.seal import is_intact, read_record, sealed
@@ -106,7 +106,7 @@ def run_intervals(run: Run) -> Intervals:
             return intervals
     classes = run.dataset.classes
     found = {
-        split: outcome_intervals(read_outcome(run, split), run.metrics[split], classes)
+        split: split_intervals(read_predictions(run, split), run.metrics[split], classes)
         for split in MEASURED
         if split in run.metrics
     }
@@ -133,14 +133,14 @@ def known_intervals(run: Run) -> Intervals:
         return {}
 
 
-def outcome_intervals(
-    outcome: Outcome, metrics: Mapping[str, Any], classes: Sequence[str]
+def split_intervals(
+    predictions: SplitPredictions, metrics: Mapping[str, Any], classes: Sequence[str]
 ) -> dict[str, Any]:
     """Give the interval of every metric of one split.
 
     Parameters
     ----------
-    outcome : Outcome
+    predictions : SplitPredictions
         With scores.
     metrics : mapping
         What `tlfeat.runs.metrics.evaluate` gave for it.
@@ -163,82 +163,63 @@ def outcome_intervals(
     approach, Statistics in Medicine 27: log loss, from the interval of the share of mistakes;
     means over classes, from the classes' intervals, where those are wider than the bootstrap.
     """
-    n, k = len(outcome), len(classes)
-    if outcome.scores is not None:
-        k = max(k, outcome.scores.shape[1])
-    units = np.arange(n) if outcome.units is None else outcome.units
-    sums = _Resampled(outcome, units, k)
-    true, called, hits = sums.observed
-    occurs = true + called > 0
+    k, scores = len(classes), predictions.scores
+    resampled = _Resampled(predictions, k if scores is None else max(k, scores.shape[1]))
+    accuracy = resampled.of_share(metrics["accuracy"], resampled.n, resampled.accuracy)
+    found: dict[str, Any] = {"accuracy": accuracy}
+    if metrics["log_loss"] is not None and scores is not None:
+        found["log_loss"] = _log_loss_interval(predictions, scores, resampled.clusters, accuracy)
+    if metrics["roc_auc"] is not None and scores is not None:
+        found["roc_auc"] = _auc_interval(predictions, scores, metrics["roc_auc"], resampled)
+    per_class = {name: _class_intervals(resampled, i) for i, name in enumerate(classes)}
+    found |= _macro_intervals(resampled, metrics, per_class)
+    if "positive" in metrics:
+        found |= per_class[metrics["positive"]]
+    found["per_class"] = per_class
+    return found
 
-    def effective(value: float, spread: float, most: float) -> float:
-        if spread <= 0:  # nothing to see a spread in: each group may be one sample
-            size: float = most if outcome.units is None else min(most, float(sums.n_units))
-        else:
-            # Drawing groups again spreads them by one group too little.
-            few = sums.n_units / max(sums.n_units - 1, 1)
-            size = min(most, value * (1 - value) / (spread * few))
-        return size * sums.shrink
 
-    def proportion(value: float, drawn: np.ndarray, most: float) -> list[float]:
-        low, high = wilson(value, effective(value, float(np.nanvar(drawn)), most))
-        return [float(low), float(high)]
-
-    true_, called_, hits_ = sums.drawn
-    with np.errstate(divide="ignore", invalid="ignore"):
-        recall, precision = hits_ / true_, hits_ / called_
-        f1 = 2 * hits_ / (true_ + called_)
-        jaccard = hits_ / (true_ + called_ - hits_)
-    found: dict[str, Any] = {}
-    if outcome.units is None:
-        low, high = wilson(metrics["accuracy"], n)
-        found["accuracy"] = [float(low), float(high)]
-    else:
-        found["accuracy"] = proportion(
-            metrics["accuracy"], hits_.sum(axis=1) / true_.sum(axis=1), n
+def _class_intervals(resampled: "_Resampled", i: int) -> dict[str, list[float]]:
+    true, predicted, hits = resampled.observed[:, i]
+    ends = {
+        metric: resampled.of_share(_share(hits, whole), whole, drawn[:, i])
+        for metric, whole, drawn in (
+            ("precision", predicted, resampled.precision),
+            ("recall", true, resampled.recall),
+            ("f1", true + predicted - hits, resampled.jaccard),
         )
-    if metrics["log_loss"] is not None and outcome.scores is not None:
-        found["log_loss"] = _log_loss_interval(outcome, outcome.scores, units, found["accuracy"])
-    if metrics["roc_auc"] is not None and outcome.scores is not None:
-        found["roc_auc"] = _auc_interval(outcome, outcome.scores, units, metrics["roc_auc"], sums)
+    }
+    # J = hits / (true + predicted - hits) is a share; F1 = 2 J / (1 + J) only grows with it.
+    return {**ends, "f1": [2 * end / (1 + end) for end in ends["f1"]]}
 
-    per_class: dict[str, dict[str, list[float]]] = {}
-    union = true + called - hits
-    for i, name in enumerate(classes):
-        parts = {}
-        for metric, drawn, share, size in (
-            ("precision", precision[:, i], _share(hits[i], called[i]), called[i]),
-            ("recall", recall[:, i], _share(hits[i], true[i]), true[i]),
-            ("f1", jaccard[:, i], _share(hits[i], union[i]), union[i]),
-        ):
-            if outcome.units is None or size == 0:
-                low, high = wilson(share, size)
-            else:
-                low, high = wilson(share, effective(share, float(np.nanvar(drawn)), size))
-            if metric == "f1":
-                low, high = 2 * low / (1 + low), 2 * high / (1 + high)
-            parts[metric] = [float(low), float(high)]
-        per_class[name] = parts
+
+def _macro_intervals(
+    resampled: "_Resampled",
+    metrics: Mapping[str, Any],
+    per_class: Mapping[str, Mapping[str, Sequence[float]]],
+) -> dict[str, list[float]]:
+    """Give the intervals of means over classes: the wider of the bootstrap's and the classes'."""
+    (true, predicted, _), (drawn_true, drawn_predicted, _) = resampled.observed, resampled.drawn
+    occurs = true + predicted > 0
     # Precision of a class that nothing was called is 0, as in `evaluate`.
-    filled = np.where(np.isnan(precision) & (true_ > 0), 0.0, precision)
-    recalled = np.where(np.isnan(recall) & (called_ > 0), 0.0, recall)
+    precision, recall = resampled.precision, resampled.recall
+    filled = np.where(np.isnan(precision) & (drawn_true > 0), 0.0, precision)
+    recalled = np.where(np.isnan(recall) & (drawn_predicted > 0), 0.0, recall)
+    found = {}
     for name, metric, drawn, of in (
         ("balanced_accuracy", "recall", recall, true > 0),
         ("precision_macro", "precision", filled, occurs),
         ("recall_macro", "recall", recalled, occurs),
-        ("f1_macro", "f1", f1, occurs),
+        ("f1_macro", "f1", resampled.f1, occurs),
     ):
-        means = proportion(metrics[name], _row_means(drawn[:, of]), n)
-        parts_of = [
-            (metrics["per_class"][one][metric], per_class[one][metric])
-            for one, there in zip(classes, of[: len(classes)], strict=True)
+        means = resampled.of_mean(metrics[name], resampled.n, _row_means(drawn[:, of]))
+        parts = [
+            (metrics["per_class"][one][metric], ends[metric])
+            for (one, ends), there in zip(per_class.items(), of[: len(per_class)], strict=True)
             if there
         ]
-        apart = _mean_of(parts_of, metrics[name])
+        apart = _mean_of(parts, metrics[name])
         found[name] = [min(means[0], apart[0]), max(means[1], apart[1])]
-    if "positive" in metrics:
-        found |= per_class[metrics["positive"]]
-    found["per_class"] = per_class
     return found
 
 
@@ -260,24 +241,30 @@ class _Resampled:
     so, and both: arrays of shape (3, n_classes) and (3, RESAMPLES, n_classes).
     """
 
-    def __init__(self, outcome: Outcome, units: np.ndarray, k: int) -> None:
+    def __init__(self, predictions: SplitPredictions, k: int) -> None:
         from scipy.sparse import coo_array, vstack
 
-        self.n_units = int(units.max()) + 1
-        right = outcome.right
+        self.n, correct = len(predictions), predictions.correct
+        self.grouped = predictions.clusters is not None
+        clusters = np.arange(self.n) if predictions.clusters is None else predictions.clusters
+        self.clusters, self.n_clusters = clusters, int(clusters.max()) + 1
         parts = [
             coo_array(
-                (np.ones(len(label)), (label, unit)), shape=(k, self.n_units), dtype=np.float32
+                (np.ones(len(label)), (label, cluster)),
+                shape=(k, self.n_clusters),
+                dtype=np.float32,
             )
-            for label, unit in (
-                (outcome.true, units),
-                (outcome.predicted, units),
-                (outcome.true[right], units[right]),
+            for label, cluster in (
+                (predictions.true, clusters),
+                (predictions.predicted, clusters),
+                (predictions.true[correct], clusters[correct]),
             )
         ]
-        table = vstack(parts).tocsr()  # (3 k, n_units)
+        # T (3 k, n_clusters) counts by class and cluster, W (n_clusters, RESAMPLES) how often
+        # each cluster was drawn: T W are the counts of every resample, T 1 those observed.
+        table = vstack(parts).tocsr()
         self.observed = np.asarray(table.sum(axis=1)).reshape(3, k)
-        weights = resampling(self.n_units)
+        weights = resampling(self.n_clusters)
         drawn = np.hstack(
             [
                 table @ weights[:, start : start + _BLOCK].astype(np.float32)
@@ -285,10 +272,36 @@ class _Resampled:
             ]
         )
         self.drawn = drawn.T.reshape(RESAMPLES, 3, k).transpose(1, 0, 2)
+        true, predicted, hits = self.drawn
+        self.accuracy = hits.sum(axis=1) / true.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.recall, self.precision = hits / true, hits / predicted
+            self.f1 = 2 * hits / (true + predicted)
+            self.jaccard = hits / (true + predicted - hits)
         # Few groups, or few with a mistake in them, tell little of their own spread.
-        mistaken = len(np.unique(units[~right]))
-        self.few = _student(min(self.n_units - 1, mistaken + 2))
-        self.shrink = 1.0 if outcome.units is None else self.few
+        mistaken = len(np.unique(clusters[~correct]))
+        self.few = _student(min(self.n_clusters - 1, mistaken + 2))
+
+    def of_share(self, value: float, n: float, drawn: np.ndarray) -> list[float]:
+        """Give the interval of a share of `n` samples: Wilson's, where they stand alone."""
+        if self.grouped and n:
+            return self.of_mean(value, n, drawn)
+        return [float(end) for end in wilson(value, n)]
+
+    def of_mean(self, value: float, most: float, drawn: np.ndarray) -> list[float]:
+        """Give Wilson's interval for as many samples as would spread like what was drawn.
+
+        p (1 - p) / m is the variance of a share p of m independent samples; so a variance v of
+        the drawn means stands for m = p (1 - p) / v samples, at most those that there are.
+        """
+        spread = float(np.nanvar(drawn))
+        if spread <= 0:  # nothing to see a spread in: each group may be one sample
+            size: float = min(most, float(self.n_clusters)) if self.grouped else most
+        else:
+            # Drawing groups again spreads them by one group too little.
+            few = self.n_clusters / max(self.n_clusters - 1, 1)
+            size = min(most, value * (1 - value) / (spread * few))
+        return [float(end) for end in wilson(value, size * (self.few if self.grouped else 1.0))]
 
 
 def _student(freedom: int) -> float:
@@ -299,23 +312,23 @@ def _student(freedom: int) -> float:
 
 
 @lru_cache(maxsize=4)
-def resampling(n_units: int) -> np.ndarray:
-    """Draw `n_units` of `n_units` with replacement, RESAMPLES times, always the same.
+def resampling(n_clusters: int) -> np.ndarray:
+    """Draw `n_clusters` of `n_clusters` with replacement, RESAMPLES times, always the same.
 
     Parameters
     ----------
-    n_units : int
+    n_clusters : int
 
     Returns
     -------
-    weights : ndarray of shape (n_units, RESAMPLES), uint8
+    weights : ndarray of shape (n_clusters, RESAMPLES), uint8
         How often each was drawn.
     """
-    random = np.random.default_rng(n_units)
-    weights = np.empty((n_units, RESAMPLES), dtype=np.uint8)
+    random = np.random.default_rng(n_clusters)
+    weights = np.empty((n_clusters, RESAMPLES), dtype=np.uint8)
     for column in range(RESAMPLES):
-        drawn = random.integers(0, n_units, n_units)
-        weights[:, column] = np.bincount(drawn, minlength=n_units)
+        drawn = random.integers(0, n_clusters, n_clusters)
+        weights[:, column] = np.bincount(drawn, minlength=n_clusters)
     weights.setflags(write=False)
     return weights
 
@@ -331,7 +344,10 @@ def _share(part: float, whole: float) -> float:
 
 
 def _log_loss_interval(
-    outcome: Outcome, scores: np.ndarray, units: np.ndarray, accuracy: Sequence[float]
+    predictions: SplitPredictions,
+    scores: np.ndarray,
+    clusters: np.ndarray,
+    accuracy: Sequence[float],
 ) -> list[float]:
     """Give the interval of log loss: a few sure mistakes make most of it.
 
@@ -339,9 +355,9 @@ def _log_loss_interval(
     The share has its own interval, which does not end where no mistake was seen; the two parts'
     distances to their ends are added as squares.
     """
-    n = len(outcome)
-    p, losses = probabilities(scores), log_losses(outcome.true, scores)
-    wrong = ~outcome.right
+    n = len(predictions)
+    p, losses = probabilities(scores), log_losses(predictions.true, scores)
+    wrong = ~predictions.correct
     n_wrong = int(np.count_nonzero(wrong))
     of_right = float(losses[~wrong].mean()) if n_wrong < n else 0.0
     of_wrong = float(losses[wrong].mean()) if n_wrong else of_right
@@ -349,8 +365,8 @@ def _log_loss_interval(
     another = -np.log(np.maximum(1 - p.max(axis=1), LEAST) / max(p.shape[1] - 1, 1)).mean()
     excess = max((n_wrong * of_wrong + float(another)) / (n_wrong + 1) - of_right, 0.0)
     rest = losses - np.where(wrong, of_wrong, of_right)
-    by_unit = np.bincount(units, weights=rest)
-    error = _Z * math.sqrt(float((by_unit**2).sum())) / n
+    by_cluster = np.bincount(clusters, weights=rest)
+    error = _Z * math.sqrt(float((by_cluster**2).sum())) / n
     share, mean = n_wrong / n, float(losses.mean())
     fewer, more = share - (1 - accuracy[1]), (1 - accuracy[0]) - share
     return [
@@ -360,7 +376,7 @@ def _log_loss_interval(
 
 
 def _auc_interval(
-    outcome: Outcome, scores: np.ndarray, units: np.ndarray, area: float, sums: "_Resampled"
+    predictions: SplitPredictions, scores: np.ndarray, area: float, resampled: "_Resampled"
 ) -> list[float]:
     """Give the interval of the mean area of one class against the rest.
 
@@ -368,7 +384,7 @@ def _auc_interval(
     it, a negative the share of positives that score above it. Beside the spread of the mean,
     each class's own is looked at: of a rare class hardly any mistake is seen.
     """
-    true, n = outcome.true, len(outcome)
+    true, n, clusters = predictions.true, len(predictions), resampled.clusters
     columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
     parts, classes = np.zeros(n), []
     for column in columns:
@@ -383,21 +399,21 @@ def _auc_interval(
         mine[positive] = (above - above.mean()) / len(ours)
         mine[~positive] = (below - below.mean()) / len(theirs)
         parts += mine
-        mistaken = len(np.unique(units[positive & ~outcome.right]))
-        few = _student(min(sums.n_units - 1, mistaken + 2))
+        mistaken = len(np.unique(clusters[positive & ~predictions.correct]))
+        few = _student(min(resampled.n_clusters - 1, mistaken + 2))
         one = float(above.mean())
-        spread = _spread(mine, units) if mistaken else 0.0
+        spread = _spread(mine, clusters) if mistaken else 0.0
         classes.append((one, _area_ends(one, spread, float(n_positive), few)))
     if not classes:
         return [0.0, 1.0]
     k = len(classes)
-    low, high = _area_ends(area, _spread(parts / k, units), n / k, sums.few)
+    low, high = _area_ends(area, _spread(parts / k, clusters), n / k, resampled.few)
     apart = _mean_of(classes, area)
     return [min(low, apart[0]), max(high, apart[1])]
 
 
-def _spread(parts: np.ndarray, units: np.ndarray) -> float:
-    return float((np.bincount(units, weights=parts) ** 2).sum())
+def _spread(parts: np.ndarray, clusters: np.ndarray) -> float:
+    return float((np.bincount(clusters, weights=parts) ** 2).sum())
 
 
 def _area_ends(area: float, spread: float, least: float, few: float) -> list[float]:

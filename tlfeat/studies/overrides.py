@@ -84,15 +84,15 @@ def _leaves(place: str, table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, .
         for name, value in values.items():
             if top != "run":
                 yield (top, name), value
-            elif not isinstance(value, dict):
+            elif isinstance(value, dict):
+                yield from (((top, name, *key), given) for key, given in _run_leaves(value))
+            else:
                 raise StudyError(
                     f"{place}: run.{name} is no key of a run: wanted run.NAME.KEY = value."
                 )
-            else:
-                yield from (((top, name, *key), given) for key, given in _leaves_of_run(value))
 
 
-def _leaves_of_run(run: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _run_leaves(run: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in run.items():
         if key == "phase" and isinstance(value, dict):
             for number, phase in value.items():

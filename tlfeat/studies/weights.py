@@ -1,11 +1,9 @@
 """The weights of a planned run, with the classifier where its 1000 outputs are wanted."""
 
 from pathlib import Path
-from typing import Any
 
 from tlfeat.backbones.table import Backbone, get_backbone
-from tlfeat.backbones.weights import classifier_file, resolve_weights
-from tlfeat.errors import WeightsError, first_line
+from tlfeat.backbones.weights import classifier_file, download_weights, resolve_weights
 from tlfeat.studies.planned import PlannedRun
 
 
@@ -60,32 +58,7 @@ def classifier_weights(backbone: Backbone) -> str | Path:
         resolve_weights(backbone)
         return "imagenet"
     path = classifier_file(backbone)
-    if path.is_file():
-        resolve_weights(backbone, path)
-        return path
-    try:
-        _download(backbone)
-    except Exception as error:  # Keras and urllib raise whatever goes wrong on the way
-        reason = first_line(error)
-        raise WeightsError(
-            f"The ImageNet weights of {backbone.name} with its classifier are not here and cannot "
-            f"be downloaded ({reason.rstrip('. ')}): put {path.name} into {path.parent}."
-        ) from error
     if not path.is_file():
-        raise WeightsError(
-            f"Keras has put the ImageNet weights of {backbone.name} with its classifier somewhere "
-            f"else than {path}: copy the file there."
-        )
+        return download_weights(backbone, classifier=True)
+    resolve_weights(backbone, path)
     return path
-
-
-def _download(backbone: Backbone) -> Any:
-    """Let Keras download the file: building the network once is its one public way."""
-    import contextlib
-    import sys
-
-    from tlfeat.backbones.keras_runtime import import_keras
-
-    build = getattr(import_keras().applications, backbone.builder)
-    with contextlib.redirect_stdout(sys.stderr):  # Keras talks where results belong
-        return build(weights="imagenet", include_top=True)

@@ -1,7 +1,7 @@
 """What a run said of each picture of a split, as arrays that line up between runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _FACTS = ("id", "digest", "group", "true", "predicted")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SplitPredictions:
     """The predictions of one run on one split.
 
     Attributes
@@ -43,17 +43,28 @@ class Outcome:
         return len(self.true)
 
     @property
-    def right(self) -> np.ndarray:
+    def correct(self) -> np.ndarray:
         """Which predictions are right; bool of shape (n_samples,)."""
         return np.asarray(self.true == self.predicted)
 
+    @property
+    def share_correct(self) -> np.ndarray:
+        """How much of each prediction is right: all or nothing, or the share of the seeds."""
+        return self.correct if self.share is None else self.share
+
+    def ordered(self, order: np.ndarray) -> "SplitPredictions":
+        """Give the same predictions in another order of samples."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        there = {name: values[order] for name, values in columns.items() if values is not None}
+        return SplitPredictions(**there)
+
     @cached_property
-    def units(self) -> np.ndarray | None:
-        """Number of what each sample cannot be parted from, see `units_of`."""
-        return units_of(self.digests, self.groups)
+    def clusters(self) -> np.ndarray | None:
+        """Number of what each sample cannot be parted from, see `clusters_of`."""
+        return clusters_of(self.digests, self.groups)
 
 
-def units_of(digests: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
+def clusters_of(digests: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
     """Number what counts as one: samples of one group, and copies of one picture.
 
     Parameters
@@ -63,15 +74,15 @@ def units_of(digests: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
 
     Returns
     -------
-    units : ndarray of shape (n_samples,), int, or None
+    clusters : ndarray of shape (n_samples,), int, or None
         None where every sample stands for itself.
     """
     first = components(digests.tolist(), groups.tolist())
-    found, units = np.unique(first, return_inverse=True)
-    return None if len(found) == len(first) else units.astype(np.int64)
+    found, clusters = np.unique(first, return_inverse=True)
+    return None if len(found) == len(first) else clusters.astype(np.int64)
 
 
-def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
+def read_predictions(run: Run, split: str, *, scores: bool = True) -> SplitPredictions:
     """Read a run's predictions on one split.
 
     Parameters
@@ -83,7 +94,7 @@ def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
 
     Returns
     -------
-    outcome : Outcome
+    predictions : SplitPredictions
         Of no samples where the run has none of that split. Of a line of several seeds it is the
         first one's, with the share of all that is right.
 
@@ -94,30 +105,31 @@ def read_outcome(run: Run, split: str, *, scores: bool = True) -> Outcome:
     """
     if isinstance(run, RankedRun) and len(run.seeds) > 1:
         first, *others = [
-            read_outcome(one, split, scores=scores and one is run.seeds[0]) for one in run.seeds
+            read_predictions(one, split, scores=scores and one is run.seeds[0])
+            for one in run.seeds
         ]
         same = aligned([first, *others])
         if same is None:
             raise TlfeatError(
                 f"The {split} pictures of {run.name} are not the same for all seeds."
             )
-        return replace(first, share=np.mean([one.right for one in same], axis=0))
+        return replace(first, share=np.mean([one.correct for one in same], axis=0))
     import pyarrow as pa
 
     path = run.file(PREDICTIONS)
     try:
-        outcome = _read(path, split, scores)
-        wrong = _problem(outcome, run)
+        predictions = _read(path, split, scores)
+        wrong = _problem(predictions, run)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        outcome, wrong = None, type(error).__name__
-    if outcome is None or wrong:
+        predictions, wrong = None, type(error).__name__
+    if predictions is None or wrong:
         raise TlfeatError(
             f"{path} cannot be read ({wrong}): remove the run's folder and run the study again."
         )
-    return outcome
+    return predictions
 
 
-def _read(path: Path, split: str, scores: bool) -> Outcome:
+def _read(path: Path, split: str, scores: bool) -> SplitPredictions:
     import pyarrow.parquet as pq
 
     names = pq.read_schema(path).names
@@ -129,7 +141,7 @@ def _read(path: Path, split: str, scores: bool) -> Outcome:
     if matrix is not None:
         for i, column in enumerate(columns):
             matrix[:, i] = table[column].to_numpy()
-    return Outcome(
+    return SplitPredictions(
         facts["id"],
         facts["digest"],
         facts["group"],
@@ -139,55 +151,42 @@ def _read(path: Path, split: str, scores: bool) -> Outcome:
     )
 
 
-def _problem(outcome: Outcome, run: Run) -> str | None:
+def _problem(predictions: SplitPredictions, run: Run) -> str | None:
     """Say what makes predictions no predictions of this run."""
     k = len(run.dataset.classes)
-    if len(outcome) and not (outcome.true.min() >= 0 and outcome.true.max() < k):
+    if len(predictions) and not (predictions.true.min() >= 0 and predictions.true.max() < k):
         return "classes that the dataset has not"
-    if outcome.scores is not None and not np.isfinite(outcome.scores).all():
+    if predictions.scores is not None and not np.isfinite(predictions.scores).all():
         return "scores that are not finite"
     if (
-        outcome.scores is not None
-        and not (outcome.scores.argmax(axis=1) == outcome.predicted).all()
+        predictions.scores is not None
+        and not (predictions.scores.argmax(axis=1) == predictions.predicted).all()
     ):
         return "predictions that do not follow from the scores"
     return None
 
 
-def aligned(outcomes: Sequence[Outcome]) -> list[Outcome] | None:
-    """Bring outcomes into one order of samples.
+def aligned(runs: Sequence[SplitPredictions]) -> list[SplitPredictions] | None:
+    """Bring the predictions of runs into one order of samples.
 
     Parameters
     ----------
-    outcomes : sequence of Outcome
+    runs : sequence of SplitPredictions
         On one split.
 
     Returns
     -------
-    aligned : list of Outcome, or None
+    aligned : list of SplitPredictions, or None
         In the order of the first; None where they are not of the same samples.
     """
-    if not outcomes:
-        return []
-    first = outcomes[0]
-    found = []
-    for outcome in outcomes:
-        if len(outcome) == len(first) and (outcome.ids == first.ids).all():
-            found.append(outcome)
+    same = []
+    for predictions in runs:
+        ids = runs[0].ids
+        if len(predictions) == len(ids) and (predictions.ids == ids).all():
+            same.append(predictions)
             continue
-        place = {identity: i for i, identity in enumerate(outcome.ids)}
-        if len(place) != len(first) or not all(identity in place for identity in first.ids):
+        place = {identity: i for i, identity in enumerate(predictions.ids)}
+        if len(place) != len(ids) or not all(identity in place for identity in ids):
             return None
-        order = np.array([place[identity] for identity in first.ids])
-        found.append(
-            Outcome(
-                outcome.ids[order],
-                outcome.digests[order],
-                outcome.groups[order],
-                outcome.true[order],
-                outcome.predicted[order],
-                None if outcome.scores is None else outcome.scores[order],
-                None if outcome.share is None else outcome.share[order],
-            )
-        )
-    return found
+        same.append(predictions.ordered(np.array([place[identity] for identity in ids])))
+    return same
