@@ -34,7 +34,8 @@ from tlfeat.finetuning.cut import Activations, cut_network, embed_cut
 from tlfeat.finetuning.history import confusion_class
 from tlfeat.finetuning.modes import set_trainable
 from tlfeat.finetuning.pictures import Pictures, Rows, make_batches
-from tlfeat.finetuning.plan import Phase, Top
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.settings import Classifier
 from tlfeat.watch import SILENT
 
 CLASSES, BATCH = 4, 32
@@ -66,7 +67,7 @@ def _measure(scratch: Path, options: argparse.Namespace) -> None:
     store = FeatureStore(scratch / "store")
 
     def network(phase: Phase) -> tuple[object, object]:
-        built = assemble(row, size, weights, CLASSES, Top())
+        built = assemble(row, size, weights, CLASSES, Classifier())
         set_trainable(built, phase, row)
         return built, built.model
 

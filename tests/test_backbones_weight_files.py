@@ -14,7 +14,7 @@ from tlfeat.backbones.weight_files import load_weight_file
 from tlfeat.backbones.weights import Weights, classifier_file, imagenet_file, resolve_weights
 from tlfeat.errors import WeightsError
 from tlfeat.finetuning.assemble import assemble
-from tlfeat.finetuning.plan import Top
+from tlfeat.finetuning.settings import Classifier
 from tlfeat.studies.weights import classifier_weights
 
 B0 = get_backbone("efficientnet_b0")
@@ -134,7 +134,7 @@ def test_a_network_of_keras_with_its_second_scaling_is_read_with_it(keras_own, t
 
 @pytest.mark.parametrize("suffix", LAYOUTS)
 def test_what_a_fine_tune_saves_is_not_scaled_twice(published, keras_own, tmp_path, suffix):
-    network = assemble(B0, WIDE, resolve_weights(B0, published), 3, Top())
+    network = assemble(B0, WIDE, resolve_weights(B0, published), 3, Classifier())
     path = save(network.model, tmp_path / f"model{suffix}")
     base = build_base(B0, WIDE, resolve_weights(B0, path))
     assert_close(seen(base), seen(keras_own))
@@ -175,12 +175,12 @@ def loaded(path, row):
 @pytest.mark.parametrize("name", ["mobilenet", "convnext_tiny"])
 def test_a_fine_tune_in_every_layout_gives_its_backbone(tmp_path, name, suffix):
     row = get_backbone(name)
-    network = assemble(row, SIDE, FRESH, 3, Top())
+    network = assemble(row, SIDE, FRESH, 3, Classifier())
     shake(network.base, scale_pixels(golden_pictures(SIDE), row.scaling))
     path = save(network.model, tmp_path / f"model{suffix}")
     expected = last_map(network.base, row, SIDE)
     if row.norm_after_pool:
-        expected = np.asarray(network.bridge[-1](expected))
+        expected = np.asarray(network.pooling[-1](expected))
     assert_close(loaded(path, row), expected)
 
 
@@ -361,7 +361,7 @@ def test_a_real_classifier_in_keras_folder_gives_what_keras_gives(real_mobilenet
     path = classifier_weights(MOBILENET)
     assert path == classifier_file(MOBILENET)
     weights = resolve_weights(MOBILENET, path)
-    ours = assemble(MOBILENET, 224, weights, 1000, Top("imagenet")).model
+    ours = assemble(MOBILENET, 224, weights, 1000, Classifier("imagenet")).model
     theirs = keras.applications.MobileNet(weights=str(path))
     pictures = golden_pictures(224)
     probabilities = np.asarray(ours(pictures.astype(np.float32), training=False))

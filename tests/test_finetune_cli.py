@@ -59,7 +59,7 @@ def test_what_the_model_will_see_is_drawn_and_nothing_trained(run, pictures, tmp
         (["--mode", "frosen"], "Did you mean 'frozen'"),
         (["--schedule", "cosin"], "Did you mean 'cosine'"),
         (["--phase", "full"], "wanted KEY=VALUE"),
-        (["--hidden", "512,256"], "wanted sizes"),
+        (["--hidden", "512,256"], "sizes of 1 or more, as 512-256"),
         (["--mode", "full", "--backbone", "plain-cnn"], "no pretrained weights"),
         (["--from", "nowhere"], "Nothing to start from"),
     ],

@@ -9,10 +9,11 @@ import pytest
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, TlfeatError
-from tlfeat.finetuning import loop
+from tlfeat.finetuning import compiled
 from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.modes import drop_as_built, set_trainable
-from tlfeat.finetuning.plan import Phase, Top
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.settings import Classifier
 from tlfeat.runs.record import write_record
 from tlfeat.studies.finetune import finetune
 from tlfeat.watch import Watch
@@ -32,7 +33,11 @@ def train(tmp_path):
 @pytest.fixture
 def parent(train, pictures):
     return train(
-        pictures, Phase("scratch", 2), backbone="plain-cnn", size=16, top=Top("new", (6,), 0.25)
+        pictures,
+        Phase("scratch", 2),
+        backbone="plain-cnn",
+        size=16,
+        top=Classifier("new", (6,), 0.25),
     )
 
 
@@ -51,7 +56,7 @@ def test_the_top_of_the_run_it_starts_from_is_kept_and_recorded(train, pictures,
 
 
 def test_a_top_that_is_asked_for_takes_its_place(train, pictures, parent):
-    child = train(pictures, Phase("frozen", 1), start=parent.path, top=Top("new", (5, 4)))
+    child = train(pictures, Phase("frozen", 1), start=parent.path, top=Classifier("new", (5, 4)))
     assert dense_units(child) == [5, 4, 3]
     assert child.record["top"]["hidden"] == [5, 4]
     assert child.record["parameters"]["trainable"] == 5 * 128 + 5 + 4 * 5 + 4 + 3 * 4 + 3
@@ -108,7 +113,9 @@ def test_what_is_neither_softmax_nor_logits_is_refused(train, pictures, tmp_path
     path = somebody_elses(tmp_path / "s.keras", "sigmoid")
     with pytest.raises(NetworkError, match="ends in sigmoid"):
         train(pictures, Phase("full", 1), start=path)
-    assert train(pictures, Phase("full", 1), start=path, top=Top("new", (4,))).metrics["test"]
+    assert train(pictures, Phase("full", 1), start=path, top=Classifier("new", (4,))).metrics[
+        "test"
+    ]
 
 
 def test_a_model_for_any_size_must_be_given_one(train, pictures, tmp_path):
@@ -143,10 +150,10 @@ def test_runs_that_differ_have_different_names(train, pictures):
             (Phase("scratch", 1), {}),
             (Phase("scratch", 1, learning_rate=1e-4), {}),
             (Phase("scratch", 1, schedule="constant"), {}),
-            (Phase("scratch", 1, optimiser="sgd:momentum=0.5"), {}),
+            (Phase("scratch", 1, optimizer="sgd:momentum=0.5"), {}),
             (Phase("scratch", 1, label_smoothing=0.1, patience=2), {}),
             (Phase("scratch", 1), {"batch": 16}),
-            (Phase("scratch", 1), {"top": Top("new", (), 0.5)}),
+            (Phase("scratch", 1), {"top": Classifier("new", (), 0.5)}),
         )
     ]
     assert len(set(names)) == len(names), names
@@ -162,14 +169,14 @@ def test_a_network_that_blows_up_says_so(train, pictures):
 
 def test_a_frozen_backbone_drops_nothing_and_is_saved_as_it_was_built():
     row = get_backbone("efficientnet_b0")
-    network = assemble(row, 32, Weights("random", None, "x"), 3, Top("new", (), 0.5))
+    network = assemble(row, 32, Weights("random", None, "x"), 3, Classifier("new", (), 0.5))
     built = {layer.name: layer.rate for layer in network.backbone_layers if hasattr(layer, "rate")}
     assert any(built.values())
     set_trainable(network, Phase("frozen"), row)
     picture = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     one, two = (np.asarray(network.base(picture, training=True)) for _ in range(2))
     assert (one == two).all()
-    assert any(layer.rate for layer in network.top if hasattr(layer, "rate"))
+    assert any(layer.rate for layer in network.classifier if hasattr(layer, "rate"))
     set_trainable(network, Phase("partial", cut="stage4"), row)
     now = {layer.name: layer.rate for layer in network.backbone_layers if hasattr(layer, "rate")}
     assert {name for name, rate in now.items() if rate} == {
@@ -195,7 +202,7 @@ def test_the_networks_own_top_computes_what_a_new_one_is_fed(tmp_path):
     picture = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     fed = []
     for kind in ("new", "own"):
-        network = assemble(row, 32, weights, 3, Top(kind))
+        network = assemble(row, 32, weights, 3, Classifier(kind))
         x = network.base(picture)
         fed.append(np.asarray(x).mean(axis=(1, 2)) if len(x.shape) == 4 else np.asarray(x))
     assert fed[0] == pytest.approx(fed[1], rel=1e-4, abs=1e-5)
@@ -204,7 +211,9 @@ def test_the_networks_own_top_computes_what_a_new_one_is_fed(tmp_path):
 def test_mixed_precision_ends_in_float32_whatever_the_top():
     row = get_backbone("mobilenet_v2")
     for kind in ("new", "own"):
-        network = assemble(row, 32, Weights("random", None, "x"), 3, Top(kind), precision="mixed")
+        network = assemble(
+            row, 32, Weights("random", None, "x"), 3, Classifier(kind), precision="mixed"
+        )
         assert network.model.output.dtype == "float32", kind
 
 
@@ -212,21 +221,21 @@ def test_mixed_precision_ends_in_float32_whatever_the_top():
 def mixed(train, pictures):
     return train(
         pictures, Phase("scratch", 2), backbone="plain-cnn", size=16, precision="mixed",
-        top=Top("new", (6,)),
+        top=Classifier("new", (6,)),
     )  # fmt: skip
 
 
 @pytest.fixture
-def optimisers(monkeypatch):
-    """Give the list of the names of the optimisers that are trained with from now on."""
-    built, build = [], loop.build_optimiser
+def optimizers(monkeypatch):
+    """Give the list of the names of the optimizers that are trained with from now on."""
+    built, build = [], compiled.build_optimizer
 
     def noted(*arguments, **options):
-        optimiser = build(*arguments, **options)
-        built.append(type(optimiser).__name__)
-        return optimiser
+        optimizer = build(*arguments, **options)
+        built.append(type(optimizer).__name__)
+        return optimizer
 
-    monkeypatch.setattr(loop, "build_optimiser", noted)
+    monkeypatch.setattr(compiled, "build_optimizer", noted)
     return built
 
 
@@ -238,19 +247,19 @@ def half_layers(run):
 
 @pytest.mark.parametrize("where", ["", "@1", "model.keras", "model.h5"])
 def test_a_run_from_one_of_mixed_precision_scales_its_loss_and_says_what_it_computes_in(
-    where, train, pictures, mixed, optimisers
+    where, train, pictures, mixed, optimizers
 ):
     start = f"{mixed.path}{where}" if where.startswith("@") else mixed.path / where
     if where == "model.h5":
         keras.models.load_model(mixed.path / "model.keras").save(start)
     child = train(pictures, Phase("full", 1), start=start)
     assert child.pictures.precision == "mixed"
-    assert optimisers == ["LossScaleOptimizer"]
+    assert optimizers == ["LossScaleOptimizer"]
     assert half_layers(child) == half_layers(mixed) != set()
 
 
 def test_a_new_top_on_a_network_of_mixed_precision_computes_as_it_does(train, pictures, mixed):
-    child = train(pictures, Phase("frozen", 1), start=mixed.path, top=Top("new", (5,)))
+    child = train(pictures, Phase("frozen", 1), start=mixed.path, top=Classifier("new", (5,)))
     assert "top_dense1" in half_layers(child)
 
 

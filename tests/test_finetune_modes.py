@@ -20,7 +20,8 @@ from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.cut import Activations, cut_network
 from tlfeat.finetuning.lpft import fold_logistic
 from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
-from tlfeat.finetuning.plan import Phase, Top
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.settings import Classifier
 from tlfeat.heads.standardise import fit_scaler
 from tlfeat.runs.record import find_runs
 from tlfeat.studies.finetune import finetune
@@ -31,7 +32,7 @@ LITE = get_backbone("efficientnet-lite0")
 
 @pytest.fixture(scope="module")
 def network():
-    return assemble(LITE, 32, resolve_weights(LITE), 3, Top())
+    return assemble(LITE, 32, resolve_weights(LITE), 3, Classifier())
 
 
 def random_base(name, size=32):
@@ -113,7 +114,7 @@ def test_blocks_are_known_by_their_names(name, blocks, last):
 
 def test_a_network_whose_cells_look_back_two_has_no_cut():
     row = get_backbone("nasnet_mobile")
-    network = assemble(row, 32, Weights("random", None, "x"), 3, Top())
+    network = assemble(row, 32, Weights("random", None, "x"), 3, Classifier())
     phase = Phase("partial", cut="stage4")
     set_trainable(network, phase, row)
     assert cut_network(network, row, phase) is None
@@ -129,7 +130,7 @@ def test_the_tail_shares_its_layers_with_the_whole(network):
     below = keras.Model(network.base.input, tensor)
     activations = below(network.model.get_layer("pixel_scaling")(pixels))
     np.testing.assert_allclose(cut.tail(activations), network.model(pixels), atol=1e-5)
-    logits = network.top[0]
+    logits = network.classifier[0]
     before = logits.get_weights()
     logits.set_weights([weight + 1 for weight in before])
     np.testing.assert_allclose(cut.tail(activations), network.model(pixels), atol=1e-5)
@@ -236,7 +237,7 @@ def test_lp_ft_starts_from_the_logistic_of_the_fold_that_heads_use(
 
 
 def test_the_thousand_outputs_are_evaluated_without_training(train, pictures):
-    run = train(pictures, Phase("frozen", 0), top=Top("imagenet"))
+    run = train(pictures, Phase("frozen", 0), top=Classifier("imagenet"))
     assert len(run.predictions().filter(like="score_").columns) == 1000
     assert list(run.metrics["test"]["per_class"]) == ["blue", "green", "red"]
     assert run.record["parameters"]["total"] == 4_694_024

@@ -17,7 +17,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from tlfeat.data.decode import decode
 from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
-from tlfeat.finetuning.plan import Phase, Top
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.settings import Classifier
 from tlfeat.studies.finetune import finetune
 from tlfeat.watch import Watch
 
@@ -135,12 +136,12 @@ def test_mse_labels_weights_and_clipping_train_too(train, pictures):
     phase = Phase(
         "scratch",
         1,
-        optimiser="sgd:momentum=0.8",
+        optimizer="sgd:momentum=0.8",
         schedule="plateau:patience=1",
         class_weight="balanced",
         clip_norm=1.0,
     )
-    run = train(pictures, phase, loss="mse", top=Top(hidden=(8,), dropout=0.2))
+    run = train(pictures, phase, loss="mse", top=Classifier(hidden=(8,), dropout=0.2))
     assert 0 < float(history(run)[0]["val_loss"]) < 0.5
 
 
@@ -154,7 +155,7 @@ def test_early_stopping_goes_back_to_the_best_epoch(train, pictures):
 
 
 def test_a_loss_that_is_no_number_is_an_error(train, pictures):
-    phase = Phase("scratch", 2, learning_rate=1e3, schedule="constant", optimiser="sgd", warmup=0)
+    phase = Phase("scratch", 2, learning_rate=1e3, schedule="constant", optimizer="sgd", warmup=0)
     with pytest.raises(TlfeatError, match="lower the learning rate"):
         train(pictures, phase)
 
@@ -265,7 +266,7 @@ PHASES = [Phase("scratch", 3, patience=5, schedule="plateau:patience=1"), Phase(
 BROKEN = {
     **FAST,
     "augment": ["flip", "rotation", "crop", "randaugment:num_ops=1"],
-    "top": Top(dropout=0.3),
+    "top": Classifier(dropout=0.3),
 }
 
 

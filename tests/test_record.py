@@ -132,6 +132,24 @@ def test_a_record_of_schema_2_is_read_as_one_of_today(tmp_path, kind):
     assert (again.pictures, again.recipes) == (old.pictures, old.recipes)
 
 
+@pytest.mark.parametrize("field", ["pictures", "weights_digest", "recipes"])
+def test_a_record_of_today_that_lacks_a_field_is_refused_with_its_name(run, field):
+    record = {key: value for key, value in run.record.items() if key != field}
+    (run.path / RECORD).write_text(json.dumps(sealed(record)))
+    with pytest.raises(DamagedFile, match=f"{field} is not there"):
+        load_run(run.path)
+
+
+def test_a_run_says_what_its_record_holds_whatever_else_is_in_it(run):
+    more = {"path": "elsewhere", "later": 1, "dataset": {**run.record["dataset"], "later": 1}}
+    again = write_record(run.path, {**run.record, **more})
+    assert again.path == run.path
+    assert again.study == run.path.parents[1]
+    assert (again.dataset.fingerprint, again.dataset.classes) == ("made", CLASSES)
+    assert (again.head_settings.name, again.head_settings.chosen) == ("one", {"C": 1.0})
+    assert again.recipes[0].pictures == again.pictures
+
+
 def test_a_run_of_a_later_version_names_both_schemas(run):
     record = sealed(dict(run.record) | {"schema": 99})
     (run.path / RECORD).write_text(json.dumps(record))
@@ -175,6 +193,8 @@ def test_whatever_lies_there_is_no_run_and_no_traceback(run, content):
         ("warnings", "none"),
         ("seed", True),
         ("weights", 3),
+        ("phases", "full"),
+        ("phases", [3]),
     ],
 )
 def test_an_older_record_that_makes_no_sense_is_refused_with_the_place(run, field, value):

@@ -12,7 +12,7 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.report.merge import report
 from tlfeat.report.page import as_json, write_report
-from tlfeat.report.phrases import commands, missing_runs
+from tlfeat.report.phrases import missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails
 from tlfeat.runs.record import PREDICTIONS, find_runs
 from tlfeat.runs.results import write_results
@@ -279,22 +279,6 @@ def test_a_study_without_a_test_split_shows_validation(tmp_path):
     page = read(report([tmp_path / "s"]))
     assert "There are no test pictures" in page.text
     assert "this is validation" in page.text
-
-
-def test_the_commands_make_the_runs_again(tmp_path):
-    runs = [
-        make_run(tmp_path, name, CLASSES, ROWS, seed=i)
-        for i, name in enumerate(["efficientnet-lite0-lda", "efficientnet-lite0-knn"])
-    ]
-    head = {**runs[1].record["head"], "params": {"C": 1.0}, "class_weight": "balanced"}
-    changed = runs[1].changed(head=head, seed=3)
-    assert commands(runs, "my data") == [
-        "tlfeat compare 'my data' --backbone efficientnet-lite0 --head lda,knn --seed 0"
-    ]
-    assert commands([changed], "x") == [
-        "tlfeat compare x --backbone efficientnet-lite0 --head knn --set head.C=1 "
-        "--class-weight balanced --seed 3"
-    ]
 
 
 def test_latex_escapes_what_it_would_read(written):

@@ -72,18 +72,28 @@ def test_two_lists_give_every_combination_the_first_varying_slowest():
     ]  # fmt: skip
 
 
+def test_the_first_name_of_a_key_is_still_read():
+    text = GOOD.replace(
+        "[quick]",
+        '[[run]]\nname = "by-{optimiser}"\nmode = "full"\noptimiser = ["adam", "sgd"]\n[quick]',
+    )
+    found = study(text, settings=["run.transfer.optimiser=adamw", "run.by-adam.optimiser=adamw"])
+    optimizers = {run.name: run.training.phases[0].optimizer.name for run in found.runs[-3:]}
+    assert optimizers == {"transfer": "adamw", "by-adam": "adamw", "by-sgd": "sgd"}
+
+
 def test_a_list_in_a_phase_is_a_grid_too():
     text = GOOD.replace('"fine-{start}"', '"fine-{start}-{learning_rate}"')
     text = text.replace("learning_rate = 1e-6", "learning_rate = [1e-6, 1e-4]")
     fine = [run for run in study(text).runs if run.start]
     assert [run.name for run in fine][:2] == ["fine-1-1e-06", "fine-1-0.0001"]
-    assert [run.phases[0].learning_rate for run in fine][:2] == [1e-6, 1e-4]
+    assert [run.training.phases[0].learning_rate for run in fine][:2] == [1e-6, 1e-4]
 
 
 def test_runs_get_the_defaults_that_fit_them():
     head, _, _, fine, _, transfer = study().runs
     assert (head.network.size, head.network.seed, head.head.seed) == (64, 3, 3)
-    assert (transfer.batch, transfer.network.size, transfer.network.seed) == (16, 64, 3)
+    assert (transfer.training.batch, transfer.network.size, transfer.network.seed) == (16, 64, 3)
     assert fine.network.size == 64
 
 
@@ -102,8 +112,8 @@ def test_checkpoints_are_kept_where_a_run_starts_from_one():
 
 def test_choices_are_read_with_their_settings():
     transfer = study().runs[-1]
-    assert transfer.augment[0].as_dict() == {"name": "flip", "mode": "horizontal"}
-    assert transfer.phases[0].schedule.as_dict()["m_mul"] == 0.75
+    assert transfer.training.augment[0].as_dict() == {"name": "flip", "mode": "horizontal"}
+    assert transfer.training.phases[0].schedule.as_dict()["m_mul"] == 0.75
 
 
 def test_quick_changes_what_it_says_and_says_so():
@@ -143,13 +153,13 @@ def test_set_wins_over_quick():
 )
 def test_one_run_a_grid_or_a_pattern_can_be_changed(setting, run, epochs):
     found = {one.name: one for one in study(settings=[setting]).runs}
-    assert found[run].phases[0].epochs == epochs
+    assert found[run].training.phases[0].epochs == epochs
     assert found["heads-mlp"].head.head == "mlp"
 
 
 def test_a_change_of_one_run_leaves_the_rest_of_its_grid_alone():
     found = {one.name: one for one in study(settings=["run.fine-2.epochs=7"]).runs}
-    assert found["fine-1"].phases[0].epochs == 5
+    assert found["fine-1"].training.phases[0].epochs == 5
 
 
 def test_another_network_than_the_file_names_is_a_stand_in_and_so_is_what_starts_from_it():
@@ -164,8 +174,8 @@ def test_another_network_than_the_file_names_is_a_stand_in_and_so_is_what_starts
 def test_defaults_of_a_top_are_not_of_runs_that_start_from_another():
     text = GOOD.replace("seed = 3", 'seed = 3\nhidden = "32"', 1)
     found = {run.name: run for run in study(text).runs}
-    assert found["transfer"].top.hidden == (32,)
-    assert found["fine-1"].top is None
+    assert found["transfer"].training.classifier.hidden == (32,)
+    assert found["fine-1"].training.classifier is None
 
 
 def test_a_run_has_the_precision_of_the_run_that_it_starts_from():

@@ -39,7 +39,7 @@ def test_every_setting_is_in_it(run, tmp_path, make_pictures):
     changed = run(
         *("finetune", pictures, *DATA, *PLAIN, "--mode", "scratch", "--loss", "mse"),
         *("--augment", "flip,rotation:factor=0.1", "--schedule", "cosine-restarts:t_mul=3"),
-        *("--optimiser", "sgd:momentum=0.5", "--seed", 2),
+        *("--optimizer", "sgd:momentum=0.5", "--seed", 2),
     )
     child = run(
         *("finetune", pictures, *DATA, "--from", f"{base['path']}@1", "--batch", 8),

@@ -5,7 +5,7 @@ options of the command line, the keys of study files and the names of runs are a
 fields, so a new setting is a new field and its use.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from inspect import Parameter, signature
 from typing import Any, Literal, TypeVar
@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
-Kind = Literal["text", "whole", "number", "flag", "sizes", "choice", "choices"]
+R = TypeVar("R")
+Kind = Literal["text", "whole", "number", "flag", "layer", "sizes", "choice", "choices"]
 _KEY = "setting"  # of a field's metadata
 
 
@@ -26,8 +27,8 @@ class Setting:
     name : str
         As in Python and study files; with "-" for "_" on the command line.
     kind : str
-        "sizes" are dense layers as in 512-256; "choice" and "choices" are rows of a table with
-        settings of their own, NAME:KEY=VALUE.
+        "layer" is a name, or a number of layers; "sizes" are dense layers as in 512-256;
+        "choice" and "choices" are rows of a table with settings of their own, NAME:KEY=VALUE.
     default : object
         None where what is meant follows from the rest, as `help` says.
     help : str
@@ -36,8 +37,15 @@ class Setting:
         What stands for the value there; the words where empty.
     words : tuple of str
         What a text may be; any text where empty.
-    least, most : float, optional
-        Bounds of a number.
+    least, most, above : float, optional
+        Bounds of a number; it is larger than `above`.
+    field : str
+        Its name in the record.
+    old_name : str
+        What it was called at first, which is read too.
+    later : bool
+        Whether it came after the first ids of runs: it is in an id only where it is not as when
+        nobody says, so that the ids of runs from before it stay.
     """
 
     name: str
@@ -48,6 +56,10 @@ class Setting:
     words: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
+    above: float | None = None
+    field: str = ""
+    old_name: str = ""
+    later: bool = False
 
     def check(self, value: Any) -> Any:
         """Give a value as it is kept, a whole number for a number as a float.
@@ -61,6 +73,8 @@ class Setting:
         """
         if value is None and self.default is None:
             return None
+        if self.kind == "sizes":
+            value = read_sizes(value)
         if self.words and isinstance(value, str) and value not in self.words:
             raise UnknownName(
                 f"{self.name} must be {self.wanted()}. Got {value!r} instead."
@@ -78,21 +92,42 @@ class Setting:
                 and not isinstance(value, bool)
                 and (self.least is None or value >= self.least)
                 and (self.most is None or value <= self.most)
+                and (self.above is None or value > self.above)
             )
-        kinds: dict[str, Any] = {"text": str, "flag": bool}
+        kinds: dict[str, Any] = {"text": str, "flag": bool, "sizes": tuple}
         return isinstance(value, kinds.get(self.kind, object))
 
     def wanted(self) -> str:
         """Say what a value must be, as in "a number from 0 to 0.99"."""
         if self.words:
             return f"one of {', '.join(self.words)}"
-        words = {"whole": "a whole number", "number": "a number", "flag": "true or false"}
+        words = {
+            "whole": "a whole number",
+            "number": "a number",
+            "flag": "true or false",
+            "sizes": "sizes of 1 or more, as 512-256",
+        }
         text = words.get(self.kind, "a text")
         if self.least is not None and self.most is not None:
             return f"{text} from {self.least:g} to {self.most:g}"
         if self.least is not None:
             return f"{text} of at least {self.least:g}"
+        text += "" if self.above is None else f" above {self.above:g}"
         return text if self.most is None else f"{text} of at most {self.most:g}"
+
+
+def read_sizes(given: Any) -> Any:
+    """Read the sizes of dense layers; what cannot be read is given back as it is.
+
+    >>> read_sizes("512-256"), read_sizes(None), read_sizes("512,256")
+    ((512, 256), (), '512,256')
+    """
+    parts = str(given).split("-") if isinstance(given, str | int) else given or ()
+    try:
+        sizes = tuple(int(part) for part in parts if part != "")
+    except (TypeError, ValueError):
+        return given
+    return sizes if all(size >= 1 for size in sizes) else given
 
 
 def setting(default: Any, kind: Kind, help: str, **more: Any) -> Any:
@@ -103,32 +138,64 @@ def setting(default: Any, kind: Kind, help: str, **more: Any) -> Any:
 def settings_of(record: Any) -> Mapping[str, Setting]:
     """Give the settings of a record, or of its class, by name in their order."""
     return {
-        one.name: Setting(
-            one.name, default=None if one.default is MISSING else one.default, **one.metadata[_KEY]
+        one.metadata[_KEY].get("name", one.name): Setting(
+            default=None if one.default is MISSING else one.default,
+            **{"name": one.name, "field": one.name, **one.metadata[_KEY]},
         )
         for one in fields(record)
         if _KEY in one.metadata
     }
 
 
+def from_values(record: type[R], values: Mapping[str, Any], **more: Any) -> R:
+    """Make a record of what a mapping says of its settings; other keys are left alone."""
+    said = {one.field: values[name] for name, one in settings_of(record).items() if name in values}
+    return record(**said, **more)
+
+
+def said_values(record: Any) -> dict[str, Any]:
+    """Give the values of a record's settings by their names, as a study file has them."""
+    return {name: getattr(record, one.field) for name, one in settings_of(record).items()}
+
+
 def checked_values(record: Any) -> dict[str, Any]:
-    """Give the values of a record's settings as they are kept.
+    """Give the values of a record's settings as they are kept, by the names of their fields.
 
     Raises
     ------
     TlfeatError
         If one cannot be.
     """
-    return {name: one.check(getattr(record, name)) for name, one in settings_of(record).items()}
+    return {
+        one.field: one.check(getattr(record, one.field)) for one in settings_of(record).values()
+    }
 
 
 def unusual_values(record: Any) -> dict[str, Any]:
     """Give the settings of a record that are not as when nobody says, in their order."""
     return {
-        name: getattr(record, name)
-        for name, one in settings_of(record).items()
-        if getattr(record, name) != one.default
+        name: value
+        for name, value in said_values(record).items()
+        if value != settings_of(record)[name].default
     }
+
+
+def unusual_words(record: Any, *, without: Sequence[str] = ()) -> list[str]:
+    """Say what is not as when nobody says, for a name: smoothing0.1, batchnorm, balanced.
+
+    Parameters
+    ----------
+    record : dataclass
+    without : sequence of str
+        Settings that a name has in another way, or not.
+    """
+    settings, words = settings_of(record), []
+    for name, value in unusual_values(record).items():
+        last = name.split("_")[-1]
+        if name not in without:
+            number = settings[name].kind in ("whole", "number")
+            words.append(f"{last}{value:g}" if number else last if value is True else str(value))
+    return words
 
 
 def explained(*records: Any) -> Callable[[F], F]:

@@ -6,19 +6,21 @@ record's own help, default and bounds.
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from tlfeat.settings import Kind, Setting, settings_of
+from tlfeat_cli.options import comma_list
 
 _TYPES: dict[Kind, Any] = {
     "text": str,
     "whole": int,
     "number": float,
     "flag": bool,
+    "layer": str,
     "sizes": str,
     "choice": str,
     "choices": list[str],
@@ -32,7 +34,8 @@ def expand(**only: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..
     ----------
     **only : sequence of str
         Of a parameter that is a record, the settings that are options. Where nothing is said all
-        are, but those that are parameters of the command's own.
+        are, but those that are parameters of the command's own. An option's default is what
+        the parameter's default has.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,14 +53,19 @@ def expand(**only: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..
         parameters: list[inspect.Parameter] = []
         for name, parameter in whole.parameters.items():
             if name in options:
-                parameters += [_option(one, hints[name].panel) for one in options[name].values()]
+                usual = parameter.default
+                parameters += [
+                    _option(one, getattr(usual, one.field), usual.panel)
+                    for one in options[name].values()
+                ]
             else:
                 parameters.append(parameter.replace(annotation=hints[name]))
 
         @wraps(command)
         def run(**given: Any) -> None:
             for name, mine in options.items():
-                given[name] = hints[name](**{one: given.pop(one) for one in mine})
+                said = {one.field: _value(one, given.pop(key)) for key, one in mine.items()}
+                given[name] = replace(whole.parameters[name].default, **said)
             command(**given)
 
         run.__signature__ = whole.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -67,9 +75,18 @@ def expand(**only: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..
     return decorate
 
 
-def _option(setting: Setting, panel: str) -> inspect.Parameter:
+def _value(setting: Setting, given: Any) -> Any:
+    if given is None:
+        return setting.default
+    return comma_list(given) if setting.kind == "choices" else given
+
+
+def _option(setting: Setting, default: Any, panel: str) -> inspect.Parameter:
     kind = _TYPES[setting.kind]
-    flags = [f"--{setting.name.replace('_', '-')}"] if setting.kind == "flag" else []
+    default = None if default == () else default
+    said = setting.kind == "flag" or setting.old_name  # else Typer makes the option's name
+    names = [setting.name, setting.old_name] if said else []
+    flags = [f"--{name.replace('_', '-')}" for name in names if name]
     option = typer.Option(
         *flags,
         help=setting.help,
@@ -80,6 +97,6 @@ def _option(setting: Setting, panel: str) -> inspect.Parameter:
     return inspect.Parameter(
         setting.name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=setting.default,
-        annotation=Annotated[kind | None if setting.default is None else kind, option],
+        default=default,
+        annotation=Annotated[kind | None if default is None else kind, option],
     )

@@ -1,4 +1,4 @@
-"""The whole network of a fine-tune: pixels, scaling, backbone, pooling, top, probabilities.
+"""The whole network of a fine-tune: pixels, scaling, backbone, pooling, classifier.
 
 It takes plain pixels (RGB, 0 to 255) and has nothing of ours in it, so that Keras alone can load
 what is saved of it, and nobody can scale pixels wrongly afterwards.
@@ -12,9 +12,9 @@ from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_in
 from tlfeat.backbones.networks import build_base, freeze
 from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import Weights
-from tlfeat.errors import NetworkError, TlfeatError, WeightsError, first_line
+from tlfeat.errors import NetworkError, WeightsError, first_line
 from tlfeat.finetuning.plain_cnn import build_plain_cnn
-from tlfeat.finetuning.plan import Top
+from tlfeat.finetuning.settings import Classifier
 
 BACKBONE: Final = "backbone"  # name of the network inside
 LOGITS: Final = "top_logits"
@@ -32,10 +32,10 @@ class Network:
         From pixels (n, size, size, 3), 0 to 255, to probabilities (n, k).
     base : keras.Model
         The backbone inside, from scaled pixels.
-    bridge : list of keras.Layer
+    pooling : list of keras.Layer
         From the backbone's last activation to one row a picture: the pooling, and a
         normalisation where the network has it after its pooling. Part of the backbone.
-    top : list of keras.Layer
+    classifier : list of keras.Layer
         What is new, in order.
     rates : list of (keras.Layer, str, float)
         What layers that drop at random were built with, where a phase took it from them.
@@ -43,14 +43,14 @@ class Network:
 
     model: Any
     base: Any
-    bridge: list[Any]
-    top: list[Any]
+    pooling: list[Any]
+    classifier: list[Any]
     rates: list[tuple[Any, str, float]] = field(default_factory=list)
 
     @property
     def backbone_layers(self) -> list[Any]:
         """All layers that came with weights of their own."""
-        return [*self.base._flatten_layers(include_self=False, recursive=True), *self.bridge]
+        return [*self.base._flatten_layers(include_self=False, recursive=True), *self.pooling]
 
     @property
     def in_half(self) -> bool:
@@ -63,7 +63,7 @@ def assemble(
     size: int,
     weights: Weights,
     n_classes: int,
-    top: Top,
+    classifier: Classifier,
     *,
     precision: str = "float32",
     seed: int = 0,
@@ -78,7 +78,7 @@ def assemble(
         Side of the pictures in pixels.
     weights : Weights
     n_classes : int
-    top : Top
+    classifier : Classifier
     precision : {"float32", "mixed"}
         "mixed" computes in float16 and keeps weights and probabilities in float32.
     seed : int
@@ -87,37 +87,39 @@ def assemble(
     Returns
     -------
     network : Network
-        Everything frozen but the top.
+        Everything frozen but the classifier.
     """
     keras = import_keras()
     from tlfeat.backbones.scaling import scaling_layers
 
     scaling = "tf" if backbone is None else backbone.scaling
     with dtype_policy(keras, precision):
-        if backbone is not None and top.kind != "new":
-            base, bridge, head = _with_own_top(keras, backbone, size, weights, n_classes, top)
+        if backbone is not None and classifier.kind != "new":
+            base, pooling, head = _with_own_classifier(
+                keras, backbone, size, weights, n_classes, classifier.kind
+            )
         else:
             if backbone is None:
-                base, bridge = build_plain_cnn(size, weights.seed), []
+                base, pooling = build_plain_cnn(size, weights.seed), []
             else:
-                base, bridge = _trunk(keras, backbone, size, weights)
+                base, pooling = _trunk(keras, backbone, size, weights)
             with seeded_initialisers(seed):
-                head = _new_top(keras, n_classes, top)
+                head = _new_classifier(keras, n_classes, classifier)
         pixels = keras.Input((size, size, 3), dtype="float32", name="pixels")
         x = base(scaling_layers(pixels, scaling))
-        for layer in (*bridge, *head):
+        for layer in (*pooling, *head):
             x = layer(x)
         name = "plain_cnn" if backbone is None else backbone.name.replace("-", "_")
         model = keras.Model(pixels, x, name=f"{name}_finetune")
-    network = Network(model, base, bridge, head)
+    network = Network(model, base, pooling, head)
     freeze_backbone(network)
     return network
 
 
 def freeze_backbone(network: Network) -> None:
-    """Freeze all but the top, batch normalisations one by one."""
+    """Freeze all but the classifier, batch normalisations one by one."""
     freeze(network.base)
-    for layer in network.bridge:
+    for layer in network.pooling:
         layer.trainable = False
 
 
@@ -131,13 +133,13 @@ def _trunk(keras: Any, backbone: Backbone, size: int, weights: Weights) -> tuple
     return base, [pool]
 
 
-def _new_top(keras: Any, n_outputs: int, top: Top) -> list[Any]:
+def _new_classifier(keras: Any, n_outputs: int, classifier: Classifier) -> list[Any]:
     layers: list[Any] = [
         keras.layers.Dense(units, activation="relu", name=f"{_TOP}dense{number}")
-        for number, units in enumerate(top.hidden, 1)
+        for number, units in enumerate(classifier.hidden, 1)
     ]
-    if top.dropout:
-        layers.append(keras.layers.Dropout(top.dropout, name=f"{_TOP}dropout"))
+    if classifier.dropout:
+        layers.append(keras.layers.Dropout(classifier.dropout, name=f"{_TOP}dropout"))
     return [
         *layers,
         keras.layers.Dense(n_outputs, name=LOGITS, dtype="float32"),
@@ -145,55 +147,73 @@ def _new_top(keras: Any, n_outputs: int, top: Top) -> list[Any]:
     ]
 
 
-def _with_own_top(
-    keras: Any, backbone: Backbone, size: int, weights: Weights, n_classes: int, top: Top
+def _with_own_classifier(
+    keras: Any,
+    backbone: Backbone,
+    size: int,
+    weights: Weights,
+    n_classes: int,
+    kind: str,
 ) -> tuple[Any, list[Any], list[Any]]:
-    """Build a network with the classifier that its builder gives it; cut it off as the top."""
-    lite = backbone.weights.kind == "pypi"
-    if top.kind == "own" and lite:  # its own classifier is a pooling and a dense layer
-        base, bridge = _trunk(keras, backbone, size, weights)
+    """Build a network with the classifier that its builder gives it, and part the two."""
+    if backbone.weights.kind != "pypi":
+        whole = _whole_of_keras(keras, backbone, size, weights, n_classes, kind)
+        base, layers = _before_classifier(keras, whole)
+        return base, [], [*layers[:-1], _in_float32(layers[-1])]
+    if kind == "own":  # its own classifier is a pooling and a dense layer
+        base, pooling = _trunk(keras, backbone, size, weights)
         with seeded_initialisers(weights.seed):
-            return base, bridge, _new_top(keras, n_classes, Top())
-    if lite:
-        from tlfeat.backbones.efficientnet_lite import build_lite, set_torch_weights
-        from tlfeat.backbones.torch_legacy import read_state_dict
-        from tlfeat.backbones.weight_files import load_weight_file
+            return base, pooling, _new_classifier(keras, n_classes, Classifier())
+    base, layers = _before_classifier(keras, _whole_lite(keras, backbone, size, weights))
+    softmax = keras.layers.Activation("softmax", dtype="float32", name="probabilities")
+    return base, [], [*layers, softmax]
 
-        scaled = keras.Input((size, size, 3), name="scaled_pixels")
-        with seeded_initialisers(weights.seed):
-            whole = build_lite(backbone.name, scaled, include_top=True)
-        if weights.kind == "imagenet" and weights.path is not None:
-            set_torch_weights(whole, read_state_dict(weights.path))
-        elif weights.path is not None:
-            load_weight_file(whole, backbone, weights.path)
-        softmax = keras.layers.Activation("softmax", dtype="float32", name="probabilities")
-        base, head = _before_classifier(keras, whole)
-        return base, [], [*head, softmax]
-    outputs = _IMAGENET if top.kind == "imagenet" else n_classes
-    if top.kind == "imagenet" and weights.kind == "imagenet":
+
+def _whole_lite(keras: Any, backbone: Backbone, size: int, weights: Weights) -> Any:
+    from tlfeat.backbones.efficientnet_lite import build_lite, set_torch_weights
+    from tlfeat.backbones.torch_legacy import read_state_dict
+    from tlfeat.backbones.weight_files import load_weight_file
+
+    scaled = keras.Input((size, size, 3), name="scaled_pixels")
+    with seeded_initialisers(weights.seed):
+        whole = build_lite(backbone.name, scaled, include_top=True)
+    if weights.kind == "imagenet" and weights.path is not None:
+        set_torch_weights(whole, read_state_dict(weights.path))
+    elif weights.path is not None:
+        load_weight_file(whole, backbone, weights.path)
+    return whole
+
+
+def _whole_of_keras(
+    keras: Any, backbone: Backbone, size: int, weights: Weights, n_classes: int, kind: str
+) -> Any:
+    from tlfeat.backbones.weight_files import load_weight_file
+
+    if kind == "imagenet" and weights.kind == "imagenet":
         raise WeightsError(
             f"The ImageNet weights that tlfeat has of {backbone.name} are without its classifier: "
             "give the file with it (Keras' own, without `notop` in its name) by --weights FILE."
         )
+    outputs = _IMAGENET if kind == "imagenet" else n_classes
     build = getattr(keras.applications, backbone.builder)
     with seeded_initialisers(weights.seed):
         whole = build(weights=None, include_top=True, input_shape=(size, size, 3), classes=outputs)
     if weights.path is not None:
-        from tlfeat.backbones.weight_files import load_weight_file
-
-        if top.kind == "imagenet":
+        if kind == "imagenet":
             load_weight_file(whole, backbone, weights.path)
         else:
-            pretrained = build_base(backbone, size, weights)
-            weighted = (layer for layer in whole.layers if layer.weights)
-            for layer in pretrained.layers:
-                if layer.weights:  # the same layers in the same order, the classifier after them
-                    taker = next(weighted)
-                    taker.set_weights(layer.get_weights())
-                    if hasattr(taker, "finalize_state"):  # a Normalization computes with these
-                        taker.finalize_state()
-    base, head = _before_classifier(keras, whole)
-    return base, [], [*head[:-1], _in_float32(head[-1])]
+            _take_weights(whole, build_base(backbone, size, weights))
+    return whole
+
+
+def _take_weights(whole: Any, pretrained: Any) -> None:
+    """Copy weights layer by layer: the same ones in the same order, the classifier after them."""
+    takers = (layer for layer in whole.layers if layer.weights)
+    givers = (layer for layer in pretrained.layers if layer.weights)
+    for giver, taker in zip(givers, takers, strict=False):
+        taker.set_weights(giver.get_weights())
+        if hasattr(taker, "finalize_state"):  # a Normalization computes with these
+            taker.finalize_state()
 
 
 def _in_float32(layer: Any) -> Any:
@@ -236,7 +256,7 @@ def load_network(
     path: Path,
     size: int,
     n_classes: int,
-    top: Top | None = None,
+    classifier: Classifier | None = None,
     *,
     weights: Path | None = None,
     precision: str = "float32",
@@ -251,8 +271,8 @@ def load_network(
     size : int
         Side of the pictures that will be given.
     n_classes : int
-    top : Top, optional
-        What is put in the place of the network's own top; one new dense layer where that has
+    classifier : Classifier, optional
+        What is put in the place of the network's own; one new dense layer where that has
         another number of outputs.
     weights : Path, optional
         A file of weights that the network has instead of the file's own.
@@ -282,27 +302,22 @@ def load_network(
     if BACKBONE in names:
         after = model.layers[names.index(BACKBONE) + 1 :]
         base = model.get_layer(BACKBONE)
-        bridge = [layer for layer in after if not layer.name.startswith(_TOP)]
+        pooling = [layer for layer in after if not layer.name.startswith(_TOP)]
         head = [layer for layer in after if layer.name.startswith(_TOP)]
         if not head:  # the network's own classifier
-            bridge, head = [], bridge
+            pooling, head = [], pooling
     else:
         base, head = _before_classifier(keras, model)
-        bridge = []
-    if top is None and model.output_shape[-1] == n_classes:
-        network = Network(_probable(keras, model, path), base, bridge, head)
-    elif top is not None and top.kind != "new":
-        raise TlfeatError(
-            f"A run that starts from {path} keeps its top or takes a new one: --top {top.kind} "
-            "is of a network that starts from weights."
-        )
+        pooling = []
+    if classifier is None and model.output_shape[-1] == n_classes:
+        network = Network(_probable(keras, model, path), base, pooling, head)
     else:
         with dtype_policy(keras, precision), seeded_initialisers(seed):
-            head = _new_top(keras, n_classes, top or Top())
-            x = _input_of_top(keras, model, base, bridge, names)
+            head = _new_classifier(keras, n_classes, classifier or Classifier())
+            x = _input_of_classifier(keras, model, base, pooling, names)
             for layer in head:
                 x = layer(x)
-        network = Network(keras.Model(model.input, x, name=model.name), base, bridge, head)
+        network = Network(keras.Model(model.input, x, name=model.name), base, pooling, head)
     freeze_backbone(network)
     return network
 
@@ -335,12 +350,14 @@ def _probable(keras: Any, model: Any, path: Path) -> Any:
     return keras.Model(model.input, softmax(model.output), name=model.name)
 
 
-def _input_of_top(keras: Any, model: Any, base: Any, bridge: list[Any], names: list[str]) -> Any:
-    """Give what the old top was fed, as one row a picture."""
+def _input_of_classifier(
+    keras: Any, model: Any, base: Any, pooling: list[Any], names: list[str]
+) -> Any:
+    """Give what the old classifier was fed, as one row a picture."""
     if BACKBONE in names:
         x = (
-            bridge[-1].output
-            if bridge
+            pooling[-1].output
+            if pooling
             else model.get_layer(BACKBONE)._inbound_nodes[-1].outputs[0]
         )
     else:

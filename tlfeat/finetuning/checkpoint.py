@@ -1,6 +1,6 @@
 """What a broken-off run goes on from: one file, written whole or not at all.
 
-`checkpoints/resume.npz` holds the weights, the optimiser, the states of random layers, and the
+`checkpoints/resume.npz` holds the weights, the optimizer, the states of random layers, and the
 history so far, as they were after the last whole epoch, or at the step where Ctrl-C came. It is
 written under another name and renamed; the epoch's row in history.csv comes out of it.
 """
@@ -68,7 +68,7 @@ def save_state(folder: Path, state: State, arrays: Arrays) -> None:
         The run's.
     state : State
     arrays : dict of str to list of ndarray
-        Such as "weights", "optimiser".
+        Such as "weights", "optimizer".
     """
     named = {f"{kind}.{i}": a for kind, part in arrays.items() for i, a in enumerate(part)}
     facts = json.dumps(asdict(state)).encode()

@@ -1,6 +1,6 @@
 """A choice from a table with its settings: `cosine-restarts:t_mul=2:m_mul=0.75`.
 
-Schedules, optimisers and augmentations are rows of tables. A user writes a choice as text, a
+Schedules, optimizers and augmentations are rows of tables. A user writes a choice as text, a
 study file as a mapping with a `name`; both are read here, against the row's settings.
 """
 

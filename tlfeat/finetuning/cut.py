@@ -58,10 +58,10 @@ def cut_network(
     if backbone is None:
         return None
     if phase.mode == "frozen":
-        if not network.bridge:  # the network's own classifier, which need not be fed pooled rows
+        if not network.pooling:  # the network's own classifier, which need not be fed pooled rows
             return None
         pixels = keras.Input((backbone.dim,), name="pooled")
-        return Cut("last", "avg", "float32", _follow(keras, pixels, network.top))
+        return Cut("last", "avg", "float32", _follow(keras, pixels, network.classifier))
     if phase.cut_name is None:
         return None
     layer, tensor = find_cut(backbone, network.base, phase.cut_name)
@@ -70,7 +70,7 @@ def cut_network(
     except ValueError:  # something reaches over the cut
         return None
     activation = keras.Input(tensor.shape[1:], name="activation")
-    tail = _follow(keras, activation, [above, *network.bridge, *network.top])
+    tail = _follow(keras, activation, [above, *network.pooling, *network.classifier])
     return Cut(layer, "none", dtype, tail)
 
 

@@ -1,7 +1,7 @@
 """The epochs of a fine-tune, phase after phase, on Keras' own training step.
 
 Each epoch is one `fit`, so that everything that decides it, the order of the pictures, their
-changes, the states of optimiser and dropout, is a function of the seed, the epoch and what the
+changes, the states of optimizer and dropout, is a function of the seed, the epoch and what the
 last checkpoint holds: a run that was broken off goes on as if nothing had happened.
 """
 
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from tlfeat.backbones.table import Backbone
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.resize import Resize
-from tlfeat.errors import NetworkError, TlfeatError
+from tlfeat.errors import NetworkError
 from tlfeat.features.extract import embed, seconds_an_image
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.features.store import FeatureStore
 from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS, Network
 from tlfeat.finetuning.augment import build_augmentation
-from tlfeat.finetuning.callbacks import Asked, Helpers, interruptible, watcher_class
+from tlfeat.finetuning.callbacks import Asked, interruptible, watcher_class
 from tlfeat.finetuning.checkpoint import (
     Arrays,
     State,
@@ -34,17 +34,16 @@ from tlfeat.finetuning.checkpoint import (
     values_of,
 )
 from tlfeat.finetuning.choices import Choice
+from tlfeat.finetuning.compiled import CompiledPhase, steps_an_epoch
 from tlfeat.finetuning.cut import Activations, Cut, cut_network
 from tlfeat.finetuning.history import (
     TensorBoard,
-    confusion_class,
     from_confusion,
     of_evaluation,
     write_history,
 )
 from tlfeat.finetuning.lpft import fold_logistic
 from tlfeat.finetuning.modes import count_parameters, lagging_norms, set_trainable
-from tlfeat.finetuning.optimisers import build_optimiser
 from tlfeat.finetuning.pictures import (
     Part,
     Pictures,
@@ -55,13 +54,12 @@ from tlfeat.finetuning.pictures import (
 )
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.predict import Predictor, check_finite
-from tlfeat.finetuning.schedules import build_schedule
 from tlfeat.runs.metrics import evaluate
 from tlfeat.where import Where
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """What a fine-tune learns from."""
 
     dataset: Dataset
@@ -78,7 +76,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class How:
+class TrainingSettings:
     """How a fine-tune goes; `phases` to `seed` decide its numbers, the rest does not."""
 
     phases: tuple[Phase, ...]
@@ -104,8 +102,8 @@ class Training:
     network : Network
     backbone : Backbone or None
         None for a network that is not of the table.
-    data : Data
-    how : How
+    data : TrainingData
+    settings : TrainingSettings
     where : Where
     folder : Path
         The run's.
@@ -117,16 +115,16 @@ class Training:
         self,
         network: Network,
         backbone: Backbone | None,
-        data: Data,
-        how: How,
+        data: TrainingData,
+        settings: TrainingSettings,
         where: Where,
         folder: Path,
         scope: Callable[[], Any],
     ) -> None:
-        self.network, self.backbone, self.data, self.how = network, backbone, data, how
+        self.network, self.backbone, self.data, self.settings = network, backbone, data, settings
         self.where, self.folder, self.watch = where, folder, where.watch
         self._scope = scope
-        self._augment = build_augmentation(how.augment, how.size)
+        self._augment = build_augmentation(settings.augment, settings.size)
         self._trained: set[int] = set()  # ids of backbone layers that earlier phases trained
         self._predictors: dict[int, Predictor] = {}
         self.state = State()
@@ -163,7 +161,7 @@ class Training:
         board = TensorBoard(self.folder, self.state.history)
         try:
             with interruptible() as asked:
-                for number, phase in enumerate(self.how.phases):
+                for number, phase in enumerate(self.settings.phases):
                     set_trainable(self.network, phase, self.backbone)
                     if number >= self.state.phase:
                         self._phase(number, phase, arrays, board, asked)
@@ -177,7 +175,7 @@ class Training:
         finally:
             board.close()
             self.watch.finish()
-        steps = -(-len(self.data.parts["train"].rows) // self.how.batch) * self.state.epoch
+        steps = -(-len(self.data.parts["train"].rows) // self.settings.batch) * self.state.epoch
         if steps and (lagging := lagging_norms(self.network, steps)):
             self.state.notes.append(lagging)
         return self.state
@@ -190,129 +188,131 @@ class Training:
         board: TensorBoard,
         asked: Asked,
     ) -> None:
-
-        state, how = self.state, self.how
-        if phase.mode == "lp-ft" and arrays is None:
-            self._start_from_logistic()
-        elif not how.untouched and number == 0 and arrays is None:
-            state.start["validation"] = self._validate(self.network.model, self.data.pictures)
-        if len(state.trainable) == number:
-            state.trainable.append(count_parameters(self.network)["trainable"])
+        """Train one phase, or what is left of it."""
+        state = self.state
+        self._before_phase(number, phase, begins=arrays is None)
         if phase.epochs == 0:
             state.phase, state.phase_epoch = number + 1, 0
             return
-        cut, rows = self._inputs(phase)
-        model = self.network.model if cut is None else cut.tail
-        train = self.data.parts["train"].rows
-        steps = len(train) // how.batch + (len(train) % how.batch >= how.devices)
-        if how.devices > 1 and (how.batch % how.devices or len(train) < how.batch):
-            raise TlfeatError(
-                f"A batch of {how.batch} cannot be shared evenly by {how.devices} devices, or "
-                f"there are fewer pictures to train on ({len(train)}): choose another batch."
-            )
-        total = steps * phase.epochs
-        schedule = build_schedule(
-            phase.schedule_choice, phase.rate, total, phase.warmup_steps(total)
-        )
-        with self._scope():
-            optimiser = build_optimiser(
-                phase.optimiser_choice,
-                schedule,
-                phase.clip_norm,
-                scale_loss=self.network.in_half,
-            )
-            confusion = confusion_class()(self.data.one_hot.shape[1])
-            model.compile(optimizer=optimiser, loss=_loss(how.loss, phase), metrics=[confusion])
-            model.optimizer.build(model.trainable_variables)
-        counted = (*model.metrics[0].variables, *confusion.variables)
-        helpers = Helpers(phase, schedule, model)
-        if arrays is not None and "optimiser" in arrays:
-            assign(model.optimizer.variables, arrays["optimiser"])
-            helpers.restore(state.callbacks, arrays.get("best"))
-
-        def save(step: int) -> None:
-            state.step = step
-            state.callbacks = helpers.state()
-            saved = {
-                "weights": values_of(self.network.model.variables),
-                "optimiser": values_of(model.optimizer.variables),
-                "best": helpers.best_weights(),
-            }
-            if step:
-                saved["metrics"] = values_of(counted)
-            save_state(self.folder, state, saved)
-
-        watcher = watcher_class()(self.watch, asked, save, state)
-        watcher.counted = counted
-        watcher.remaining = total - state.phase_epoch * steps - state.step
-        self.watch.start(f"training {phase.mode}", total)
-        self.watch.step(state.phase_epoch * steps + state.step)
-        weights = self._class_weights(phase)
-        while state.phase_epoch < phase.epochs:
-            epoch = state.epoch + 1
-            batches = make_batches(
-                rows,
-                train[epoch_order(len(train), how.seed, epoch)],
-                self.data.one_hot,
-                how.batch,
-                class_weights=weights,
-                augment=self._augment,
-                seed=(how.seed, epoch),
-                skip=state.step,
-                least=how.devices,
-            )
+        compiled = self._compile(phase)
+        sums = None  # of the part of an epoch that was trained before a break
+        if arrays is not None:
+            compiled.restore(state, arrays)
+            sums = arrays.get("metrics") if state.step else None
+        watcher = self._watcher(compiled, asked)
+        while state.phase == number:
             began = time.perf_counter()
-            metrics = arrays.get("metrics") if arrays and state.step else None
-            watcher.begin(state.step, steps, metrics)
-            arrays = None
-            with readable(rows):
-                losses = model.fit(
-                    batches, epochs=1, verbose=0, shuffle=False, callbacks=[watcher]
-                ).history
-            state.step = 0
-            matrix = values_of([confusion.matrix])[0].astype(np.float64)
-            row = self._row(epoch, number, phase, losses["loss"][0], matrix)
-            row |= {f"val_{k}": v for k, v in self._validate(model, rows).items()}
-            row["learning_rate"] = float(
-                schedule(int(values_of([model.optimizer.iterations])[0]) - 1)
-            )
-            row["seconds"] = round(state.step_seconds + time.perf_counter() - began, 3)
-            state.history.append(row)
-            state.seconds += row["seconds"]
-            state.step_seconds = 0.0
-            state.phase_epoch += 1
-            stop = helpers.hear(state.phase_epoch, row)
-            if how.keep == "all":
-                self._keep_epoch(epoch)
-            if stop or state.phase_epoch == phase.epochs:
-                helpers.finish()
-                if phase.patience and helpers.best_epoch < state.phase_epoch:
-                    state.notes.append(
-                        f"Phase {number + 1} ({phase.mode}) ended after {state.phase_epoch} of "
-                        f"{phase.epochs} epochs and went back to its epoch {helpers.best_epoch}."
-                    )
-                state.phase, state.phase_epoch = number + 1, 0
-                self._save_between()
-                self._write(board, row)
-                asked.answer()
-                break
-            save(0)
-            self._write(board, row)
+            watcher.begin(state.step, compiled.steps, sums)
+            loss = self._fit_epoch(compiled, watcher)
+            self._after_epoch(number, compiled, loss, began, board)
             asked.answer()
+            sums = None
         self.watch.finish()
 
-    def _write(self, board: TensorBoard, row: dict[str, Any]) -> None:
-        write_history(self.folder, self.state.history)
+    def _before_phase(self, number: int, phase: Phase, *, begins: bool) -> None:
+        """Measure what a phase starts from, where it is not the backbone as it came."""
+        if phase.mode == "lp-ft" and begins:
+            self._start_from_logistic()
+        elif not self.settings.untouched and number == 0 and begins:
+            self.state.start["validation"] = self._validate(self.network.model, self.data.pictures)
+        if len(self.state.trainable) == number:
+            self.state.trainable.append(count_parameters(self.network)["trainable"])
+
+    def _compile(self, phase: Phase) -> CompiledPhase:
+        settings, n_train = self.settings, len(self.data.parts["train"].rows)
+        cut, rows = self._inputs(phase)
+        return CompiledPhase(
+            phase,
+            self.network.model if cut is None else cut.tail,
+            rows,
+            self.data.one_hot.shape[1],
+            settings.loss,
+            steps_an_epoch(n_train, settings.batch, settings.devices),
+            scale_loss=self.network.in_half,
+            scope=self._scope,
+        )
+
+    def _watcher(self, compiled: CompiledPhase, asked: Asked) -> Any:
+        """Give the callback that looks at each step of a phase, and saves it where asked to."""
+        watcher = watcher_class()(
+            self.watch, asked, lambda step: self._save(compiled, step), self.state
+        )
+        done = self.state.phase_epoch * compiled.steps + self.state.step
+        watcher.counted, watcher.remaining = compiled.sums, compiled.total - done
+        self.watch.start(f"training {compiled.phase.mode}", compiled.total)
+        self.watch.step(done)
+        return watcher
+
+    def _fit_epoch(self, compiled: CompiledPhase, watcher: Any) -> float:
+        """Train an epoch, or the rest of it, and give its loss."""
+        settings, state = self.settings, self.state
+        train, epoch = self.data.parts["train"].rows, state.epoch + 1
+        batches = make_batches(
+            compiled.rows,
+            train[epoch_order(len(train), settings.seed, epoch)],
+            self.data.one_hot,
+            settings.batch,
+            class_weights=self._class_weights(compiled.phase),
+            augment=self._augment,
+            seed=(settings.seed, epoch),
+            skip=state.step,
+            least=settings.devices,
+        )
+        with readable(compiled.rows):
+            history = compiled.model.fit(
+                batches, epochs=1, verbose=0, shuffle=False, callbacks=[watcher]
+            ).history
+        state.step = 0
+        return float(history["loss"][0])
+
+    def _after_epoch(
+        self,
+        number: int,
+        compiled: CompiledPhase,
+        loss: float,
+        began: float,
+        board: TensorBoard,
+    ) -> None:
+        """Validate, and keep what the epoch has given before anything else is begun."""
+        state, phase = self.state, compiled.phase
+        row = self._row(number, phase, loss, compiled.confusion)
+        validated = self._validate(compiled.model, compiled.rows)
+        row |= {f"val_{name}": value for name, value in validated.items()}
+        row["learning_rate"] = compiled.last_rate
+        row["seconds"] = round(state.step_seconds + time.perf_counter() - began, 3)
+        state.history.append(row)
+        state.seconds += row["seconds"]
+        state.step_seconds = 0.0
+        state.phase_epoch += 1
+        stop = compiled.helpers.hear(state.phase_epoch, row)
+        if self.settings.keep == "all":
+            with replacing(epoch_file(self.folder, state.epoch)) as fresh:
+                self.network.model.save_weights(fresh)
+        if stop or state.phase_epoch == phase.epochs:
+            self._end_phase(number, compiled)
+        else:
+            self._save(compiled, 0)
+        write_history(self.folder, state.history)
         board.add(row)
 
-    def _save_between(self) -> None:
-        """Save the state between two phases: the next one brings its own optimiser."""
-        self.state.step, self.state.callbacks = 0, {}
-        save_state(self.folder, self.state, {"weights": values_of(self.network.model.variables)})
+    def _end_phase(self, number: int, compiled: CompiledPhase) -> None:
+        """Go back to the best epoch where asked to, and save what the next phase starts from."""
+        state, phase, helpers = self.state, compiled.phase, compiled.helpers
+        helpers.finish()
+        if phase.patience and helpers.best_epoch < state.phase_epoch:
+            state.notes.append(
+                f"Phase {number + 1} ({phase.mode}) ended after {state.phase_epoch} of "
+                f"{phase.epochs} epochs and went back to its epoch {helpers.best_epoch}."
+            )
+        state.phase, state.phase_epoch = number + 1, 0
+        state.step, state.callbacks = 0, {}  # the next phase brings its own optimizer
+        save_state(self.folder, state, {"weights": values_of(self.network.model.variables)})
 
-    def _keep_epoch(self, epoch: int) -> None:
-        with replacing(epoch_file(self.folder, epoch)) as fresh:
-            self.network.model.save_weights(fresh)
+    def _save(self, compiled: CompiledPhase, step: int) -> None:
+        """Save where the run is: after so many steps of an epoch, 0 at its beginning."""
+        self.state.step, self.state.callbacks = step, compiled.helpers.state()
+        weights = {"weights": values_of(self.network.model.variables)}
+        save_state(self.folder, self.state, weights | compiled.arrays(within_epoch=step > 0))
 
     def _inputs(self, phase: Phase) -> tuple[Cut | None, Rows]:
         """Give what the phase is trained on: pictures, or what lies at its cut."""
@@ -325,10 +325,10 @@ class Training:
         return None, pictures
 
     def _cached_cut(self, phase: Phase) -> Cut | None:
-        if self.how.cut_dtype is None or self.how.augment or not self.how.untouched:
+        if self.settings.cut_dtype is None or self.settings.augment or not self.settings.untouched:
             return None
         with self._scope():
-            cut = cut_network(self.network, self.backbone, phase, self.how.cut_dtype)
+            cut = cut_network(self.network, self.backbone, phase, self.settings.cut_dtype)
         if cut is None:
             if phase.mode == "partial":
                 self.watch.note("The network cannot be parted there, so it is trained whole.")
@@ -339,25 +339,25 @@ class Training:
 
     def _activations(self, layer: str, pool: str, dtype: str) -> Activations:
         assert self.backbone is not None
-        how, pictures = self.how, self.data.pictures
+        settings, pictures = self.settings, self.data.pictures
         needed = np.concatenate([self.data.parts[n].rows for n in ("train", "validation")])
         wanted = replace(self.data.dataset, samples=tuple(pictures.samples[i] for i in needed))
-        settings = FeatureSettings(
+        of_features = FeatureSettings(
             self.backbone.name,
             f"{layer}:{pool}",
-            how.weights,
-            how.size,
-            how.resize,
+            settings.weights,
+            settings.size,
+            settings.resize,
             dtype=dtype,
-            seed=how.seed,
+            seed=settings.seed,
         )
         store = FeatureStore(self.where.cache_folder)
-        request = settings.resolve(store.root)
+        request = of_features.resolve(store.root)
         embed(wanted, [request], self.where)
         each = seconds_an_image(store, request, [one.digest for one in wanted.samples])
         self.state.extract[f"{layer}:{pool}"] = None if each is None else each * len(wanted)
         digests = [sample.digest for sample in pictures.samples]
-        memory = how.memory - pictures.kept_bytes
+        memory = settings.memory - pictures.kept_bytes
         return Activations(digests, np.sort(needed), request, store, memory)
 
     def _start_from_logistic(self) -> None:
@@ -373,10 +373,10 @@ class Training:
             self.data.y[train],
             n_classes=len(self.data.dataset.classes),
             validation=(held_X, self.data.y[held]),
-            seed=self.how.seed,
+            seed=self.settings.seed,
         )
         kernel, bias = fold_logistic(fitted.pipeline, len(self.data.dataset.classes))
-        logits = next(layer for layer in self.network.top if layer.name == LOGITS)
+        logits = next(layer for layer in self.network.classifier if layer.name == LOGITS)
         logits.set_weights([kernel, bias])
         self.state.search_seconds = sum(value or 0.0 for value in fitted.seconds.values())
         scores = fitted.scores(held_X)
@@ -385,17 +385,20 @@ class Training:
         self.state.start["validation"] = self._validate(self.network.model, self.data.pictures)
 
     def _class_weights(self, phase: Phase) -> npt.NDArray[np.float32] | None:
-        """Give scikit-learn's balanced weights: n / (classes that occur x n of the class)."""
+        """Give scikit-learn's balanced weights, of shape (n_outputs,)."""
         if phase.class_weight is None:
             return None
         y = self.data.y[self.data.parts["train"].rows]
+        # w_c = n / (k n_c), k the classes that occur: every class adds n / k to the loss, and the
+        # mean weight of a picture is 1, so that the learning rate means what it did.
         counts = np.bincount(y, minlength=self.data.one_hot.shape[1])
         weights = len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1))
         return weights.astype(np.float32)
 
     def _row(
-        self, epoch: int, number: int, phase: Phase, loss: float, matrix: np.ndarray
+        self, number: int, phase: Phase, loss: float, confusion: np.ndarray
     ) -> dict[str, Any]:
+        epoch = self.state.epoch + 1
         if not np.isfinite(loss):
             raise NetworkError(
                 f"The loss is {loss} in epoch {epoch}: lower the learning rate "
@@ -405,26 +408,16 @@ class Training:
             "epoch": epoch,
             "phase": number + 1,
             "mode": phase.mode,
-            "loss": float(loss),
-            **from_confusion(matrix),
+            "loss": loss,
+            **from_confusion(confusion),
         }
 
     def _validate(self, model: Any, rows: Rows) -> dict[str, float]:
         held = self.data.parts["validation"].rows
-        scores = self.predictor(model, rows)(rows, held, self.how.batch)
+        scores = self.predictor(model, rows)(rows, held, self.settings.batch)
         check_finite(scores)
         metrics = evaluate(self.data.y[held], scores, self.data.outputs, "probability")
         loss = metrics["log_loss"]
-        if self.how.loss == "mse":
+        if self.settings.loss == "mse":
             loss = float(np.mean((scores - self.data.one_hot[held]) ** 2))
         return {"loss": float(loss), **of_evaluation(metrics)}
-
-
-def _loss(name: str, phase: Phase) -> Any:
-    import keras
-
-    if name == "cross-entropy":
-        return keras.losses.CategoricalCrossentropy(label_smoothing=phase.label_smoothing)
-    if phase.label_smoothing:
-        raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
-    return keras.losses.MeanSquaredError()

@@ -36,7 +36,9 @@ def fold_logistic(
         softmax(X kernel + bias) are the pipeline's probabilities.
     """
     scaler, logistic = pipeline[0], pipeline[-1]
-    # (k, d) and (k,); for two classes scikit-learn keeps the second one's log odds only
+    # X (n, d) features, m and s (d,) their means and deviations, C (k, d), c (k,):
+    #   logits = ((X - m) / s) C' + c = X (C / s)' + (c - (C / s) m) = X kernel + bias.
+    # For two classes scikit-learn keeps the second one's log odds only: the first one's are 0.
     coefficients, intercepts = logistic.coef_, logistic.intercept_
     if len(logistic.classes_) == 2:
         coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])

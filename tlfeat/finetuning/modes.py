@@ -114,7 +114,7 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
     import keras
 
     freeze_backbone(network)
-    for layer in network.top:
+    for layer in network.classifier:
         layer.trainable = True
     below = {id(layer) for layer in network.backbone_layers}
     if phase.mode != "frozen":
@@ -156,7 +156,7 @@ def check_frozen(network: Network, phase: Phase) -> None:
         return
     loose = [
         weight.path
-        for part in (network.base, *network.bridge)
+        for part in (network.base, *network.pooling)
         for weight in part.trainable_weights
     ]
     if loose:
@@ -184,6 +184,8 @@ def lagging_norms(network: Network, steps: int) -> str | None:
         ),
         default=0.0,
     )
+    # After t batches an average a <- m a + (1 - m) x holds m^t of what it began with, which is
+    # about exp(-t (1 - m)): t = _SETTLED / (1 - m) leaves exp(-_SETTLED).
     wanted = round(_SETTLED / (1 - slowest))
     if not slowest or steps >= wanted:
         return None

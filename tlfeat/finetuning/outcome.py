@@ -10,7 +10,7 @@ from tlfeat.files import replacing, write_text
 from tlfeat.finetuning.assemble import Network, load_model
 from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.curves import CURVES, write_curves
-from tlfeat.finetuning.loop import Data
+from tlfeat.finetuning.loop import TrainingData
 from tlfeat.finetuning.modes import count_parameters, drop_as_built
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.runs.metrics import evaluate
@@ -31,7 +31,7 @@ _LARGE_GRAPH: Final = 1200  # layers from which a picture of the graph helps nob
 
 
 def save_model(network: Network, folder: Path, *, h5: bool) -> int:
-    """Save the whole network without its optimiser, so that Keras alone can load it.
+    """Save the whole network without its optimizer, so that Keras alone can load it.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def write_pictures(
     write_text(folder / SUMMARY, "\n".join(lines) + "\n")
     if state.history:
         write_curves(folder / CURVES, state.history, state.start.get("validation"), name)
-    layers = len(network.backbone_layers) + len(network.top)
+    layers = len(network.backbone_layers) + len(network.classifier)
     if layers > _LARGE_GRAPH:
         return [f"No picture of the graph: it has {layers} layers."]
     try:
@@ -98,7 +98,7 @@ def write_pictures(
 
 
 def measure(
-    predictor: Predictor, data: Data, batch: int, folder: Path, watch: Watch
+    predictor: Predictor, data: TrainingData, batch: int, folder: Path, watch: Watch
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Evaluate the whole network on every whole split, and write the predictions.
 
@@ -150,7 +150,7 @@ def measure(
 
 def make_record(
     settings: Mapping[str, Any],
-    data: Data,
+    data: TrainingData,
     network: Network,
     state: State,
     metrics: Mapping[str, Any],
@@ -216,7 +216,7 @@ def _total(extract: Mapping[str, float | None]) -> float | None:
     return round(sum(seconds), 3) if len(seconds) == len(extract) else None
 
 
-def _held_out(data: Data) -> str:
+def _held_out(data: TrainingData) -> str:
     fold = data.parts["validation"].fold
     return "the dataset's" if fold is None else f"fold {fold} of train"
 

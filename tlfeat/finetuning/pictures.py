@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,8 @@ from tlfeat.data.resize import Resize
 from tlfeat.data.samples import Sample, Skipped
 from tlfeat.errors import DataError, TlfeatError
 from tlfeat.features.matrix import inseparable
+from tlfeat.finetuning.settings import Effort
 from tlfeat.watch import Watch
-
-MEMORY: Final = 2 * 2**30  # bytes of decoded pictures, or of activations, that may be kept
 
 Ints = npt.NDArray[np.int64]
 
@@ -77,7 +76,7 @@ class Pictures:
         size: int,
         resize: Resize,
         *,
-        memory: int = MEMORY,
+        memory: int = Effort.memory,
         jobs: int | None = None,
         watch: Watch,
     ) -> None:

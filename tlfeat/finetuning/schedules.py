@@ -200,6 +200,8 @@ def _warm_up_class() -> Any:
             self.into, self.steps = into, steps
 
         def __call__(self, step: Any) -> Any:
+            # At step t of w warm-up steps the rate is first x (t + 1) / (w + 1): never 0, so that
+            # no step is lost, and `first` itself at t = w, where the schedule's own step 0 is.
             step = keras.ops.cast(step, "float32")
             rising = self.into(0) * (step + 1) / (self.steps + 1)
             return keras.ops.where(

@@ -17,7 +17,7 @@ from tlfeat.files import make_folder
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.checkpoint import Arrays, State, epoch_file, load_state, resume_file
 from tlfeat.finetuning.devices import open_devices
-from tlfeat.finetuning.loop import Data, How, Training
+from tlfeat.finetuning.loop import Training, TrainingData, TrainingSettings
 from tlfeat.finetuning.outcome import (
     make_record,
     measure,
@@ -25,41 +25,13 @@ from tlfeat.finetuning.outcome import (
     with_h5,
     write_pictures,
 )
-from tlfeat.finetuning.pictures import MEMORY, Pictures, part_rows
+from tlfeat.finetuning.pictures import Pictures, part_rows
 from tlfeat.finetuning.request import FinetuneRequest
+from tlfeat.finetuning.settings import Effort
 from tlfeat.runs.identity import run_identity
 from tlfeat.runs.record import Run, finished_run, run_folder, write_record
 from tlfeat.watch import Watch
 from tlfeat.where import Where
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How a fine-tune is gone about; nothing in it changes a number.
-
-    Attributes
-    ----------
-    resume : bool
-        Go on with this very run where it was broken off.
-    keep : {"all", "last"}
-        Weights of every epoch, or only what `resume` needs.
-    h5 : bool
-        Save the model as `.h5` too.
-    devices : int
-        GPUs to train on (MirroredStrategy); 0 takes all.
-    memory : int
-        Bytes of decoded pictures, or of activations, that may be kept.
-    """
-
-    resume: bool = False
-    keep: str = "all"
-    h5: bool = False
-    devices: int = 1
-    memory: int = MEMORY
-
-    def __post_init__(self) -> None:
-        if self.keep not in ("all", "last"):
-            raise TlfeatError(f"keep must be one of all, last. Got {self.keep!r} instead.")
 
 
 @dataclass(frozen=True)
@@ -74,8 +46,8 @@ class FinetuneJob:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that decides the run, as plain values."""
-        return self.request.settings(len(self.dataset.classes))
+        """All that decides the run beside the data, by the names of its record."""
+        return self.request.decisive(len(self.dataset.classes))
 
     @cached_property
     def id(self) -> str:
@@ -163,11 +135,11 @@ def _train(
     with scope():
         network = request.network(len(dataset.classes))
     data = _data(dataset, pictures, network, request.seed)
-    how = How(
-        request.phases,
-        request.augment,
-        request.loss,
-        request.batch,
+    settings = TrainingSettings(
+        request.settings.phases,
+        request.settings.changes,
+        request.settings.loss,
+        request.settings.batch,
         request.seed,
         weights=request.weights.name,
         size=request.size,
@@ -179,13 +151,13 @@ def _train(
         memory=effort.memory,
     )
     make_folder(folder)
-    training = Training(network, request.row, data, how, where, folder, scope)
+    training = Training(network, request.row, data, settings, where, folder, scope)
     state = training.run(resumed)
     file_bytes = save_model(network, folder, h5=effort.h5)
     warnings = [request.weights.warning] if request.weights.warning else []
     warnings += write_pictures(network, folder, state, job.name, watch)
     predictor = training.predictor(network.model, pictures)
-    metrics, inference = measure(predictor, data, request.batch, folder, watch)
+    metrics, inference = measure(predictor, data, request.settings.batch, folder, watch)
     return make_record(
         job.settings,
         data,
@@ -216,7 +188,7 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> Data:
+def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> TrainingData:
     y = np.array([sample.label for sample in pictures.samples], np.int64)
     outputs = network.model.output_shape[-1]
     if outputs < len(dataset.classes):
@@ -225,7 +197,7 @@ def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> 
             "needs a new top."
         )
     one_hot = np.eye(outputs, dtype=np.float32)[y]
-    return Data(dataset, pictures, part_rows(pictures.samples, seed), y, one_hot)
+    return TrainingData(dataset, pictures, part_rows(pictures.samples, seed), y, one_hot)
 
 
 @contextmanager

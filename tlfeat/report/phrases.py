@@ -1,17 +1,15 @@
 """What a page says in words: the summary, what is missing, how to do it again."""
 
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlfeat.backbones.table import get_backbone
 from tlfeat.errors import DamagedFile
 from tlfeat.files import read_toml
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair
 from tlfeat.runs.ranked import RankedRun
-from tlfeat.runs.record import RECORD, Run, as_text, scan_runs
+from tlfeat.runs.record import RECORD, Run, scan_runs
 from tlfeat.runs.statistics import known_intervals
 from tlfeat.where import STUDY_FILE
 
@@ -163,76 +161,3 @@ def missing_runs(study: Path, finished: Iterable[Run]) -> list[str]:
         said = [text for text in said if not text.startswith(f"{name}: ")]
         said.append(f"{name}: {why}")
     return said
-
-
-def commands(runs: Sequence[Run], source: str) -> list[str]:
-    """Give the command lines that make these runs again.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-    source : str
-        Where the pictures are.
-
-    Returns
-    -------
-    lines : list of str
-        One a run; runs that differ only in their head or network are joined to one compare.
-    """
-    lines: dict[str, None] = {}
-    alike: dict[str, list[Run]] = {}
-    for run in runs:
-        if not run.is_finetune:
-            alike.setdefault(_options(run), []).append(run)
-    for options, family in alike.items():
-        networks = list(dict.fromkeys(run.backbone for run in family))
-        heads = list(dict.fromkeys(run.head_settings.name for run in family))
-        pairs = {(run.backbone, run.head_settings.name) for run in family}
-        if len(pairs) == len(networks) * len(heads):
-            lines[_line("compare", source, networks, heads, options)] = None
-            continue
-        for network in networks:
-            some = [head for head in heads if (network, head) in pairs]
-            lines[_line("compare", source, [network], some, options)] = None
-    return list(lines)
-
-
-def _line(
-    command: str, source: str, networks: Sequence[str], heads: Sequence[str], options: str
-) -> str:
-    parts = ["tlfeat", command, shlex.quote(source), "--backbone", ",".join(networks)]
-    parts += ["--head", ",".join(heads)]
-    return " ".join(parts) + options
-
-
-def _options(run: Run) -> str:
-    record, head = run.record, run.record["head"]
-    recipe: dict[str, Any] = record["recipes"][0]
-    given: list[str] = []
-    if record["features"] != "last:avg":
-        given += ["--features", record["features"]]
-    if recipe["size"] != get_backbone(record["backbone"]).size:
-        given += ["--size", str(recipe["size"])]
-    if record.get("weights", "imagenet") != "imagenet":
-        given += ["--weights", record["weights"]]
-    for name, usual in (("precision", "float32"), ("dtype", "float32")):
-        if recipe[name] != usual:
-            given += [f"--{name}", recipe[name]]
-    for key, value in sorted(head["params"].items()):
-        given += ["--set", f"head.{key}={as_text(value)}"]
-    if not head["search"]:
-        given.append("--no-search")
-    if head["class_weight"]:
-        given += ["--class-weight", head["class_weight"]]
-    if head["refit"]:
-        given.append("--refit")
-    given += ["--seed", str(record["seed"])]
-    asked = record["dataset"].get("asked") or {}
-    for name in ("splits", "columns"):
-        if name in asked:
-            given += [f"--{name}", ",".join(f"{ours}={its}" for ours, its in asked[name].items())]
-    if record["split"]["seed"]:
-        given += ["--split-seed", str(record["split"]["seed"])]
-    if "limit" in asked:
-        given += ["--limit", str(asked["limit"])]
-    return "".join(f" {shlex.quote(part)}" for part in given)

@@ -98,7 +98,7 @@ def project(X: np.ndarray) -> list[Projection]:
     pca = PCA(n_components=2, svd_solver="randomized", random_state=0)
     points = pca.fit_transform(scaled)
     shares = 100 * pca.explained_variance_ratio_
-    found = [
+    projections = [
         Projection(
             "PCA",
             points,
@@ -109,5 +109,5 @@ def project(X: np.ndarray) -> list[Projection]:
     if find_spec("umap") is not None and len(X) > 15:
         umap = import_module("umap")
         points = umap.UMAP(random_state=0, n_jobs=1).fit_transform(scaled)
-        found.append(Projection("UMAP", np.asarray(points), "UMAP, first", "UMAP, second"))
-    return found
+        projections.append(Projection("UMAP", np.asarray(points), "UMAP, first", "UMAP, second"))
+    return projections

@@ -17,7 +17,7 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
     """Say what a record lacks, or has that makes no sense; None where all is there."""
     wrong = None
     if _is_older(record):
-        wrong = _OLDER(record, "")
+        wrong = _OLDER(record, "") or _maybe(_list(_MAPPING))(record.get("phases"), "phases")
         record = record if wrong else as_today(record)
     wrong = wrong or _COMMON(record, "")
     if wrong is None:
@@ -48,12 +48,11 @@ def as_today(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     if record.get("kind") == "finetune":
         today["recipes"] = []
-        today["phases"] = [_todays_phase(phase) for phase in record.get("phases") or ()]
+        today["phases"] = [
+            {"optimizer" if key == "optimiser" else key: phase[key] for key in phase}
+            for phase in record.get("phases") or ()
+        ]
     return today
-
-
-def _todays_phase(phase: Mapping[str, Any]) -> dict[str, Any]:
-    return {"optimizer" if key == "optimiser" else key: phase[key] for key in phase}
 
 
 def _is_older(record: Mapping[str, Any]) -> bool:

@@ -41,28 +41,26 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
     if runs := find_runs(path):
         return _best(runs)
     studies = {folder: find_runs(folder) for folder in study_folders(reports)}
-    called = [
-        (called, mine) for folder, runs in studies.items() for called, mine in _names(folder, runs)
-    ]
-    if not called:
+    named = [pair for folder, runs in studies.items() for pair in _names(folder, runs)]
+    if not named:
         raise TlfeatError(
             f"There is no finished run in {reports_folder(reports)}: `tlfeat train` makes one."
         )
     wanted = str(name).rstrip("/")
     # Ranking reads predictions, so only the study that is meant is ranked.
-    fitting = [_best(mine) for other, mine in called if other == wanted]
-    found = {run.path: run for run in fitting}
-    if not found:
-        hint = did_you_mean(wanted, (other for other, _ in called))
+    fitting = [_best(runs) for given, runs in named if given == wanted]
+    by_path = {run.path: run for run in fitting}
+    if not by_path:
+        hint = did_you_mean(wanted, (given for given, _ in named))
         raise UnknownName(f"No run or study is called {wanted!r}.{hint} `tlfeat runs` lists them.")
-    if len(found) > 1:
-        several = [f"{run.study.name}/{run.path.name}" for run in found.values()]
+    if len(by_path) > 1:
+        several = [f"{run.study.name}/{run.path.name}" for run in by_path.values()]
         more = ", ..." if len(several) > _NAMED else ""
         raise UnknownName(
             f"{len(several)} runs are called {wanted!r}: say which, "
             f"{', '.join(several[:_NAMED])}{more}."
         )
-    return next(iter(found.values()))
+    return fitting[0]
 
 
 def find_study_folder(name: str | Path, reports: str | Path | None = None) -> Path:
@@ -77,13 +75,13 @@ def find_study_folder(name: str | Path, reports: str | Path | None = None) -> Pa
     if any((path / "runs").glob(f"*/{RECORD}")):
         return path
     by_name = {folder.name: folder for folder in study_folders(reports)}
-    found = by_name.get(str(name).rstrip("/"))
-    if found is None:
+    folder = by_name.get(str(name).rstrip("/"))
+    if folder is None:
         raise UnknownName(
             f"There is no study with a finished run at {str(name)!r} or of that name in "
             f"{reports_folder(reports)}.{did_you_mean(str(name), by_name)}"
         )
-    return found
+    return folder
 
 
 def study_folders(reports: str | Path | None = None) -> list[Path]:

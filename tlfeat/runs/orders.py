@@ -51,14 +51,11 @@ class HeadJob:
     @cached_property
     def id(self) -> str:
         """SHA-256 of all that decides the run."""
-        return run_identity(
-            "head",
-            self.dataset,
-            {
-                "recipes": [recipe.as_dict() for recipe in self.request.recipes],
-                "head": asdict(self.plan) | method_of(self.plan.head),
-            },
-        )
+        settings = {
+            "recipes": [recipe.as_dict() for recipe in self.request.recipes],
+            "head": asdict(self.plan) | method_of(self.plan.head),
+        }
+        return run_identity("head", self.dataset, settings)
 
     @property
     def name(self) -> str:

@@ -58,9 +58,9 @@ def rank(runs: Sequence[Run], asked: Collection[str] | None = None) -> list[Rank
     ranked: list[RankedRun] = []
     places = _places([measured[i] for i in order])
     for i, (place, tied) in zip(order, places, strict=True):
-        family, one = families[i], measured[i]
+        family, worth = families[i], measured[i]
         record = {**merged_record(family), "name": names[i]}
-        standing = Standing(place, tied, one.accuracy, one.error, one.n, rows is not None)
+        standing = Standing(place, tied, worth.accuracy, worth.error, worth.n, rows is not None)
         ranked.append(RankedRun.of(family[0].path, record, seeds=tuple(family), standing=standing))
     return ranked
 
@@ -94,9 +94,9 @@ def _places(measured: Sequence[_Measured]) -> list[tuple[int, bool]]:
     """Give places, and which are shared, of lines that are in order."""
     places: list[int] = []
     leader = None
-    for i, one in enumerate(measured):
-        if leader is None or one.accuracy < leader.accuracy - leader.error:
-            leader, place = one, i + 1
+    for i, line in enumerate(measured):
+        if leader is None or line.accuracy < leader.accuracy - leader.error:
+            leader, place = line, i + 1
         places.append(place)
     return [(place, places.count(place) > 1) for place in places]
 
@@ -135,7 +135,7 @@ def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[_Rows]], 
         return None
     shared: np.ndarray | None = None
     for family in rows:
-        ids = np.unique(np.concatenate([one.ids for one in family]))
+        ids = np.unique(np.concatenate([seed.ids for seed in family]))
         shared = ids if shared is None else np.intersect1d(shared, ids, assume_unique=True)
     return None if shared is None or not len(shared) else (rows, shared)
 
@@ -154,16 +154,18 @@ def _on_rows(family: Sequence[_Rows], ids: np.ndarray) -> _Measured:
     correct, loss, often = np.zeros(len(ids)), np.zeros(len(ids)), np.zeros(len(ids))
     digests = np.empty(len(ids), dtype=object)
     groups = np.empty(len(ids), dtype=object)
-    for one in family:
-        place = np.minimum(np.searchsorted(ids, one.ids), len(ids) - 1)
-        there = ids[place] == one.ids
+    for seed in family:
+        place = np.minimum(np.searchsorted(ids, seed.ids), len(ids) - 1)
+        there = ids[place] == seed.ids
         at = place[there]
         often[at] += 1
-        correct[at] += one.correct[there]
-        loss[at] += one.losses[there]
-        digests[at], groups[at] = one.digests[there], one.groups[there]
+        correct[at] += seed.correct[there]
+        loss[at] += seed.losses[there]
+        digests[at], groups[at] = seed.digests[there], seed.groups[there]
     share = correct / often
     accuracy = float(share.mean())
+    # share (n,); G groups of rows that come together, d_g the sum of share - accuracy in each:
+    # error^2 = G / (G - 1) * sum_g d_g^2 / n^2, that of a mean of G draws, whatever their sizes.
     clusters = clusters_of(digests, groups)
     apart = np.bincount(
         np.arange(len(ids)) if clusters is None else clusters, weights=share - accuracy

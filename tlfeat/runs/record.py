@@ -210,12 +210,12 @@ class Run:
         wanted = self.files.get(name)
         if wanted is not None and path.exists():
             try:
-                found = file_digest(path)
+                digest = file_digest(path)
             except OSError as error:
                 raise DamagedFile(f"{path} cannot be read ({error.strerror}).") from None
-            if found != wanted:
+            if digest != wanted:
                 raise DamagedFile(
-                    f"{path} is not as it was written (SHA-256 {found[:12]}..., wanted "
+                    f"{path} is not as it was written (SHA-256 {digest[:12]}..., wanted "
                     f"{wanted[:12]}...): run the study again, which makes it anew."
                 )
         return path
@@ -299,16 +299,16 @@ def scan_runs(study: Path) -> FoundRuns:
     TlfeatError
         If a run is of a later schema.
     """
-    found = FoundRuns([], {})
+    runs, damaged = [], {}
     for path in sorted((study / "runs").glob(f"*/{RECORD}")):
         try:
             run = load_run(path.parent)
             run.file(PREDICTIONS)
         except DamagedFile as error:
-            found.damaged[path.parent.name] = str(error)
+            damaged[path.parent.name] = str(error)
         else:
-            found.runs.append(run)
-    return found
+            runs.append(run)
+    return FoundRuns(runs, damaged)
 
 
 def find_runs(study: Path) -> list[Run]:
@@ -361,10 +361,10 @@ def run_folder(study: Path, name: str, digest: str) -> Path:
     """Give the folder of a run; one that is finished keeps the name it was given first."""
     folder = study / "runs" / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name)}-{digest[:8]}"
     if not (folder / RECORD).exists():
-        for found in sorted((study / "runs").glob(f"*-{digest[:8]}/{RECORD}")):
+        for record in sorted((study / "runs").glob(f"*-{digest[:8]}/{RECORD}")):
             with suppress(DamagedFile):
-                if load_run(found.parent).id == digest:
-                    return found.parent
+                if load_run(record.parent).id == digest:
+                    return record.parent
     return folder
 
 
@@ -461,10 +461,8 @@ def write_predictions(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
 
 def versions() -> dict[str, str]:
     """Give the versions of what computed a run, without importing any of it."""
-    found = {"python": python_version()}
+    installed = {"python": python_version()}
     for name in _VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            installed[name] = version(name)
+    return installed

@@ -77,7 +77,7 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
     columns.append(Column("test %", [_percent(run, "test", "accuracy") for run in ranked]))
     columns.append(Column("95%", [_interval(run, "test", "accuracy") for run in ranked], drop=2))
     if any(len(run.seeds) > 1 for run in ranked):
-        columns.append(Column("seeds", [_spread(seed_spread(run)) for run in ranked]))
+        columns.append(Column("seeds", [_spread(run) for run in ranked]))
     if uneven is None:
         columns.append(Column("balanced %", balanced, drop=5))
     positive = _positive(ranked)
@@ -441,9 +441,11 @@ def _interval(run: Run, split: str, metric: str) -> str:
     return "-" if ends is None else f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
 
 
-def _spread(found: tuple[float, float, int] | None) -> str:
+def _spread(run: RankedRun) -> str:
     """Write lowest and highest accuracy of so many seeds."""
-    return "-" if found is None else f"{100 * found[0]:.1f}–{100 * found[1]:.1f} ({found[2]})"
+    if (spread := seed_spread(run)) is None:
+        return "-"
+    return f"{100 * spread[0]:.1f}–{100 * spread[1]:.1f} ({spread[2]})"
 
 
 def _number(value: float | None, digits: int) -> str:

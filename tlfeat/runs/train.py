@@ -239,7 +239,7 @@ def _record(
     image_seconds: float | None,
     predict_seconds: float,
 ) -> dict[str, Any]:
-    dataset, request, plan = job.dataset, job.request, job.plan
+    request, plan = job.request, job.plan
     n_test = metrics["test"]["n"] if "test" in metrics else 0
     ms_per_image = None
     if image_seconds is not None and n_test:
@@ -250,7 +250,7 @@ def _record(
     if request.weights.warning:
         warnings.append(request.weights.warning)
     return common_record(
-        dataset,
+        job.dataset,
         features.skipped,
         metrics,
         id=job.id,

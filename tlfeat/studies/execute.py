@@ -15,6 +15,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
+from tlfeat.finetuning.settings import Effort
 from tlfeat.runs.orders import HeadJob
 from tlfeat.runs.record import Run, finished_run, write_record
 from tlfeat.runs.study import comparable_runs
@@ -27,7 +28,7 @@ from tlfeat.studies.weights import weights_of
 from tlfeat.where import STUDY_FILE, Where
 
 if TYPE_CHECKING:
-    from tlfeat.finetuning.train import Effort, FinetuneJob
+    from tlfeat.finetuning.train import FinetuneJob
 
     Job = HeadJob | FinetuneJob
 
@@ -46,7 +47,7 @@ def run_planned(
     dataset: Dataset,
     where: Where,
     *,
-    effort: "Effort | None" = None,
+    effort: Effort | None = None,
     retry_failed: bool = False,
 ) -> Ran:
     """Run what is not finished of a study.
@@ -139,7 +140,7 @@ def _finetune_all(
     dataset: Dataset,
     folder: Path,
     where: Where,
-    effort: "Effort | None",
+    effort: Effort | None,
     done: dict[str, Run],
     refused: dict[str, str],
 ) -> None:
@@ -173,28 +174,18 @@ def _finetune_job(
 
     parent = None if start is None else find_parent(start)
     network = planned.network
+    if not study.joins:
+        network = replace(network, weights=weights_of(planned, study.folder))
     request = FinetuneRequest.settle(
-        network.backbone,
-        planned.phases,
-        network.weights if study.joins else weights_of(planned, study.folder),
-        parent,
-        network.size,
-        network.rule,
-        planned.top,
-        planned.augment,
-        planned.loss,
-        planned.batch,
-        network.precision if parent is None else planned.said.get("precision"),
-        network.seed,
-        None if planned.cut_dtype == "none" else planned.cut_dtype,
+        network, planned.training, parent, precision=planned.said.get("precision")
     )
     return FinetuneJob(dataset, request, folder, planned.name, planned.stand_in)
 
 
 def _finetune(
-    job: "FinetuneJob", keep: str, joins: bool, where: Where, effort: "Effort | None"
+    job: "FinetuneJob", keep: str, joins: bool, where: Where, effort: Effort | None
 ) -> Run:
-    from tlfeat.finetuning.train import Effort, train_network
+    from tlfeat.finetuning.train import train_network
 
     if not joins:
         _rename(job, where)

@@ -10,10 +10,8 @@ from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.pictures import MEMORY
-from tlfeat.finetuning.plan import Phase, Top, read_augmentations, read_phases
-from tlfeat.finetuning.request import BATCH
-from tlfeat.finetuning.train import Effort
+from tlfeat.finetuning.plan import Phase, read_phases
+from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
 from tlfeat.report.page import refresh_report
 from tlfeat.runs.record import Run
 from tlfeat.settings import explained
@@ -33,10 +31,10 @@ def finetune(
     start: str | Path | None = None,
     size: int | None = None,
     resize: str | Resize = "squash",
-    top: Top | None = None,
+    top: Classifier | None = None,
     augment: Sequence[str | Mapping[str, Any] | Choice] = (),
     loss: str = "cross-entropy",
-    batch: int = BATCH,
+    batch: int = FinetuneSettings.batch,
     precision: str | None = None,
     seed: int = 0,
     cut_dtype: str | None = "float16",
@@ -44,7 +42,7 @@ def finetune(
     keep: str = "all",
     h5: bool = False,
     devices: int = 1,
-    memory: int = MEMORY,
+    memory: int = Effort.memory,
     run_name: str = "",
     **options: Unpack[WhereOptions],
 ) -> Run:
@@ -59,7 +57,7 @@ def finetune(
         efficientnet-lite0 if None.
     phases : str, Phase, mapping, or sequence of these
         What is trained, one after the other, on one continuous curve; each phase with a new
-        optimiser. A text is a mode.
+        optimizer. A text is a mode.
     weights : str or Path, optional
         "imagenet", which None means, "random", or a weight file. A scratch phase takes random
         ones.
@@ -71,7 +69,7 @@ def finetune(
         Side in pixels of the square that the network sees; its own size if None.
     resize : {"squash", "crop", "pad"} or Resize
         How a picture becomes that square.
-    top : Top, optional
+    top : Classifier, optional
         What stands on the backbone; if None one new dense layer, or what `start` has.
     augment : sequence of str, mapping or Choice
         Random changes to the training pictures, see `AUGMENTATIONS`.
@@ -114,12 +112,9 @@ def finetune(
     planned = PlannedRun(
         run_name,
         FeatureSettings(backbone or DEFAULT_BACKBONE, resize=resize, seed=seed, **said),
-        phases=tuple(read_phases(phases)),
-        top=top,
-        augment=read_augmentations(augment),
-        loss=loss,
-        batch=batch,
-        cut_dtype=cut_dtype or "none",
+        training=FinetuneSettings(
+            tuple(read_phases(phases)), top, augment, loss, batch, cut_dtype or "none"
+        ).checked(from_parent=start is not None),
         start=None if start is None else str(start),
         said=said,
     )

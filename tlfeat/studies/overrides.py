@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from tlfeat.errors import UnknownName, did_you_mean, nearest
+from tlfeat.finetuning.plan import OLD_NAMES
 from tlfeat.studies.schema import (
     DATA_KEYS,
     PHASE_KEYS,
@@ -19,6 +20,7 @@ from tlfeat.studies.schema import (
     StudyError,
     check_value,
     is_grid,
+    respelt,
     unknown_key,
 )
 
@@ -60,7 +62,9 @@ def read_setting(text: str) -> Override:
         read = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         read = value.strip()
-    return Override(f"--set {text}", tuple(part.strip("'\" ") for part in parts), read)
+    names = (part.strip("'\" ") for part in parts)
+    keys = tuple(OLD_NAMES.get(name, respelt(name)) for name in names)
+    return Override(f"--set {text}", keys, respelt(read))
 
 
 def quick_overrides(file: str, table: Any) -> list[Override]:

@@ -31,6 +31,7 @@ from tlfeat.studies.schema import (
     check_data,
     check_defaults,
     check_run,
+    respelt,
     unknown_key,
 )
 
@@ -129,7 +130,7 @@ def parse_study(
 ) -> Study:
     """Read a study from the text of its file; parameters as in `read_study`."""
     try:
-        written = tomllib.loads(text)
+        written = respelt(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StudyError(f"{file}: not TOML: {error}.") from None
     _check_top(file, written)
@@ -287,7 +288,7 @@ def _link(
             linked[run.name] = run
             continue
         parent, epoch = parents[run.name]
-        epochs = sum(phase.epochs for phase in by_name[parent].phases)
+        epochs = sum(phase.epochs for phase in by_name[parent].training.phases)
         if epoch is not None and not 0 < epoch <= epochs:
             reason = f"it starts after epoch {epoch} of {parent}, which has {epochs}"
             if not quick:

@@ -9,27 +9,18 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import parse_spec
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.augment import check_crops
-from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.plain_cnn import MIN_SIZE, SIZE
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
-from tlfeat.finetuning.plan import (
-    LOSSES,
-    Phase,
-    Top,
-    check_loss,
-    check_phases,
-    read_augmentations,
-    read_phase,
-)
+from tlfeat.finetuning.plan import read_phase
+from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
 from tlfeat.heads.table import check_class_weight, get_head
 from tlfeat.runs.orders import HeadPlan, head_name
-from tlfeat.settings import checked_values, settings_of
+from tlfeat.settings import checked_values, from_values, settings_of
 from tlfeat.studies.schema import PHASE_KEYS, RUN_KEYS, StudyError, unknown_key
 
-_CUT_DTYPES: Final = ("float16", "float32", "none")
-_TOP_KEYS: Final = ("top", "hidden", "dropout")
-_OF_THE_PARENT: Final = ("backbone", "weights", "size", "resize", "precision", *_TOP_KEYS)
-_KEEPS: Final = ("all", "last")
+_OF_THE_PARENT: Final = (
+    "backbone", "weights", "size", "resize", "precision", *settings_of(Classifier),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,8 +37,10 @@ class PlannedRun:
         What it stands in for, where not what the file names is used.
     head : HeadPlan or None
         Of a run that trains a head.
-    phases, top, augment, loss, batch, cut_dtype, keep
-        Of a fine-tune.
+    training : FinetuneSettings
+        Of a fine-tune; without phases for a head.
+    keep : str
+        See `Effort`.
     start : str or None
         `from` as written; `parent` and `epoch` are read from it.
     said : mapping
@@ -60,12 +53,7 @@ class PlannedRun:
     network: FeatureSettings = field(default_factory=FeatureSettings)
     stand_in: str | None = None
     head: HeadPlan | None = None
-    phases: tuple[Phase, ...] = ()
-    top: Top | None = None  # None for a head, and where it is that of the run it starts from
-    augment: tuple[Choice, ...] = ()
-    loss: str = "cross-entropy"
-    batch: int = 32
-    cut_dtype: str = "float16"
+    training: FinetuneSettings = field(default_factory=FinetuneSettings)
     keep: str = "last"
     start: str | None = None
     parent: str | None = None
@@ -84,7 +72,8 @@ class PlannedRun:
     @property
     def is_scratch(self) -> bool:
         """Whether it takes no weights: random ones are meant, as always in the plain CNN."""
-        return bool(self.phases) and self.phases[0].mode == "scratch"
+        phases = self.training.phases
+        return bool(phases) and phases[0].mode == "scratch"
 
 
 def planned_head(settings: FeatureSettings, plan: HeadPlan) -> PlannedRun:
@@ -202,34 +191,20 @@ def _plan_finetune(
             where = f"{place}, phase {number}" if run.get("phase") else place
             raise StudyError(f"{where}: {error}") from None
     start = run.get("from")
-    top = None
-    if start is None or any(key in values for key in _TOP_KEYS):
-        hidden = _sizes(values.get("hidden"))
-        top = Top(values.get("top", "new"), hidden, float(values.get("dropout", 0.0))).checked()
-    checked = check_phases(phases, top or Top(), from_parent=start is not None)
-    if start is not None and top is not None and top.kind != "new":
-        raise TlfeatError(
-            f"top = {top.kind!r} is of a network that starts from weights: a run with from keeps "
-            "the top it has, or takes a new one."
-        )
-    loss = _one_of("loss", values.get("loss", "cross-entropy"), LOSSES)
-    check_loss(loss, checked)
+    classifier = None
+    if start is None or settings_of(Classifier).keys() & values.keys():
+        classifier = from_values(Classifier, values)
     if start is not None and ("backbone" in run or "weights" in run):
         raise TlfeatError(
             "from says what it starts from, so backbone and weights are that run's: leave them "
             "out."
         )
-    if values.get("batch", 32) < 1:
-        raise TlfeatError(f"batch must be 1 or more. Got {values['batch']} instead.")
+    training = from_values(FinetuneSettings, values, phases=phases, classifier=classifier)
+    keep = settings_of(Effort)["keep"].check(values.get("keep", "last"))
     return PlannedRun(
         **_common(values),
-        phases=checked,
-        top=top,
-        augment=read_augmentations(values.get("augment", ())),
-        loss=loss,
-        batch=values.get("batch", 32),
-        cut_dtype=_one_of("cut_dtype", values.get("cut_dtype", "float16"), _CUT_DTYPES),
-        keep=_one_of("keep", values.get("keep", "last"), _KEEPS),
+        training=training.checked(from_parent=start is not None),
+        keep=keep,
         start=start,
     )
 
@@ -246,21 +221,6 @@ def _of_phase(
     return joined
 
 
-def _sizes(hidden: Any) -> tuple[int, ...]:
-    if hidden is None:
-        return ()
-    try:
-        return tuple(int(part) for part in str(hidden).split("-") if part)
-    except ValueError:
-        raise TlfeatError(f"hidden {hidden!r} cannot be read: wanted sizes, as 512-256.") from None
-
-
-def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise TlfeatError(f"{what} must be one of {', '.join(allowed)}. Got {value!r} instead.")
-    return value
-
-
 def _with_checked_network(run: PlannedRun) -> PlannedRun:
     """Give a run with the network's name as its table has it."""
     network = run.network
@@ -268,7 +228,8 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
         checked_values(replace(network, backbone=DEFAULT_BACKBONE))
         return run
     if network.backbone == PLAIN_CNN and run.head is None:
-        if run.phases[0].mode != "scratch" or (run.top and run.top.kind != "new"):
+        classifier = run.training.classifier
+        if not run.is_scratch or (classifier and classifier.kind != "new"):
             raise TlfeatError(
                 f"{PLAIN_CNN} has no pretrained weights and no classifier of its own: train it "
                 "in mode scratch with a new top."
@@ -277,7 +238,7 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
     else:
         row = get_backbone(network.backbone)
         named = [("features", part.layer) for part in parse_spec(network.features)]
-        named += [("cut", phase.cut_name) for phase in run.phases if phase.cut_name]
+        named += [("cut", phase.cut_name) for phase in run.training.phases if phase.cut_name]
         for key, layer in named:  # other layers are only known once the network is built
             if layer.startswith("stag") and layer not in row.layers:
                 raise unknown_key(key, layer, [*row.layers, "last"])
@@ -285,7 +246,7 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
         network = network.checked()
     check_size(network.backbone, network.size)
     run = replace(run, network=network)
-    check_crops(run.augment, run.side)
+    check_crops(run.training.changes, run.side)
     return run
 
 

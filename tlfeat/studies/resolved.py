@@ -10,10 +10,12 @@ from tlfeat.data.dataset import Dataset
 from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
-from tlfeat.finetuning.plan import Phase, Top, read_augmentations, read_phase
+from tlfeat.finetuning.plan import Phase, read_phase
+from tlfeat.finetuning.settings import Classifier, FinetuneSettings
 from tlfeat.runs.facts import ParentFacts
 from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.record import Run
+from tlfeat.settings import said_values, settings_of
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.schema import RUN_KEYS, SCHEMA
@@ -100,20 +102,23 @@ def _planned(run: Run, names: Mapping[str, str]) -> PlannedRun | None:
     start = None if run.parent is None else start_of(run.parent, names)
     if run.parent is not None and start is None:
         return None
-    known = {one.name for one in fields(Phase)}
+    known = settings_of(Phase)
+    training = FinetuneSettings(
+        tuple(
+            read_phase({key: value for key, value in phase.items() if key in known})
+            for phase in run.phases
+        ),
+        None if run.keeps_top else Classifier(**run.top).checked(),
+        () if run.pictures.view == "plain" else run.pictures.view,
+        run.loss,
+        run.batch,
+        run.cut_dtype or "none",
+    )
     return PlannedRun(
         names[run.id],
         run.feature_settings,
         run.stand_in,
-        phases=tuple(
-            read_phase({key: value for key, value in phase.items() if key in known})
-            for phase in run.phases
-        ),
-        top=None if run.keeps_top else Top(**{**run.top, "hidden": tuple(run.top["hidden"])}),
-        augment=read_augmentations(() if run.pictures.view == "plain" else run.pictures.view),
-        loss=run.loss,
-        batch=run.batch,
-        cut_dtype=run.cut_dtype or "none",
+        training=training,
         start=start,
     )
 
@@ -139,22 +144,20 @@ def _row(run: PlannedRun, folder: Path | None) -> dict[str, Any]:
     if run.start is not None:
         del said["backbone"], said["weights"]
         said["from"] = run.start
-    top: dict[str, Any] = {}
-    if run.top is not None:
-        hidden = "-".join(str(size) for size in run.top.hidden)
-        top = {"top": run.top.kind, "hidden": hidden or None, "dropout": run.top.dropout}
+    training = run.training
+    top = {} if training.classifier is None else said_values(training.classifier)
+    changes = [without_none(choice.as_dict()) for choice in training.changes]
     return without_none(
         {
             "name": run.name,
             **said,
             "stand_in": run.stand_in,
             **top,
-            "augment": [without_none(choice.as_dict()) for choice in run.augment] or None,
-            "loss": run.loss,
-            "batch": run.batch,
-            "cut_dtype": run.cut_dtype,
+            **said_values(training),
+            "hidden": "-".join(str(size) for size in top.get("hidden", ())) or None,
+            "augment": changes or None,
             "keep": run.keep,
-            "phase": [without_none(phase.as_dict()) for phase in run.phases],
+            "phase": [without_none(phase.as_dict()) for phase in training.phases],
         }
     )
 

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 from tlfeat.data.names import SPLITS
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
 from tlfeat.features.settings import FeatureSettings
+from tlfeat.finetuning.plan import OLD_NAMES, Phase
+from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
 from tlfeat.settings import Kind as SettingKind
 from tlfeat.settings import settings_of
 
@@ -19,17 +21,31 @@ TABLES: Final = ("s1", "s2", "curves")
 TOP_KEYS: Final = ("schema", "name", "table", "data", "defaults", "run", "quick")
 
 Kind = SettingKind | Literal["table", "phases"]
+Of = Literal["both", "head", "finetune", "phase"]
 _WANTED: Final[Mapping[str, str]] = {
     "text": "a text",
     "whole": "a whole number",
     "number": "a number",
     "flag": "true or false",
+    "layer": "a text, or a number of layers",
     "sizes": "a text of sizes, such as 512-256",
     "choice": "a text, or a table with a name",
     "choices": "a list of texts or of tables with a name",
     "table": "a table",
     "phases": "tables [[run.phase]]",
 }
+
+
+def respelt(value: Any) -> Any:
+    """Give what a file says with the names that its keys have today."""
+    if isinstance(value, dict):
+        return {OLD_NAMES.get(key, key): respelt(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [respelt(one) for one in value]
+    if isinstance(value, str):
+        for old, name in OLD_NAMES.items():
+            value = value.replace(f"{{{old}}}", f"{{{name}}}")
+    return value
 
 
 class StudyError(TlfeatError):
@@ -41,7 +57,7 @@ class Key:
     """One key: what it takes, and which kind of run has it."""
 
     kind: Kind
-    of: Literal["both", "head", "finetune", "phase"] = "both"
+    of: Of = "both"
     in_defaults: bool = True
 
 
@@ -49,17 +65,14 @@ class Key:
 _OF_NETWORK: Final = ("backbone", "weights", "size", "resize", "precision", "seed")
 
 
-def _feature_keys() -> dict[str, Key]:
-    return {
-        name: Key(one.kind, "both" if name in _OF_NETWORK else "head")
-        for name, one in settings_of(FeatureSettings).items()
-    }
+def _keys(record: Any, of: Of) -> dict[str, Key]:
+    return {name: Key(one.kind, of) for name, one in settings_of(record).items()}
 
 
 RUN_KEYS: Final[Mapping[str, Key]] = {
     "name": Key("text", in_defaults=False),
-    **_feature_keys(),
-    "class_weight": Key("text"),
+    **_keys(FeatureSettings, "head"),
+    **{name: Key(settings_of(FeatureSettings)[name].kind) for name in _OF_NETWORK},
     "stand_in": Key("text", in_defaults=False),
     "head": Key("text", "head", in_defaults=False),
     "search": Key("flag", "head"),
@@ -67,31 +80,14 @@ RUN_KEYS: Final[Mapping[str, Key]] = {
     "set": Key("table", "head", in_defaults=False),
     "from": Key("text", "finetune", in_defaults=False),
     "phase": Key("phases", "finetune", in_defaults=False),
-    "top": Key("text", "finetune"),
-    "hidden": Key("sizes", "finetune"),
-    "dropout": Key("number", "finetune"),
-    "augment": Key("choices", "finetune"),
-    "loss": Key("text", "finetune"),
-    "batch": Key("whole", "finetune"),
-    "cut_dtype": Key("text", "finetune"),
-    "keep": Key("text", "finetune"),
-    # of a phase; on the run they are for all its phases that do not say otherwise
-    "mode": Key("text", "phase"),
-    "epochs": Key("whole", "phase"),
-    "learning_rate": Key("number", "phase"),
-    "schedule": Key("choice", "phase"),
-    "warmup": Key("whole", "phase"),
-    "optimiser": Key("choice", "phase"),
-    "cut": Key("sizes", "phase"),
-    "train_batchnorm": Key("flag", "phase"),
-    "label_smoothing": Key("number", "phase"),
-    "clip_norm": Key("number", "phase"),
-    "patience": Key("whole", "phase"),
+    **_keys(Classifier, "finetune"),
+    **_keys(FinetuneSettings, "finetune"),
+    "keep": Key(settings_of(Effort)["keep"].kind, "finetune"),
+    # on the run they are for all its phases that do not say otherwise
+    **_keys(Phase, "phase"),
+    "class_weight": Key("text"),  # of heads too
 }
-PHASE_KEYS: Final = (
-    *(name for name, key in RUN_KEYS.items() if key.of == "phase"),
-    "class_weight",
-)
+PHASE_KEYS: Final = tuple(settings_of(Phase))
 DATA_KEYS: Final[Mapping[str, Key]] = {
     "path": Key("text"),
     "layout": Key("text"),  # the kind of source that it must be
@@ -125,6 +121,7 @@ def fits(kind: Kind, value: Any) -> bool:
         "text": str,
         "whole": int,
         "number": int | float,
+        "layer": str | int,
         "sizes": str | int,
         "table": dict,
     }

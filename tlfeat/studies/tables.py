@@ -78,7 +78,7 @@ def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
     if study.changes:
         lines += ["Changed by [quick] and --set, so these are not the study's full settings:", ""]
         lines += [f"- `{change}`" for change in study.changes] + [""]
-    missing = [run.name for run in study.runs if run.name not in {one.name for one in runs}]
+    missing = [run.name for run in study.runs if run.name not in {made.name for made in runs}]
     left_out = [f"{name} (left out: {why})" for name, why in study.left_out.items()]
     if missing or left_out:
         lines += [f"Not in here: {', '.join([*missing, *left_out])}.", ""]
@@ -248,7 +248,7 @@ def _sizes(runs: Sequence[Run]) -> list[str]:
     if len(sides) == 1:
         return []
     parts = [
-        f"{one} ({', '.join(r.name for r in runs if r.pictures.size == one)})" for one in sides
+        f"{side} ({', '.join(r.name for r in runs if r.pictures.size == side)})" for side in sides
     ]
     first, *rest = parts
     first = first.replace(" (", " pixels a side (", 1)

@@ -32,7 +32,8 @@ def weights_of(run: PlannedRun, folder: Path | None) -> str | Path:
 
 def has_imagenet_top(run: PlannedRun) -> bool:
     """Say whether a run takes a network's own 1000 outputs."""
-    return run.top is not None and run.top.kind == "imagenet"
+    classifier = run.training.classifier
+    return classifier is not None and classifier.kind == "imagenet"
 
 
 def classifier_weights(backbone: Backbone) -> str | Path:

@@ -1,4 +1,4 @@
-"""What turns gradients into steps, as a table over Keras' own optimisers."""
+"""What turns gradients into steps, as a table over Keras' own optimizers."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,9 +12,9 @@ def _adam(keras: Any, rate: Any, **settings: Any) -> Any:
 
 
 def _adamw(keras: Any, rate: Any, **settings: Any) -> Any:
-    optimiser = keras.optimizers.AdamW(rate, **settings)
-    optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimiser
+    optimizer = keras.optimizers.AdamW(rate, **settings)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 def _sgd(keras: Any, rate: Any, **settings: Any) -> Any:
@@ -38,18 +38,18 @@ _ROWS: Final = (
         _sgd,
     ),
 )
-OPTIMISERS: Final[Mapping[str, Row]] = MappingProxyType({row.name: row for row in _ROWS})
+OPTIMIZERS: Final[Mapping[str, Row]] = MappingProxyType({row.name: row for row in _ROWS})
 
 
-def build_optimiser(
+def build_optimizer(
     choice: Choice, schedule: Any, clip_norm: float | None = None, *, scale_loss: bool = False
 ) -> Any:
-    """Build a new optimiser.
+    """Build a new optimizer.
 
     Parameters
     ----------
     choice : Choice
-        From `OPTIMISERS`.
+        From `OPTIMIZERS`.
     schedule : keras LearningRateSchedule
     clip_norm : float, optional
         Scale all gradients together so that their norm is at most this.
@@ -60,10 +60,12 @@ def build_optimiser(
 
     Returns
     -------
-    optimiser : keras.optimizers.Optimizer
+    optimizer : keras.optimizers.Optimizer
     """
     import keras
 
     settings = {**choice.settings, "global_clipnorm": clip_norm}
-    optimiser = OPTIMISERS[choice.name].build(keras, schedule, **settings)
-    return keras.optimizers.LossScaleOptimizer(optimiser) if scale_loss else optimiser
+    optimizer = OPTIMIZERS[choice.name].build(keras, schedule, **settings)
+    # float16 has no numbers below 6e-8: with the loss times S the gradients are S times as large
+    # when they go through the layers, and they are divided by S in float32, before any clipping.
+    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer

@@ -1,0 +1,209 @@
+"""What a user can say of a fine-tune beside its network, each setting once.
+
+The command line, study files and names of runs are made of the fields below and of those of a
+`Phase`. Checking them looks nothing up and imports neither NumPy nor TensorFlow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from tlfeat.errors import TlfeatError
+from tlfeat.finetuning.choices import Choice
+from tlfeat.finetuning.plan import Phase, read_augmentations
+from tlfeat.settings import checked_values, setting, unusual_words
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What stands on the network and gives the probabilities; users call it the top.
+
+    Attributes
+    ----------
+    kind : {"new", "own", "imagenet"}
+        "new": average pooling and dense layers; "own": the network's own classifier, untrained,
+        for the dataset's classes; "imagenet": its own 1000 outputs, of which the first k are
+        taken for the dataset's k classes.
+    hidden : tuple of int
+        Sizes of dense layers (ReLU) below the last one, for "new".
+    dropout : float
+        Before the last layer, for "new".
+    """
+
+    panel: ClassVar = "Network"  # of a help page
+
+    kind: str = setting(
+        "new",
+        "text",
+        "New dense layers, the network's own classifier, or its own 1000 outputs.",
+        name="top",
+        words=("new", "own", "imagenet"),
+    )
+    hidden: tuple[int, ...] = setting(
+        (), "sizes", "Dense layers of a new top, such as 512-256.", metavar="N-N-..."
+    )
+    dropout: float = setting(
+        0.0, "number", "Below the last layer.", metavar="X", least=0, most=0.999
+    )
+
+    def checked(self) -> "Classifier":
+        """Give it with the sizes of its layers read, or say what is wrong."""
+        read = replace(self, hidden=checked_values(self)["hidden"])
+        if read.kind != "new" and (read.hidden or read.dropout):
+            raise TlfeatError(
+                f"Dense layers and dropout belong to a new top, and this is {read.kind}: leave "
+                "them out."
+            )
+        return read
+
+    def unusual(self) -> list[str]:
+        """Say what is not as a classifier has it by itself, for a name."""
+        words = [f"{self.kind}-top"] if self.kind != "new" else []
+        words += [str(size) for size in self.hidden]
+        return words + ([f"dropout{self.dropout:g}"] if self.dropout else [])
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """What a user can say of a fine-tune beside its network.
+
+    Attributes
+    ----------
+    phases : tuple of Phase
+        One after the other, each with a new optimizer.
+    classifier : Classifier, optional
+        None for one new dense layer, or for what the run that it starts from has.
+    augment : sequence of str, mapping or Choice
+        Random changes to the training pictures, see `AUGMENTATIONS`.
+    loss : {"cross-entropy", "mse"}
+    batch : int
+        Pictures a step.
+    cut_dtype : {"float16", "float32", "none"}
+        How activations below a cut are kept in the store; "none" trains through the whole
+        network each time, as any augmentation does.
+    """
+
+    panel: ClassVar = "Training"  # of a help page
+
+    phases: tuple[Phase, ...] = ()
+    classifier: Classifier | None = None
+    augment: Sequence[str | Mapping[str, Any] | Choice] = setting(
+        (),
+        "choices",
+        "flip, crop, rotation, zoom, translation, contrast, randaugment, mixup, cutmix.",
+        metavar="NAME[:KEY=VALUE],...",
+    )
+    loss: str = setting("cross-entropy", "text", "", words=("cross-entropy", "mse"))
+    batch: int = setting(32, "whole", "Pictures a step.", metavar="N", least=1)
+    cut_dtype: str = setting(
+        "float16",
+        "text",
+        "Of what is kept below a cut; none trains through the whole network.",
+        words=("float16", "float32", "none"),
+    )
+
+    @property
+    def changes(self) -> tuple[Choice, ...]:
+        """The augmentations, read."""
+        return read_augmentations(self.augment or ())
+
+    def checked(self, *, from_parent: bool) -> "FinetuneSettings":
+        """Give the settings with all choices read.
+
+        Parameters
+        ----------
+        from_parent : bool
+            Whether the run starts from another or from a file, which has a classifier.
+
+        Raises
+        ------
+        UnknownName
+            If a setting has no such word, or a table no such row.
+        TlfeatError
+            If another setting cannot be, or does not go with the rest.
+        """
+        checked_values(self)
+        read = replace(
+            self,
+            phases=tuple(phase.checked() for phase in self.phases),
+            classifier=None if self.classifier is None else self.classifier.checked(),
+            augment=self.changes,
+        )
+        _check_order(read.phases, from_parent)
+        _check_classifier(read.phases[0], read.classifier or Classifier(), from_parent)
+        if read.loss == "mse" and any(phase.label_smoothing for phase in read.phases):
+            raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
+        return read
+
+    def unusual(self) -> list[str]:
+        """Say what the phases are and what else is not as when nobody says, for a name."""
+        words: list[str] = []
+        for phase in self.phases:
+            cut = f"-{phase.cut_name}" if phase.cut_name else ""
+            words += [f"{phase.mode}{cut}-{phase.epochs}", *phase.unusual()]
+        words += [] if self.classifier is None else self.classifier.unusual()
+        words += [choice.name for choice in self.changes]
+        return words + unusual_words(self, without=("augment", "cut_dtype"))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How a fine-tune is gone about; nothing in it changes a number.
+
+    Attributes
+    ----------
+    resume : bool
+        Go on with this very run where it was broken off.
+    keep : {"all", "last"}
+        Weights of every epoch, or only what `resume` needs.
+    h5 : bool
+        Save the model as `.h5` too.
+    devices : int
+        GPUs to train on (MirroredStrategy); 0 takes all.
+    memory : int
+        Bytes of decoded pictures, or of activations, that may be kept.
+    """
+
+    panel: ClassVar = "Where and how"  # of a help page
+
+    resume: bool = setting(False, "flag", "Go on with this run where it was broken off.")
+    keep: str = setting(
+        "all",
+        "text",
+        "Keep the weights of every epoch, or what --resume needs.",
+        words=("all", "last"),
+    )
+    h5: bool = setting(False, "flag", "Save the model as .h5 too.")
+    devices: int = setting(1, "whole", "GPUs; 0 for all.", metavar="N", least=0)
+    memory: int = 2 * 2**30
+
+    def __post_init__(self) -> None:
+        checked_values(self)
+
+
+def _check_order(phases: Sequence[Phase], from_parent: bool) -> None:
+    if not phases:
+        raise TlfeatError("A fine-tune needs a phase: give a mode.")
+    for number, phase in enumerate(phases):
+        if phase.mode in ("scratch", "lp-ft") and (number or from_parent):
+            raise TlfeatError(
+                f"Mode {phase.mode} decides what a run starts from, so it comes first and not "
+                "after another phase or run: use full."
+            )
+
+
+def _check_classifier(first: Phase, classifier: Classifier, from_parent: bool) -> None:
+    if first.mode == "lp-ft" and (classifier.kind != "new" or classifier.hidden):
+        raise TlfeatError(
+            "In mode lp-ft the top is a logistic regression: it has no dense layers of other "
+            "sizes and is no classifier of the network's own."
+        )
+    if first.mode == "scratch" and classifier.kind == "imagenet":
+        raise TlfeatError(
+            "The 1000 outputs of ImageNet mean nothing with random weights: use --top own."
+        )
+    if from_parent and classifier.kind != "new":
+        raise TlfeatError(
+            f"top = {classifier.kind!r} is of a network that starts from weights: a run that "
+            "starts from another keeps the top it has, or takes a new one."
+        )

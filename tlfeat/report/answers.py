@@ -1,0 +1,273 @@
+"""What runs say of single pictures: confusions, mistakes, how sure they are, where they lie."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from tlfeat.report import figures
+from tlfeat.report.contents import Part, predictions_label
+from tlfeat.report.pictures import MISTAKES
+from tlfeat.report.projection import Projection
+from tlfeat.report.style import CLASS_COLOURS, apart, short
+from tlfeat.runs.statistics import known_intervals
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+Draw: TypeAlias = "Callable[[str, Axes], Any]"  # saves it under a name, gives its picture
+
+MOST_CHOSEN = 24  # runs, the best, whose every prediction the page knows
+_CONFUSIONS = 12  # pairs of classes that the list names
+_CALLED = 3  # classes that a picture is said to be called
+_WRONG_SHOWN = 60  # pictures that every run gets wrong
+_WIDE, _HIGH, _EDGE = 1000, 640, 26  # of the projection, in its own units
+
+
+def answers(part: Part, small: Mapping[str, str], draw: Draw) -> dict[str, Any]:
+    """Draw what runs say of single pictures and give what the template shows of it.
+
+    Parameters
+    ----------
+    part : Part
+        With predictions of one run or more.
+    small : mapping of str to str
+        Digest to the data URI of a small picture.
+    draw : callable
+        Saves an Axes under a name and gives its picture.
+
+    Returns
+    -------
+    values : dict
+    """
+    import pandas as pd
+
+    confusion, per_class = part.predictions[0].confusion, _class_f1(part)
+    table = pd.DataFrame(confusion, part.classes, part.outputs[: confusion.shape[1]])
+    return {
+        "judged": [predictions_label(part, one.run) for one in part.predictions[:MOST_CHOSEN]],
+        "n_judged": len(part.predictions),
+        "confusion": draw("confusion", figures.draw_confusion(table)),
+        "confusions": _largest(confusion, part),
+        "f1": draw("class-f1", figures.draw_class_f1(per_class)),
+        "unseen": sorted(set(part.classes) - set(per_class["class"])),
+        "per_class": per_class.sort_values(["f1", "class"]).to_dict("records"),
+        "mistakes": _cards(part, part.mistakes(0), small, 0),
+        "most_mistakes": MISTAKES,
+        "wrong_count": len(part.everywhere_wrong),
+        "wrong": _cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
+        "reliability": _reliability(part, draw),
+        "projections": [_projection(part, one, draw) for one in part.projections],
+        "projected_run": part.labels.get(part.projected_run.name, "")
+        if part.projected_run
+        else "",
+        "json": _for_script(part, small),
+    }
+
+
+def _largest(confusion: np.ndarray, part: Part) -> list[dict[str, Any]]:
+    """Give the commonest mistakes of a confusion matrix."""
+    off = confusion.copy()
+    off[np.arange(len(off)), np.arange(len(off))] = 0
+    rows = []
+    for place in np.argsort(-off, axis=None, kind="stable")[:_CONFUSIONS]:
+        i, j = divmod(int(place), off.shape[1])
+        if not off[i, j]:
+            break
+        rows.append(
+            {
+                "true": part.classes[i],
+                "predicted": part.outputs[j],
+                "n": int(off[i, j]),
+                "of": int(confusion[i].sum()),
+            }
+        )
+    return rows
+
+
+def _class_f1(part: Part) -> "pd.DataFrame":
+    """Give precision, recall and F1 of each class for the best run whose pictures are shown."""
+    import pandas as pd
+
+    run = part.predictions[0].run
+    measured = run.metrics[part.split]["per_class"]
+    ends = known_intervals(run)[part.split]["per_class"]
+    table = pd.DataFrame(
+        [
+            {
+                "class": name,
+                **measured[name],
+                "low": ends[name]["f1"][0],
+                "high": ends[name]["f1"][1],
+            }
+            for name in part.classes
+            if measured[name]["n"]
+        ]
+    )
+    table.attrs["split"] = part.split
+    return table
+
+
+def _cards(
+    part: Part, places: np.ndarray, small: Mapping[str, str], number: int | None
+) -> list[dict[str, Any]]:
+    """Give pictures with what they are and what a run, or every run, calls them."""
+    assert part.facts is not None
+    cards = []
+    for place in places:
+        judges = part.predictions if number is None else [part.predictions[number]]
+        predicted = [part.outputs[int(one.predicted[place])] for one in judges]
+        card = {
+            "id": part.facts.ids[place],
+            "true": part.classes[part.facts.true[place]],
+            "picture": small.get(part.facts.digests[place]),
+            "predicted": _commonest(predicted),
+            "sure": "",
+        }
+        if number is not None:
+            card["sure"] = sureness(judges[0].confidence[place], judges[0].run.gives_probabilities)
+        cards.append(card)
+    return cards
+
+
+def _commonest(predicted: Sequence[str]) -> str:
+    """Name what most runs call a picture.
+
+    >>> _commonest(["hat", "shirt", "hat"]), _commonest(["a", "b", "c", "d", "e"])
+    ('hat or shirt', 'a or b or c or 2 others')
+    """
+    names = [name for name, _ in Counter(predicted).most_common()]
+    rest = len(names) - _CALLED
+    shown = names if rest <= 1 else [*names[:_CALLED], f"{rest} others"]
+    return " or ".join(shown)
+
+
+def sureness(confidence: float, is_probability: bool) -> str:
+    """Write how sure a run is of a prediction."""
+    return f"{100 * confidence:.0f}%" if is_probability else f"margin {confidence:.2f}"
+
+
+def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
+    rows, drawn = [], None
+    for one in part.predictions:
+        fit = one.calibration
+        if fit is None:
+            continue
+        label = predictions_label(part, one.run)
+        if drawn is None:
+            bins = fit.bins.copy()
+            bins.attrs["split"] = part.split
+            drawn = {
+                "run": label,
+                "svg": draw("reliability", figures.draw_reliability(bins)),
+            }
+        rows.append(
+            {
+                "run": label,
+                "error": f"{100 * fit.error:.1f}",
+                "temperature": "-" if fit.temperature is None else f"{fit.temperature:.2f}",
+                "after": "-" if fit.error_after is None else f"{100 * fit.error_after:.1f}",
+            }
+        )
+    without = [part.labels[one.run.name] for one in part.predictions if one.calibration is None]
+    return None if drawn is None else {**drawn, "rows": rows, "without": without}
+
+
+def _projection(part: Part, projection: Projection, draw: Draw) -> dict[str, Any]:
+    """Draw a projection for the folder, and give its points for the page."""
+    import pandas as pd
+
+    assert part.facts is not None
+    true = part.facts.true[part.points]
+    correct = part.predictions[0].predicted[part.points] == true
+    xy = projection.points
+    table = pd.DataFrame(
+        {
+            "x": xy[:, 0],
+            "y": xy[:, 1],
+            "class": [part.classes[i] for i in true],
+            "right": correct,
+        }
+    )
+    table.attrs = {"x_label": projection.x_label, "y_label": projection.y_label}
+    draw(f"projection-{projection.name.lower()}", figures.draw_projection(table))
+    span = np.maximum(np.ptp(xy, axis=0), 1e-9)
+    scaled = (xy - xy.min(axis=0)) / span
+    x = _EDGE + scaled[:, 0] * (_WIDE - 2 * _EDGE)
+    y = _HIGH - _EDGE - scaled[:, 1] * (_HIGH - 2 * _EDGE)
+    few = len(part.classes) <= len(CLASS_COLOURS)
+    known = {int(place): i for i, place in enumerate(part.chosen)}
+    points = [
+        {
+            "x": f"{x[i]:.0f}",
+            "y": f"{y[i]:.0f}",
+            "sample": known.get(int(place), -1),
+            "id": part.facts.ids[place],
+            "true": part.classes[true[i]],
+            "right": bool(correct[i]),
+            "colour": CLASS_COLOURS[true[i]] if few else None,
+        }
+        for i, place in enumerate(part.points)
+    ]
+    names = []
+    if few:
+        there = np.unique(true)
+        middle = np.array([[np.median(x[true == i]), np.median(y[true == i])] for i in there])
+        words = [short(part.classes[i], 22) for i in there]
+        for i, word, place in zip(
+            there, words, apart(middle, [12 * len(word) for word in words], 30), strict=True
+        ):
+            names.append(
+                {
+                    "x": f"{place[0]:.0f}",
+                    "y": f"{place[1]:.0f}",
+                    "name": word,
+                    "full": part.classes[i],
+                    "colour": CLASS_COLOURS[i],
+                }
+            )
+    return {
+        "name": projection.name,
+        "x_label": projection.x_label,
+        "y_label": projection.y_label,
+        "wide": _WIDE,
+        "high": _HIGH,
+        "points": points,
+        "names": names,
+    }
+
+
+def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
+    """Give the data of the confusion matrices, the mistakes and the projection."""
+    assert part.facts is not None
+    chosen = part.chosen
+    digests = part.facts.digests[chosen]
+    pictures = list(dict.fromkeys(d for d in digests if d in small))
+    place = {digest: i for i, digest in enumerate(pictures)}
+    runs = []
+    known = {int(p): i for i, p in enumerate(chosen)}
+    for number, one in enumerate(part.predictions[:MOST_CHOSEN]):
+        i, j = np.nonzero(one.confusion)
+        runs.append(
+            {
+                "name": predictions_label(part, one.run),
+                "probability": one.run.gives_probabilities,
+                "cells": np.column_stack([i, j, one.confusion[i, j]]).tolist(),
+                "predicted": one.predicted[chosen].tolist(),
+                "sure": [float(f"{value:.3g}") for value in one.confidence[chosen]],
+                "mistakes": [known[int(p)] for p in part.mistakes(number) if int(p) in known],
+            }
+        )
+    return {
+        "classes": part.classes,
+        "outputs": part.outputs,
+        "split": part.split,
+        "known": len(chosen) == len(part.facts),
+        "ids": part.facts.ids[chosen].tolist(),
+        "true": part.facts.true[chosen].tolist(),
+        "picture": [place.get(digest, -1) for digest in digests],
+        "pictures": [small[digest] for digest in pictures],
+        "runs": runs,
+    }
