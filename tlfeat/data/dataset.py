@@ -27,6 +27,7 @@ from tlfeat.data.splits import assign_splits, choose_evenly, name_splits, parse_
 from tlfeat.errors import DataError
 from tlfeat.where import Where
 
+_ByName = Mapping[str | None, int | None]  # a class's name to its number
 OPENED_BY: Final = ("splits", "columns", "split_seed", "limit")  # what can change the table
 
 
@@ -168,7 +169,8 @@ def open_dataset(
     left_out = [*listing.skipped, *broken]
     used = {row.label for row, _ in readable if row.label is not None}
     classes = _class_names(listing.classes, used)
-    samples = _samples(readable, splitting.splits, classes)
+    number: _ByName = {None: None} | {label: i for i, label in enumerate(classes)}
+    samples = _samples(readable, splitting.splits, number)
     lost = sort_labels({row.label for row in left_out if row.label is not None} - set(classes))
     return Dataset(
         name=default_name(path),
@@ -176,7 +178,7 @@ def open_dataset(
         kind=source.kind,
         classes=classes,
         samples=samples,
-        skipped=_skipped(left_out, ours, classes),
+        skipped=_skipped(left_out, ours, number),
         source=source,
         split_rule=splitting.rule,
         split_seed=split_seed,
@@ -217,31 +219,22 @@ def _class_names(listed: Sequence[str] | None, used: Collection[str]) -> tuple[s
 
 
 def _samples(
-    readable: Iterable[tuple[Row, str]], splits: Iterable[str | None], classes: Sequence[str]
+    readable: Iterable[tuple[Row, str]], splits: Iterable[str | None], number: _ByName
 ) -> tuple[Sample, ...]:
-    number = {label: i for i, label in enumerate(classes)}
     return tuple(
-        Sample(
-            row.id,
-            row.locator,
-            None if row.label is None else number[row.label],
-            split,
-            row.group,
-            digest,
-        )
+        Sample(row.id, row.locator, number[row.label], split, row.group, digest)
         for (row, digest), split in zip(readable, splits, strict=True)
     )
 
 
 def _skipped(
-    rows: Iterable[SkippedRow], ours: Mapping[str | None, str | None], classes: Sequence[str]
+    rows: Iterable[SkippedRow], ours: Mapping[str | None, str | None], number: _ByName
 ) -> tuple[Skipped, ...]:
-    """Give what was left out, except of splits that are not used anyway."""
-    number = {label: i for i, label in enumerate(classes)}
+    """Give what was left out, but for splits that are not used anyway."""
     return tuple(
-        Skipped(identity, reason, number.get(label) if label else None, ours.get(split))
-        for identity, reason, label, split in rows
-        if split is None or ours.get(split) is not None or split not in ours
+        Skipped(row.id, row.reason, number.get(row.label), ours.get(row.split))
+        for row in rows
+        if row.split is None or row.split not in ours or ours[row.split] is not None
     )
 
 

@@ -34,6 +34,9 @@ class Discriminant(Learner):
 
     def solution(self, shrinkage: float) -> tuple[Double, Double]:
         """Give coefficients (k, d) and intercepts (k,)."""
+        # m_j (d,) a class mean, p_j its prior, t = trace(S) / d: the score of x for class j is
+        # x' w_j + log p_j - m_j' w_j / 2 with w_j = ((1 - s) S + s t I)^-1 m_j, which is
+        # (S + a I)^-1 m_j / (1 - s) for a = s t / (1 - s): one factorisation for all classes.
         # rows that equal their class means leave no covariance at all
         spread = max(self.within.trace / self.means.shape[1], 1e-12)
         if shrinkage == 1:
@@ -95,6 +98,9 @@ class Ridge(Learner):
 
     def solution(self, alpha: float) -> tuple[Double, Double]:
         """Give coefficients (columns, d) and intercepts (columns,)."""
+        # A (n, d) rows and T (n, columns) targets, less their weighted means, times the root of
+        # their weights: W = (A' A + alpha I)^-1 A' T, (d, columns). The intercept is not
+        # penalised: it takes the fit through the means.
         coef = self.rows.solve(self.right, alpha).T
         return coef, self.level - coef @ self.middle
 

@@ -61,6 +61,8 @@ class Regularised:
         """Give W (d, columns) for B (d, columns) and a penalty above 0."""
         if self.rows is None:
             return self._solve_gram(B, penalty)
+        # n < d, a the penalty, by Woodbury's identity:
+        # (A' A + a I)^-1 = (I - A' (A A' + a I)^-1 A) / a; (n, n) instead of (d, d).
         inner = self._solve_gram(self.rows @ B, penalty)
         return (B - self.rows.T @ inner) / penalty
 
@@ -69,6 +71,8 @@ class Regularised:
 
         matrix = self.gram.copy()
         matrix.flat[:: len(matrix) + 1] += penalty
-        factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)  # in place
+        # G + a I = L L' for a > 0. The transposed view of a symmetric matrix is the matrix, in the
+        # order of LAPACK, which then needs no copy of its own.
+        factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)
         solution: Double = cho_solve(factor, right, check_finite=False)
         return solution

@@ -37,6 +37,8 @@ def gamma_value(gamma: float | str, X: Floats) -> float:
 
 def gaussian_kernel(A: Double, B: Double, gamma: float) -> Double:
     """Give exp(-gamma |a - b|^2) for rows a of A (m, d) and b of B (n, d); (m, n)."""
+    # -|a - b|^2 = 2 a' b - |a|^2 - |b|^2: one product of matrices. Rounding can leave it above
+    # 0, where a kernel above 1 would be no kernel.
     kernel = A @ B.T
     kernel *= 2 * gamma
     kernel -= gamma * np.einsum("ij,ij->i", A, A)[:, None]
@@ -95,6 +97,7 @@ class KernelMachine(Learner):
         for start in range(0, len(held), _BLOCK):
             part = held[start : start + _BLOCK]
             rows = np.zeros((len(part), len(self.X)))
+            # (m, n) is what the machine takes; it reads the columns of its support vectors alone.
             rows[:, support] = gaussian_kernel(part, self.X[support], width)
             raw = machine.decision_function(rows)
             scores.append(two_columns(raw[:, None] if raw.ndim == 1 else raw))

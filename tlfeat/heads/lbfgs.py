@@ -75,6 +75,9 @@ def minimise(objective: Objective, start: Double, *, tolerance: float, most: int
 
 def _direction(gradient: Double, pairs: deque[tuple[Double, Double, float]]) -> Double:
     """Multiply the gradient by minus the estimate of the inverse second derivative."""
+    # -H g for the estimate H (n, n) of the inverse second derivative, without making H: it is
+    # (s'y / y'y) I of the last pair, updated by every pair, s a step and y the change of the
+    # gradient on it. From the newest pair to the oldest, then back.
     direction = -gradient
     weights = []
     for step, change, curvature in reversed(pairs):
@@ -96,12 +99,15 @@ def _step(
     slope = float(gradient @ direction)
     if not slope < 0:
         return None
+    # Step t along p, f the value and g the gradient: wanted f(x + t p) <= f(x) + c1 t g'p and
+    # g(x + t p)'p >= c2 g'p. Too long: halve the bracket; too short: double, then halve.
     length, shortest, longest = 1.0, 0.0, np.inf
     for _ in range(_TRIALS):
         new_x = x + length * direction
         new_value, new_gradient = objective(new_x)
         new_slope = float(new_gradient @ direction)
         lower = new_value <= value + _DECREASE * length * slope
+        # Near the minimum a decrease is less than rounding: there the slope alone says it.
         level = new_value <= value + _ROUNDING * abs(value)
         if not (lower or (level and new_slope <= -_SLOPE * slope)):
             longest = length

@@ -42,6 +42,9 @@ def eigenbasis(X: Floats, held: Floats) -> Basis:
     X : ndarray of shape (n, d)
     held : ndarray of shape (m, d)
     """
+    # n > d:  X' X = V L V', (d, d), and Z = X V.
+    # n <= d: X X' = U L U', (n, n), so Z = U L^1/2 and V = X' U L^-1/2 over the L that are not 0.
+    # Either way Z' Z = L: no two columns of Z correlate (about 0, the mean of X).
     n, d = X.shape
     if min(n, d) > _LARGEST_BASIS:
         return Basis(X, held, np.ones(d), None)
@@ -100,6 +103,10 @@ class LinearLearner(Learner):
 
     def solve(self, C: float, tolerance: float) -> _Solution:
         """Minimise, starting from the last solution."""
+        # Z (n, r) rows, W (r, columns), a = 1 / (C n), or 0 for a bias that is not penalised:
+        # f(W) = sum of losses of Z W / n + sum of a W^2 / 2. Its curvature is about c v + a on the
+        # diagonal, v the variances of Z; so theta = W / D, D = (c v + a)^-1/2, has one near 1, and
+        # the gradient D (Z' slope / n + a W).
         Z, shape = self.basis.rows, (self.basis.rows.shape[1], self.columns)
         n = len(Z)
         penalty = self.penalised / (C * n)  # (r, 1)
@@ -164,10 +171,13 @@ class Logistic(LinearLearner):
     def loss(self, scores: Floats) -> tuple[float, Floats]:
         """Give the cross-entropy and its slope."""
         if self.columns == 1:
+            # t = -1 or 1: log(1 + e^-ts), and its slope -t / (1 + e^ts) = -t e^(-ts - loss)
             margins = self.targets * scores
             losses = np.logaddexp(0, -margins)
             slope = -self.targets * np.exp(-margins - losses)
         else:
+            # log sum_j e^s_j - s_y, and its slope softmax(s) - one_hot(y); the largest s is taken
+            # off first, so that nothing overflows, and the slopes take the place of the scores
             scores -= scores.max(axis=1, keepdims=True)
             chosen = np.take_along_axis(scores, self.problem.y[:, None], axis=1)
             slope = np.exp(scores, out=scores)
@@ -215,6 +225,7 @@ class LinearMachine(LinearLearner):
 
     def loss(self, scores: Floats) -> tuple[float, Floats]:
         """Give the squared hinge losses and their slope."""
+        # t = -1 or 1, w the row's weight: w max(0, 1 - ts)^2, and its slope -2 w t max(0, 1 - ts)
         slack = np.maximum(0, 1 - self.targets * scores)
         slope = -2 * self.weights * self.targets * slack
         return float((self.weights * slack * slack).sum(dtype=np.float64)), slope

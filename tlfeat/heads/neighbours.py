@@ -48,6 +48,7 @@ class Neighbours(Learner):
             equal = (distances == 0).any(axis=1, keepdims=True)
             votes = np.where(equal, distances == 0, 1 / np.where(distances > 0, distances, 1))
         m, k = len(rows), self.problem.n_classes
+        # cell i k + j of one long row counts the votes of query i for class j
         cells = np.arange(m)[:, None] * k + self.problem.y[rows]
         counted = np.bincount(cells.ravel(), votes.ravel(), minlength=m * k).reshape(m, k)
         shares: Floats = counted / counted.sum(axis=1, keepdims=True)
@@ -126,6 +127,9 @@ class Centroids(Learner):
             for label, mean in enumerate(self.means)
         )
         self.deviation = np.sqrt(within / max(n - k, 1))  # (d,)
+        # m_j the mean of class j and m of all, s (d,) the deviation within classes, s0 its median:
+        # d_j = (m_j - m) / ((1/n_j - 1/n)^1/2 (s + s0)) is shrunk towards 0 by the threshold, and
+        # the class mean becomes m + what is left of d_j times the same divisor.
         # standard errors of a class mean's distance from the overall one; (k, d)
         errors = np.sqrt(1 / np.bincount(y) - 1 / n)[:, None]
         self.errors = errors * (self.deviation + np.median(self.deviation))
@@ -163,6 +167,7 @@ class Centroids(Learner):
 
 def centroid_distances(X: Floats, means: Double) -> Double:
     """Give the Euclidean distances of rows (m, d) to means (k, d); (m, k)."""
+    # |x - m|^2 = |x|^2 - 2 x' m + |m|^2; (m, d) times (d, k) instead of (m, k, d) differences
     squared = (
         np.einsum("ij,ij->i", X, X)[:, None]
         - 2 * (X @ means.T)

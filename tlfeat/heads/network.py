@@ -41,6 +41,7 @@ class Network(Learner):
         """Search more passes where they are short and fewer where they are long."""
         if grid.get("epochs") != _USUAL_EPOCHS:  # a grid that was given stays as it is
             return grid
+        # steps of the longest training: passes, times batches a pass, rounded up
         steps = max(_USUAL_EPOCHS) * -(-n_most // int(fixed["batch"]))
         factor = max(1.0, _FEWEST_STEPS / steps) * min(1.0, _MOST_STEPS / steps)
         epochs = dict.fromkeys(max(1, round(factor * value)) for value in _USUAL_EPOCHS)

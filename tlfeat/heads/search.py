@@ -78,6 +78,7 @@ def choose(
         delayed(_walk)(part, fixed, grid, [tried], probabilities) for part in others
     )
     kept = [walk.scores for walk in walks]
+    # Each draw holds out all n rows once, so a setting is wrong in `wrong` of n x draws cases.
     n = sum(len(part.rows) for part in draws[0])
     badness = {
         values: _total(

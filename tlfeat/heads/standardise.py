@@ -27,5 +27,6 @@ def fit_scaler(X: Floats) -> Any:
     # the mean of float32 numbers that are all equal can leave a variance of rounding
     varies = deviations > 1e-7 * np.maximum(np.abs(scaler.mean_), 1e-30)
     middle = float(np.median(deviations[varies])) if varies.any() else 1.0
+    # z = (x - mean) / max(s, 0.1 median(s)), and (x - mean) / median(s) where s is 0
     scaler.scale_ = np.where(varies, np.maximum(deviations, _FLOOR * middle), middle)
     return scaler

@@ -127,7 +127,7 @@ def _cards(
             "sure": "",
         }
         if number is not None:
-            card["sure"] = sureness(judges[0].confidence[place], judges[0].is_probability)
+            card["sure"] = sureness(judges[0].confidence[place], judges[0].run.gives_probabilities)
         cards.append(card)
     return cards
 
@@ -253,7 +253,7 @@ def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
         runs.append(
             {
                 "name": predictions_label(part, one.run),
-                "probability": one.is_probability,
+                "probability": one.run.gives_probabilities,
                 "cells": np.column_stack([i, j, one.confusion[i, j]]).tolist(),
                 "predicted": one.predicted[chosen].tolist(),
                 "sure": [float(f"{value:.3g}") for value in one.confidence[chosen]],

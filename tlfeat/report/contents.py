@@ -30,7 +30,6 @@ class RunPredictions(NamedTuple):
     run: RankedRun
     predicted: np.ndarray  # (n_samples,), int
     confidence: np.ndarray  # (n_samples,), of the prediction: probability, or margin of scores
-    is_probability: bool
     calibration: Calibration | None
     confusion: np.ndarray  # (n_classes, n_outputs), int
 
@@ -216,14 +215,7 @@ def _summarise(run: RankedRun, predictions: SplitPredictions, split: str) -> Run
     predicted = np.minimum(predictions.predicted, k)  # all that is no class is one column
     confusion = np.zeros((k, max(k, int(predicted.max()) + 1)), dtype=np.int64)
     np.add.at(confusion, (predictions.true, predicted), 1)
-    return RunPredictions(
-        run,
-        predicted,
-        confidence.astype(np.float64),
-        run.gives_probabilities,
-        calibration,
-        confusion,
-    )
+    return RunPredictions(run, predicted, confidence.astype(np.float64), calibration, confusion)
 
 
 def _held_out(run: RankedRun, split: str) -> tuple[np.ndarray, np.ndarray] | None:

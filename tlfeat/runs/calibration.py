@@ -116,6 +116,7 @@ def calibration_error(bins: "pd.DataFrame") -> float:
     Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using
     Bayesian binning, AAAI.
     """
+    # sum over bins of n_b / n |accuracy_b - confidence_b|
     gaps = (bins["accuracy"] - bins["confidence"]).abs()
     return float((gaps * bins["n"]).sum() / max(bins["n"].sum(), 1))
 
@@ -162,6 +163,8 @@ def fit_temperature(true: np.ndarray, scores: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
+    # Z (n, k) logits, T the temperature: the loss is the mean over rows of
+    # log sum_j exp(z_j / T) - z_true / T, minimised over log T, in which T and 1 / T are as far.
     logits = np.log(probabilities(scores))
     of_true = logits[np.arange(len(true)), true]
 

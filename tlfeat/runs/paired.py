@@ -157,6 +157,8 @@ def mcnemar_p(one: np.ndarray, other: np.ndarray) -> float:
     """
     from statsmodels.stats.contingency_tables import mcnemar
 
+    # Only the b + c pictures on which one of the two is right count: if neither is better, b is
+    # binomial, of b + c with a half.
     table = [
         [np.count_nonzero(one & other), np.count_nonzero(one & ~other)],
         [np.count_nonzero(~one & other), np.count_nonzero(~one & ~other)],
@@ -179,6 +181,8 @@ def sign_flip_p(one: np.ndarray, other: np.ndarray, clusters: np.ndarray) -> flo
     """
     from scipy.stats import permutation_test
 
+    # D_g (groups,), the sum of one - other in a group: if neither is better, its sign is as
+    # likely to be the other. p is the share of flips whose sum is as far from 0 as that of D.
     by_group = np.bincount(clusters, weights=one.astype(float) - other)
     by_group = by_group[by_group != 0]  # a flip changes nothing there
     if len(by_group) < 2:  # a single one is equally far from nothing either way
@@ -219,6 +223,8 @@ def difference_interval(
     """
     if clusters is not None:
         return _group_interval(one, other, clusters)
+    # b and c pictures that only the one and only the other gets right, each plus one, of n + 2:
+    # d = b/n - c/n, and d -+ z ((b/n + c/n - d^2) / n)^1/2.
     n = len(one) + 2
     gained = (np.count_nonzero(one & ~other) + 1) / n
     lost = (np.count_nonzero(other & ~one) + 1) / n
@@ -247,6 +253,8 @@ def _group_interval(
     root = math.sqrt(float(sizes.mean()))
     sums = np.append(np.bincount(clusters, weights=one.astype(float) - other), [root, -root])
     sizes = np.append(sizes, [root, root])
+    # D_g the sums of differences and n_g the sizes of G groups: d = sum D_g / sum n_g, a ratio,
+    # whose variance is G / (G - 1) sum (D_g - d n_g)^2 / (sum n_g)^2.
     middle = float(sums.sum() / sizes.sum())
     spread = float(((sums - middle * sizes) ** 2).sum()) * (groups + 2) / (groups + 1)
     half = float(t.ppf(1 - ALPHA / 2, groups - 1)) * math.sqrt(spread) / float(sizes.sum())

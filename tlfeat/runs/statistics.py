@@ -69,6 +69,8 @@ def wilson(share: np.ndarray | float, n: np.ndarray | float) -> tuple[np.ndarray
 
 
 def _lower(share: np.ndarray, n: np.ndarray) -> np.ndarray:
+    # p the share and q = 1 - p: the lower end is
+    # (2 n p + z^2 - 1 - z (z^2 - 2 - 1/n + 4 p (n q + 1))^1/2) / (2 (n + z^2)).
     some = np.maximum(n, 1e-9)
     root = _Z**2 - 2 - 1 / some + 4 * share * (some * (1 - share) + 1)
     low = (2 * some * share + _Z**2 - 1 - _Z * np.sqrt(np.maximum(root, 0))) / (2 * (some + _Z**2))
@@ -229,6 +231,8 @@ def _mean_of(parts: Sequence[tuple[float, Sequence[float]]], mean: float) -> lis
     A class with two pictures hardly spreads when they are drawn again; its own interval says
     how little it tells.
     """
+    # Taken as independent, the distances of k classes to their ends add up as squares; that of
+    # their mean is (sum of (value - end)^2)^1/2 / k.
     below = math.sqrt(sum((value - ends[0]) ** 2 for value, ends in parts)) / len(parts)
     above = math.sqrt(sum((ends[1] - value) ** 2 for value, ends in parts)) / len(parts)
     return [max(mean - below, 0.0), min(mean + above, 1.0)]
@@ -305,7 +309,11 @@ class _Resampled:
 
 
 def _student(freedom: int) -> float:
-    """Give by how much Student's quantile, instead of the normal one, shrinks a sample."""
+    """Give by how much Student's quantile, instead of the normal one, shrinks a sample.
+
+    An interval is as wide as its quantile over the root of the number of samples: t instead of z
+    is z with (z / t)^2 of them.
+    """
     from scipy.special import stdtrit
 
     return (_Z / float(stdtrit(max(freedom, 1), (1 + LEVEL) / 2))) ** 2
@@ -365,6 +373,7 @@ def _log_loss_interval(
     another = -np.log(np.maximum(1 - p.max(axis=1), LEAST) / max(p.shape[1] - 1, 1)).mean()
     excess = max((n_wrong * of_wrong + float(another)) / (n_wrong + 1) - of_right, 0.0)
     rest = losses - np.where(wrong, of_wrong, of_right)
+    # variance of a mean of clusters that are drawn: sum over clusters (sum of its rest)^2 / n^2
     by_cluster = np.bincount(clusters, weights=rest)
     error = _Z * math.sqrt(float((by_cluster**2).sum())) / n
     share, mean = n_wrong / n, float(losses.mean())
@@ -395,6 +404,8 @@ def _auc_interval(
         ours, theirs = scores[positive, column], scores[~positive, column]
         above = _share_below(np.sort(theirs), ours)
         below = 1 - _share_below(np.sort(ours), theirs)
+        # The area is the mean of `above`, and of `below`: its variance is the sum of the squares
+        # of each sample's deviation over the positives' number, or the negatives'.
         mine = np.empty(n)
         mine[positive] = (above - above.mean()) / len(ours)
         mine[~positive] = (below - below.mean()) / len(theirs)
