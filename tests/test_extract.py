@@ -20,7 +20,7 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources.folder import FolderSource
 from tlfeat.errors import DataError, NetworkError, StoreError, TlfeatError
-from tlfeat.features import costs, pipeline
+from tlfeat.features import costs, forward, pipeline
 from tlfeat.features.costs import keep_costs
 from tlfeat.features.export import write_features
 from tlfeat.features.extract import embed, extract, seconds_an_image
@@ -96,8 +96,8 @@ def test_a_dataset_of_which_nothing_can_be_used_is_one_sentence(tmp_path, cache)
 
 def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache, monkeypatch):
     tried = []
-    decode = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda *a: tried.append(1) or decode(*a))
+    decode = forward.decode
+    monkeypatch.setattr(forward, "decode", lambda *a: tried.append(1) or decode(*a))
     (pictures / "red" / "notes.jpg").write_text("no picture")
     (pictures / "red" / "torn.png").write_bytes((pictures / "red/red-000.png").read_bytes()[:900])
     (pictures / "red" / "empty.png").touch()
@@ -148,8 +148,8 @@ def test_a_picture_that_changes_meanwhile_is_not_stored_under_its_old_key(pictur
 
 def test_all_networks_of_a_size_share_one_decoding(pictures, cache, monkeypatch):
     calls = []
-    decode = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda *a: calls.append(1) or decode(*a))
+    decode = forward.decode
+    monkeypatch.setattr(forward, "decode", lambda *a: calls.append(1) or decode(*a))
     requests = [
         FeatureSettings(BACKBONE, size=SIZE).resolve(),
         FeatureSettings(BACKBONE, "stage4:grid2+last:max", size=SIZE).resolve(),
@@ -274,7 +274,7 @@ def test_features_that_are_not_finite_are_an_error(pictures, cache, monkeypatch)
         def close(self):
             pass
 
-    monkeypatch.setattr(pipeline, "open_engine", lambda *a, **k: Broken())
+    monkeypatch.setattr(forward, "open_engine", lambda *a, **k: Broken())
     with pytest.raises(NetworkError, match="not finite"):
         embedded(pictures, cache)
 
@@ -346,13 +346,13 @@ import sys
 from pathlib import Path
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
-from tlfeat.features import pipeline
+from tlfeat.features import forward
 from tlfeat.features.extract import embed
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.where import Where
 
 cache = Path(sys.argv[1])
-open_engine = pipeline.open_engine
+open_engine = forward.open_engine
 
 class Counted:
     def __init__(self, engine):
@@ -365,7 +365,7 @@ class Counted:
                 yield token, pixels
         return self.engine.run(counted())
 
-pipeline.open_engine = lambda *a, **k: Counted(open_engine(*a, **k))
+forward.open_engine = lambda *a, **k: Counted(open_engine(*a, **k))
 dataset = open_dataset(sys.argv[2], digests=DigestIndex(cache))
 embed(dataset, [FeatureSettings("efficientnet-lite0", size=32).resolve()], Where(cache))
 """
