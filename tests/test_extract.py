@@ -19,12 +19,14 @@ from PIL import Image
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.sources.folder import FolderSource
+from tlfeat.deploy.predict import predict
 from tlfeat.errors import DataError, NetworkError, StoreError, TlfeatError
-from tlfeat.features import costs, pipeline
+from tlfeat.features import costs, forward, pipeline
 from tlfeat.features.costs import keep_costs
 from tlfeat.features.export import write_features
 from tlfeat.features.extract import embed, extract, seconds_an_image
 from tlfeat.features.matrix import load_features
+from tlfeat.features.reextract import reextract
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.features.store import FeatureStore
 from tlfeat.studies.train import train
@@ -96,8 +98,8 @@ def test_a_dataset_of_which_nothing_can_be_used_is_one_sentence(tmp_path, cache)
 
 def test_a_broken_picture_is_a_counted_skip_and_never_tried_again(pictures, cache, monkeypatch):
     tried = []
-    decode = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda *a: tried.append(1) or decode(*a))
+    decode = forward.decode
+    monkeypatch.setattr(forward, "decode", lambda *a: tried.append(1) or decode(*a))
     (pictures / "red" / "notes.jpg").write_text("no picture")
     (pictures / "red" / "torn.png").write_bytes((pictures / "red/red-000.png").read_bytes()[:900])
     (pictures / "red" / "empty.png").touch()
@@ -148,8 +150,8 @@ def test_a_picture_that_changes_meanwhile_is_not_stored_under_its_old_key(pictur
 
 def test_all_networks_of_a_size_share_one_decoding(pictures, cache, monkeypatch):
     calls = []
-    decode = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda *a: calls.append(1) or decode(*a))
+    decode = forward.decode
+    monkeypatch.setattr(forward, "decode", lambda *a: calls.append(1) or decode(*a))
     requests = [
         FeatureSettings(BACKBONE, size=SIZE).resolve(),
         FeatureSettings(BACKBONE, "stage4:grid2+last:max", size=SIZE).resolve(),
@@ -263,6 +265,32 @@ def test_the_watch_hears_what_comes_before_the_first_picture(pictures, cache):
     assert any(BACKBONE in text for text in heard[:-1])
 
 
+def test_inference_takes_as_many_threads_as_jobs(pictures, cache, monkeypatch):
+    threads = []
+    open_engine = forward.open_engine
+
+    def heard(*args, **options):
+        engine = open_engine(*args, **options)
+        network = engine._requests[0].get_compiled_model()
+        threads.append(network.get_property("INFERENCE_NUM_THREADS"))
+        return engine
+
+    monkeypatch.setattr(forward, "open_engine", heard)
+    embedded(pictures, cache, engine="openvino", jobs=1)
+    run = train(pictures, head="lda", size=SIZE, cache=cache, reports=cache / "reports")
+    list(predict(run, pictures, cache=cache, engine="openvino", jobs=1))
+    assert threads == [1, 1]
+
+
+def test_a_picture_that_changed_is_not_compared_with_its_row(pictures, cache):
+    embedded(pictures, cache)
+    dataset, store = opened(pictures, cache), FeatureStore(cache)
+    for path in pictures.rglob("*.png"):
+        Image.new("RGB", (9, 9)).save(path)
+    with pytest.raises(StoreError, match="is stored, and now changed while it was read"):
+        reextract(store.open(store.names()[0]), dataset, 3, where=Where(cache))
+
+
 def test_features_that_are_not_finite_are_an_error(pictures, cache, monkeypatch):
     class Broken:
         name, versions, batch = "broken", {}, 4
@@ -274,7 +302,7 @@ def test_features_that_are_not_finite_are_an_error(pictures, cache, monkeypatch)
         def close(self):
             pass
 
-    monkeypatch.setattr(pipeline, "open_engine", lambda *a, **k: Broken())
+    monkeypatch.setattr(forward, "open_engine", lambda *a, **k: Broken())
     with pytest.raises(NetworkError, match="not finite"):
         embedded(pictures, cache)
 
@@ -346,13 +374,14 @@ import sys
 from pathlib import Path
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
-from tlfeat.features import pipeline
+from tlfeat.features import forward
 from tlfeat.features.extract import embed
+from tlfeat.features.reextract import reextract
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.where import Where
 
 cache = Path(sys.argv[1])
-open_engine = pipeline.open_engine
+open_engine = forward.open_engine
 
 class Counted:
     def __init__(self, engine):
@@ -365,7 +394,7 @@ class Counted:
                 yield token, pixels
         return self.engine.run(counted())
 
-pipeline.open_engine = lambda *a, **k: Counted(open_engine(*a, **k))
+forward.open_engine = lambda *a, **k: Counted(open_engine(*a, **k))
 dataset = open_dataset(sys.argv[2], digests=DigestIndex(cache))
 embed(dataset, [FeatureSettings("efficientnet-lite0", size=32).resolve()], Where(cache))
 """

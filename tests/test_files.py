@@ -13,7 +13,15 @@ from disks import small_disk
 
 from tlfeat import files
 from tlfeat.errors import TlfeatError
-from tlfeat.files import cannot_write, clear_abandoned, new_name, replacing, write_text
+from tlfeat.files import (
+    cannot_write,
+    clear_abandoned,
+    file_digest,
+    making_folder,
+    new_name,
+    replacing,
+    write_text,
+)
 
 WRITE_AND_DIE = """
 import os, signal, sys
@@ -108,6 +116,34 @@ def test_a_place_that_is_taken_is_one_sentence(tmp_path: Path, place: str) -> No
 def test_an_error_of_what_is_read_meanwhile_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
         (tmp_path / "source").read_bytes()
+
+
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), making_folder(tmp_path / "new") as fresh:
+        fresh.read_bytes()
+    assert not list(tmp_path.iterdir())
+    with making_folder(tmp_path / "new") as fresh:
+        (fresh / "one").touch()
+        assert not (tmp_path / "new").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "one"]
+
+
+def test_of_two_who_make_a_folder_the_first_one_stays(tmp_path: Path) -> None:
+    with making_folder(tmp_path / "new") as fresh:
+        (fresh / "second").touch()
+        with making_folder(tmp_path / "new") as faster:
+            (faster / "first").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "first"]
+
+
+def test_a_digest_is_that_of_the_file_as_it_is_now(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert file_digest(path) == file_digest(path) == empty
+    assert file_digest(path, "md5") == "d41d8cd98f00b204e9800998ecf8427e"
+    path.write_bytes(b"more")
+    assert file_digest(path) != empty
 
 
 def test_the_sentence_says_what_the_disk_says() -> None:

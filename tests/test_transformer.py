@@ -15,15 +15,15 @@ from sklearn.utils import estimator_checks as checks
 
 from tlfeat import ImageFeatures, extract
 from tlfeat.errors import DataError
-from tlfeat.features import pipeline
+from tlfeat.features import forward
 
 
 @pytest.fixture
 def embeddings(monkeypatch):
     """Count the pictures that are decoded for embedding."""
     calls = []
-    decode = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda *a: calls.append(1) or decode(*a))
+    decode = forward.decode
+    monkeypatch.setattr(forward, "decode", lambda *a: calls.append(1) or decode(*a))
     return calls
 
 

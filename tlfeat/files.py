@@ -16,7 +16,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,70 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file of UTF-8 text as a whole, see `replacing`."""
     write_bytes(path, text.encode())
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Make a folder as a whole: give another name for it, and rename it at the end of the block.
+
+    Parameters
+    ----------
+    path : Path
+        The folder. Where another process makes it meanwhile, the first one stays.
+
+    Yields
+    ------
+    fresh : Path
+        An empty folder beside it; nothing of it is left if the block fails.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or the folder cannot be made for another reason of the disk's.
+    """
+    fresh = new_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_abandoned(path.parent)
+    fresh.mkdir()
+    try:
+        yield fresh
+        try:
+            fresh.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def file_digest(path: Path, kind: str = "sha256") -> str:
+    """Give the digest of a file, worked out again only when the file has changed.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"sha256", "md5"}
+
+    Returns
+    -------
+    digest : str
+        In hexadecimal.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    stat = path.stat()
+    return _file_digest(path, kind, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: Path, kind: str, *stamp: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(kind, usedforsecurity=False)
+        ).hexdigest()
 
 
 def read_toml(path: Path) -> dict[str, Any]:

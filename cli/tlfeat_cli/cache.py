@@ -110,7 +110,7 @@ def verify(
         if result.sound and dataset is not None and reextract is not None:
             try:
                 again = embed_again(
-                    store.open(result.name), dataset, reextract, weights=weights, cache=store.root
+                    store.open(result.name), dataset, reextract, weights=weights, where=where
                 )
             except StoreError as error:
                 say(f"  {error}")

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -96,7 +95,9 @@ def open_engine(
     cache : Path, optional
         The store; exported networks are kept in it.
     jobs : int, optional
-        Threads; one a core if None.
+        Threads of the forward pass; one a core if None. OpenVINO is told so for this network.
+        TensorFlow has one number for the whole process, which it takes only before its first
+        work, and keeps; a GPU is none of it. No recipe and no exported network depends on it.
     on_note : callable, optional
         Hears what a user should know, such as a fallback.
 
@@ -148,7 +149,7 @@ def has_gpu() -> bool:
 
 
 class _Base:
-    """What both engines share: their facts, and use in a `with`."""
+    """What both engines share: their facts, and what a batch must be."""
 
     name = ""
 
@@ -168,17 +169,6 @@ class _Base:
 
     def close(self) -> None:
         """Let go of the network."""
-
-    def __enter__(self) -> "_Base":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _OpenVINOEngine(_Base):

@@ -28,7 +28,7 @@ from tlfeat.backbones.networks import build_network
 from tlfeat.backbones.table import Backbone, Output
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, first_line
-from tlfeat.files import cannot_write, clear_abandoned, new_name
+from tlfeat.files import cannot_write, clear_abandoned, file_digest, making_folder, new_name
 
 SCHEMA: Final = 2  # raised when an export of before must not be used any more
 TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
@@ -190,7 +190,8 @@ def _is_whole(folder: Path) -> bool:
             if record["versions"] == versions(*_PACKAGES):
                 raise CannotExportError(str(record["refusal"]))
             return False  # other versions may do better
-        return all(_sha256(folder / name) == digest for name, digest in record["files"].items())
+        files: Mapping[str, str] = record["files"]
+        return all(file_digest(folder / name) == digest for name, digest in files.items())
     except (OSError, ValueError, KeyError, AttributeError):
         return False
 
@@ -277,7 +278,7 @@ def _write(network: _Network, folder: Path) -> None:
         except RuntimeError as error:  # all that OpenVINO has for a full disk, too
             _ask_the_disk(folder / _BIN, network.model)
             raise CannotExportError(f"its export failed: {first_line(error)[:200]}") from error
-        files = {name: _sha256(folder / name) for name in (_XML, _BIN)}
+        files = {name: file_digest(folder / name) for name in (_XML, _BIN)}
     record = {**network.record, "files": files}
     if network.refusal:
         record["refusal"] = network.refusal
@@ -297,21 +298,12 @@ def _ask_the_disk(path: Path, model: Any) -> None:
 
 
 def _keep(network: _Network, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = new_name(folder)
-    fresh.mkdir()
-    try:
+    with making_folder(folder) as fresh:
         _write(network, fresh)
-        try:
-            fresh.rename(folder)
-        except OSError:
-            if folder.is_dir() and not _is_whole_quietly(folder):  # the damaged one of before
-                aside = new_name(folder)
-                folder.rename(aside)
-                fresh.rename(folder)
-                shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)  # another process was first, or the disk is full
+        if folder.is_dir() and not _is_whole_quietly(folder):  # the damaged one of before
+            aside = new_name(folder)
+            folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_for_the_moment(network: _Network, folder: Path) -> None:
@@ -327,8 +319,3 @@ def _is_whole_quietly(folder: Path) -> bool:
         return _is_whole(folder)
     except CannotExportError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

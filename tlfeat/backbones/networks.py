@@ -7,8 +7,8 @@ name means the same in every recipe.
 
 import json
 import re
-import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_in
 from tlfeat.backbones.layer_names import fresh_names, kind_of
 from tlfeat.backbones.table import Backbone, Output, grid_side
 from tlfeat.backbones.weights import Weights
-from tlfeat.errors import NetworkError, UnknownName, did_you_mean
+from tlfeat.errors import NetworkError, TlfeatError, UnknownName, did_you_mean
+from tlfeat.files import write_text
 
 
 def build_base(backbone: Backbone, size: int, weights: Weights) -> Any:
@@ -315,13 +316,8 @@ def layer_shapes(
     shapes = {alias: layers[stage.layer] for alias, stage in backbone.layers.items()}
     shapes |= {"last": tuple(base.output.shape[1:])} | layers
     if shelf is not None:
-        fresh = shelf.with_name(f".{shelf.name}.{uuid.uuid4().hex}")
-        try:
-            shelf.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(shapes))
-            fresh.replace(shelf)
-        except OSError:
-            pass  # a read-only store: the list is made again next time
+        with suppress(TlfeatError):  # a read-only store: the list is made again next time
+            write_text(shelf, json.dumps(shapes))
     return shapes
 
 

@@ -12,12 +12,12 @@ import os
 import socket
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from tlfeat.backbones.table import Backbone, list_backbones
 from tlfeat.errors import WeightsError, first_line
+from tlfeat.files import file_digest
 
 SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 ends in .h5
 _PATIENCE = 30.0  # seconds without a byte before a download is given up
@@ -227,17 +227,8 @@ def _cannot_download(
 def _file_digest(path: Path, kind: str = "sha256") -> str:
     """Give the hash of a weight file, "sha256" or "md5"; a file that stays is read once."""
     try:
-        stat = path.stat()
-        return _digest(path, kind, stat.st_size, stat.st_mtime_ns)
+        return file_digest(path, kind)
     except OSError as error:
         raise WeightsError(
             f"The weight file {path} cannot be read: {error.strerror or error}."
         ) from error
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, kind: str, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(
-            file, lambda: hashlib.new(kind, usedforsecurity=False)
-        ).hexdigest()

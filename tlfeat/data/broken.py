@@ -1,8 +1,8 @@
 """Find the pictures of a dataset that cannot be decoded, without embedding any."""
 
-from tlfeat.data.ahead import chunks_ahead
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.prefetch import chunks_ahead
 from tlfeat.data.resize import Resize
 from tlfeat.data.samples import Sample, Skipped
 from tlfeat.watch import SILENT, Watch

@@ -6,19 +6,17 @@ Pictures stream through in bounded memory and nothing is stored.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
+from tlfeat.backbones.engines import NetworkRequest
 from tlfeat.backbones.table import Output, get_backbone
-from tlfeat.data.ahead import chunks_ahead
-from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage
 from tlfeat.data.layout import PICTURE_SUFFIXES
 from tlfeat.data.names import printable
 from tlfeat.data.resize import DECODER, Resize
@@ -30,12 +28,12 @@ from tlfeat.data.sources.base import (
     read_picture,
 )
 from tlfeat.errors import DataError, TlfeatError
-from tlfeat.features.pipeline import chunk_length
+from tlfeat.features.forward import Embedded, Unread, embedded_chunks
 from tlfeat.features.recipe import Recipe, find_weights
 from tlfeat.heads.persist import LoadedHead
-from tlfeat.places import cache_folder
 from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
+from tlfeat.where import Where
 
 
 @dataclass(frozen=True)
@@ -66,20 +64,6 @@ class Prediction:
     score_kind: str
     top: tuple[tuple[str, float], ...]
     reason: str = ""
-
-
-class _Asked(NamedTuple):
-    """One picture that is to be predicted: where it is, or why it cannot be read."""
-
-    id: str
-    read: Any  # callable that gives the picture, or None
-    reason: str = ""
-
-
-class _Square(NamedTuple):
-    id: str
-    pixels: np.ndarray | None
-    reason: str
 
 
 def predict(
@@ -114,7 +98,7 @@ def predict(
     cache : str or Path, optional
         Where exported networks are kept; $TLFEAT_CACHE or ./cache if None.
     jobs : int, optional
-        Threads that decode; one a core if None.
+        Threads that decode and run the network; one a core if None.
     watch : Watch
         Hears what is done before the first picture, and notes.
 
@@ -137,78 +121,40 @@ def predict(
         )
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
-    recipes = run.recipes
-    first = recipes[0]
-    if first.decoder != DECODER:
+    recipe = run.recipes[0]
+    if recipe.decoder != DECODER:
         raise TlfeatError(
-            f"{run.path} was trained on pictures decoded by rule {first.decoder} and this tlfeat "
+            f"{run.path} was trained on pictures decoded by rule {recipe.decoder} and this tlfeat "
             f"has rule {DECODER}: train it again."
         )
-    head = run.head()
-    found = find_weights(first, weights or run.weights)
-    resize = Resize(**first.resize)
-    if isinstance(pictures, str | Path):
-        pictures = [pictures]
-    asked = chain.from_iterable(_asked(one, number) for number, one in enumerate(pictures))
-
-    def square(one: _Asked) -> _Square:
-        if one.read is None:
-            return _Square(one.id, None, one.reason)
-        try:
-            return _Square(one.id, decode(one.read(), first.size, resize), "")
-        except UndecodableImage as error:
-            return _Square(one.id, None, str(error))
-        except OSError as error:
-            return _Square(one.id, None, f"cannot be read: {error.strerror or error}")
-
-    with ExitStack() as stack:
-        watch.doing(f"loading {first.backbone}; the first time it is exported, too")
-        running = open_engine(
-            NetworkRequest(
-                backbone=get_backbone(first.backbone),
-                size=first.size,
-                weights=found,
-                outputs=tuple(Output(recipe.layer, recipe.pool) for recipe in recipes),
-                precision=first.precision,
-            ),
-            engine,
-            cache=cache_folder(cache),
-            on_note=watch.note,
-        )
-        stack.callback(running.close)
-        watch.finish()
-        chunks = stack.enter_context(
-            closing(chunks_ahead(square, asked, length=chunk_length(first.size), threads=jobs))
-        )
+    head, network = run.head(), _network_of(run, weights)
+    where = Where(cache, engine=engine, jobs=jobs, watch=watch)
+    unread = _listed([pictures] if isinstance(pictures, str | Path) else pictures)
+    chunks = embedded_chunks(unread, network, Resize(**recipe.resize), where)
+    with closing(chunks):
         for chunk in chunks:
-            yield from _predict_chunk(chunk, running, recipes, head, top)
+            yield from _predict_chunk(chunk, run.recipes, head, top)
+
+
+def _network_of(run: Run, weights: str | Path | None) -> NetworkRequest:
+    """Give the network that made the features that a run was trained on."""
+    first = run.recipes[0]
+    return NetworkRequest(
+        backbone=get_backbone(first.backbone),
+        size=first.size,
+        weights=find_weights(first, weights or run.weights),
+        outputs=tuple(Output(recipe.layer, recipe.pool) for recipe in run.recipes),
+        precision=first.precision,
+    )
 
 
 def _predict_chunk(
-    chunk: list[_Square],
-    running: Engine,
-    recipes: Sequence[Recipe],
-    head: LoadedHead,
-    top: int,
+    chunk: Sequence[Embedded], recipes: Sequence[Recipe], head: LoadedHead, top: int
 ) -> Iterator[Prediction]:
-    pixels = [one.pixels for one in chunk if one.pixels is not None]
-    batches = (
-        (start, np.stack(pixels[start : start + running.batch]))
-        for start in range(0, len(pixels), running.batch)
-    )
-    rows = [
-        np.hstack(
-            [
-                # as the store would have kept them, so that the head sees what it was trained on
-                output.astype(recipe.dtype).astype(np.float32).reshape(len(output), -1)
-                for recipe, output in zip(recipes, outputs, strict=True)
-            ]
-        )
-        for _, outputs in running.run(batches)
-    ]
-    scores: Iterator[np.ndarray] = iter(head.scores(np.concatenate(rows)) if rows else ())
+    rows = [_as_stored(one.features, recipes) for one in chunk if one.features is not None]
+    scores: Iterator[np.ndarray] = iter(head.scores(np.stack(rows)) if rows else ())
     for one in chunk:
-        if one.pixels is None:
+        if one.features is None:
             yield Prediction(one.id, None, None, head.score_kind, (), one.reason)
             continue
         mine = next(scores)
@@ -217,37 +163,65 @@ def _predict_chunk(
         yield Prediction(one.id, best[0][0], best[0][1], head.score_kind, best)
 
 
-def _asked(picture: str | Path | Picture, number: int) -> Iterator[_Asked]:
+def _as_stored(features: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> np.ndarray:
+    """Give a row as the store would have kept it: what the head was trained on."""
+    return np.concatenate(
+        [
+            output.astype(recipe.dtype).astype(np.float32).ravel()
+            for recipe, output in zip(recipes, features, strict=True)
+        ]
+    )
+
+
+def _listed(pictures: Iterable[str | Path | Picture]) -> Iterator[Unread]:
     """Turn what the caller named into pictures; a folder or a table gives many."""
-    if isinstance(picture, bytes | np.ndarray):
-        yield _Asked(f"[{number}]", lambda: picture)
-        return
+    for number, picture in enumerate(pictures):
+        if isinstance(picture, bytes | np.ndarray):
+            yield Unread(f"[{number}]", partial(_given, picture))
+        else:
+            yield from _pictures_at(picture)
+
+
+def _given(picture: Picture) -> Picture:
+    return picture
+
+
+def _without(name: str, reason: str) -> Unread:
+    """Give a picture that cannot be used, for a reason that is known before it is read."""
+
+    def refuse() -> Picture:
+        raise UndecodableImage(reason)
+
+    return Unread(name, refuse)
+
+
+def _pictures_at(picture: str | Path) -> Iterator[Unread]:
     path, name = Path(picture), printable(str(picture))
     try:
         is_picture = path.is_file() and not _is_dataset(path)
     except (OSError, ValueError) as error:
-        yield _Asked(name, None, f"cannot be read: {error}")
+        yield _without(name, f"cannot be read: {error}")
         return
     if is_picture:
-        yield _Asked(name, path.read_bytes)
+        yield Unread(name, path.read_bytes)
         return
     if not path.exists() and not str(picture).startswith(("digits", "tfds:", "hf:")):
-        yield _Asked(name, None, "there is no such file")
+        yield _without(name, "there is no such file")
         return
     try:
         with damage_is_an_error(str(picture)):
             source = find_source(str(picture), SourceOptions())
             listing = source.listing()
     except DataError as error:
-        yield _Asked(name, None, str(error))
+        yield _without(name, str(error))
         return
     if not listing.rows and not listing.skipped:
-        yield _Asked(name, None, "there is no picture in it")
+        yield _without(name, "there is no picture in it")
     given = name.rstrip("/")
     for row in listing.rows:
-        yield _Asked(f"{given}/{row.id}", partial(read_picture, source, row.locator))
+        yield Unread(f"{given}/{row.id}", partial(read_picture, source, row.locator))
     for skipped in listing.skipped:
-        yield _Asked(f"{given}/{skipped.id}", None, skipped.reason)
+        yield _without(f"{given}/{skipped.id}", skipped.reason)
 
 
 def _is_dataset(path: Path) -> bool:

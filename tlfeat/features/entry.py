@@ -62,6 +62,7 @@ class Entry:
         self._root = root
         self._checked: tuple[int, int] | None = None  # the folder whose index was looked through
         self._suspect: tuple[int, int] | None = None  # the folder that was found damaged
+        self._made_by: Mapping[str, Any] = {}  # if an append makes it
         self._allowed = False  # to write where it lies
 
     def __repr__(self) -> str:
@@ -141,6 +142,7 @@ class Entry:
         digests: Sequence[str],
         rows: np.ndarray,
         failures: Mapping[str, str] | None = None,
+        made_by: Mapping[str, Any] | None = None,
     ) -> int:
         """Store a block of features, all of it or nothing.
 
@@ -151,6 +153,9 @@ class Entry:
         rows : ndarray of shape (n, *shape)
         failures : mapping of str to str, optional
             Digest to reason, of pictures that cannot be read.
+        made_by : mapping of str to JSON values, optional
+            `engine`, `versions` and `licence`, written beside the recipe of an entry that
+            is made with these rows, and never compared.
 
         Returns
         -------
@@ -169,6 +174,7 @@ class Entry:
         failed = dict(failures or {})
         if not digests and not failed:
             return 0
+        self._made_by = made_by or {}
         self._make()
         with disk.writing(self.path), self._opened(writing=True) as (features, index, count):
             known = index.find([*digests, *failed])
@@ -398,7 +404,7 @@ class Entry:
             self._allowed = True
         if not self.exists:
             disk.mark_cache(self._root)
-            make_entry(self.path, self.recipe, self.shape, self.dtype)
+            make_entry(self.path, {**self.recipe, **self._made_by}, self.shape, self.dtype)
 
     @contextmanager
     def _opened(self, *, writing: bool = False, thorough: bool = True) -> Iterator[_Opened]:

@@ -116,7 +116,7 @@ def embed(
     for networks in groups:
         wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
         tried.update(sample.digest for sample in wanted)
-        failures |= embed_pictures(dataset, wanted, networks, store, where)
+        failures |= embed_pictures(dataset, wanted, networks, where)
     for request in requests:
         for recipe in request.recipes:
             failures |= open_entry(store, recipe).failures(digests)

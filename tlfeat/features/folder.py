@@ -1,9 +1,7 @@
 """The folder of a store entry: made, recognised and moved away as a whole."""
 
-import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -17,12 +15,11 @@ from tlfeat.errors import StoreError
 from tlfeat.features import disk, npy
 from tlfeat.features.disk import DamagedEntry
 from tlfeat.features.index import Index, create, damaged, sqlite_errors
-from tlfeat.files import clear_abandoned, new_name
+from tlfeat.files import making_folder
 
 RECIPE, FEATURES, INDEX = "recipe.json", "features.npy", "index.sqlite"
 DAMAGED = ".damaged"
 NOT_IN_DIGEST = frozenset({"engine", "versions", "created", "licence"})
-_TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
 
 
 def describe(
@@ -49,25 +46,15 @@ def make_entry(
     StoreError
         If the folder cannot be written to.
     """
-    new = new_name(path)
     fields = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **recipe}
     text = json.dumps(dict(sorted(fields.items())), indent=2, ensure_ascii=False) + "\n"
     with disk.writing(path.parent):
-        try:
-            path.parent.mkdir(exist_ok=True)
-            clear_abandoned(path.parent)
-            new.mkdir()
+        with making_folder(path) as new:
             disk.write_synced(new / RECIPE, text.encode())
             disk.write_synced(new / FEATURES, npy.header(0, shape, dtype))
             create(new / INDEX, describe(recipe, shape, dtype))
             disk.sync_folder(new)
-            new.rename(path)
-            disk.sync_folder(path.parent)
-        except BaseException as error:
-            shutil.rmtree(new, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno in _TAKEN and path.is_dir():
-                return
-            raise
+        disk.sync_folder(path.parent)
 
 
 def move_away(path: Path, names: Iterator[Path], suspect: tuple[int, int] | None) -> Path | None:

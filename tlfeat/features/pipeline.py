@@ -3,39 +3,33 @@
     pictures --threads--> chunks of squares --engines--> rows --one thread--> store
 
 A picture is decoded once for all networks of its size, and one forward pass gives all
-the layers that are asked of a network. While the engines work on one chunk the next is
-decoded. Rows are committed in small blocks, so whatever ends the work, at most the last
-block is done again.
+the layers that are asked of a network. Rows are committed in small blocks, so whatever
+ends the work, at most the last block is done again.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 
-from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
+from tlfeat.backbones.engines import Engine, NetworkRequest
 from tlfeat.backbones.table import Output
-from tlfeat.data.ahead import chunks_ahead
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.decode import UndecodableImage, decode
-from tlfeat.data.digests import digest_of
 from tlfeat.data.samples import Sample
 from tlfeat.errors import NetworkError
 from tlfeat.features.costs import keep_costs
+from tlfeat.features.forward import Square, Unread, decoded_chunks, forward, opened
 from tlfeat.features.settings import FeatureRequest
-from tlfeat.features.store import Entry, FeatureStore
+from tlfeat.features.store import Entry
 from tlfeat.watch import Watch
 from tlfeat.where import Where
 
 BLOCK_ROWS = 64  # rows of one commit, at most
 BLOCK_SECONDS = 2.0  # between two commits, at most
-CHUNK_BYTES = 32 * 2**20  # of decoded squares that one engine sees at a time
-CHUNK_PICTURES = 256
 _LONG = 10  # seconds from which the cost is estimated aloud
 _MINUTES = 100  # seconds from which it is said in minutes
 
@@ -56,25 +50,27 @@ class Network:
     request: FeatureRequest
     sinks: list[Sink] = field(default_factory=list)
 
+    @property
+    def to_run(self) -> NetworkRequest:
+        """What an engine is asked for."""
+        request = self.request
+        return NetworkRequest(
+            request.backbone,
+            request.size,
+            request.weights,
+            tuple(sink.output for sink in self.sinks),
+            request.precision,
+        )
+
     def wants(self, digest: str) -> bool:
         """Say whether any entry lacks this picture."""
         return any(digest in sink.missing for sink in self.sinks)
-
-
-class _Square(NamedTuple):
-    """A picture as a network sees it, or the reason why there is none."""
-
-    digest: str
-    pixels: np.ndarray | None
-    failure: str = ""
-    passing: bool = False  # the reason is not in the picture's bytes, so it is not stored
 
 
 def embed_pictures(
     dataset: Dataset,
     samples: Sequence[Sample],
     networks: Sequence[Network],
-    store: FeatureStore,
     where: Where,
 ) -> dict[str, str]:
     """Embed some pictures with networks that see the same squares.
@@ -87,8 +83,6 @@ def embed_pictures(
         A sample for each distinct picture that some network wants.
     networks : sequence of Network
         All of one size and resize rule.
-    store : FeatureStore
-        Keeps the exported networks too.
     where : Where
 
     Returns
@@ -103,105 +97,46 @@ def embed_pictures(
     StoreError
         If the store cannot be written.
     """
-    size, resize = networks[0].request.size, networks[0].request.resize
-    watch = where.watch
-
-    def square(sample: Sample) -> _Square:
-        try:
-            data = dataset.read(sample)
-        except OSError as error:
-            return _Square(sample.digest, None, f"cannot be read: {error.strerror}", True)
-        if digest_of(data) != sample.digest:
-            return _Square(sample.digest, None, "changed while it was read: run again", True)
-        try:
-            return _Square(sample.digest, decode(data, size, resize))
-        except UndecodableImage as error:
-            return _Square(sample.digest, None, str(error))
-
+    pictures = [Unread(one.digest, partial(dataset.read, one), one.digest) for one in samples]
+    shared, watch = networks[0].request, where.watch
     unread: dict[str, str] = {}
     with ExitStack() as stack:
-        engines = [_open(network, store, where) for network in networks]
-        for running in engines:
-            stack.callback(running.close)
-        for network, running in zip(networks, engines, strict=True):
-            for sink in network.sinks:
-                sink.entry.recipe |= {
-                    "engine": running.name,
-                    "versions": running.versions,
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "licence": network.request.backbone.licence,
-                }
+        engines = [stack.enter_context(opened(network.to_run, where)) for network in networks]
         watch.start("embedding", len(samples) * len(networks))
         stack.callback(watch.finish)
-        blocks = [stack.enter_context(_Blocks(network)) for network in networks]
+        blocks = [
+            stack.enter_context(_Blocks(network, engine, watch))
+            for network, engine in zip(networks, engines, strict=True)
+        ]
         chunks = stack.enter_context(
-            closing(chunks_ahead(square, samples, length=chunk_length(size), threads=where.jobs))
+            decoded_chunks(pictures, shared.size, shared.resize, where.jobs)
         )
         estimate = _Estimate(networks, len(samples), watch)
 
         began = time.perf_counter()
         for chunk in chunks:
             waited = time.perf_counter() - began
-            unread |= {one.digest: one.failure for one in chunk if one.passing}
-            undecoded = {
-                one.digest: one.failure for one in chunk if one.failure and not one.passing
-            }
-            squares = [one for one in chunk if one.pixels is not None]
-            for network, running, block in zip(networks, engines, blocks, strict=True):
-                began = time.perf_counter()
-                block.fail(undecoded)
-                watch.step(len(chunk) - len(squares))
-                for digests, outputs in running.run(_batches(network, squares, running.batch)):
-                    block.add(digests, outputs)
-                    watch.step(len(digests))
-                block.cost([one.digest for one in squares], waited + time.perf_counter() - began)
+            unread |= {square.id: square.reason for square in chunk if square.passing}
+            for block in blocks:
+                block.embed(chunk, waited)
             estimate.hear(len(chunk))
             began = time.perf_counter()
     return unread
 
 
-def _open(network: Network, store: FeatureStore, where: Where) -> Engine:
-    request = network.request
-    where.watch.doing(f"loading {request.backbone.name}; the first time it is exported, too")
-    return open_engine(
-        NetworkRequest(
-            backbone=request.backbone,
-            size=request.size,
-            weights=request.weights,
-            outputs=tuple(sink.output for sink in network.sinks),
-            precision=request.precision,
-        ),
-        where.engine,
-        cache=store.root,
-        on_note=where.watch.note,
-    )
-
-
-def chunk_length(size: int) -> int:
-    """Give how many decoded squares of a size are worked on at a time."""
-    return max(16, min(CHUNK_PICTURES, CHUNK_BYTES // (3 * size * size)))
-
-
-def _batches(
-    network: Network, squares: Sequence[_Square], length: int
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    wanted = [one for one in squares if network.wants(one.digest)]
-    for start in range(0, len(wanted), length):
-        part = wanted[start : start + length]
-        yield (
-            [one.digest for one in part],
-            np.stack([one.pixels for one in part if one.pixels is not None]),
-        )
-
-
 class _Blocks:
-    """Gathers the rows of one network and commits them block by block in a thread.
+    """Embeds with one network and commits the rows block by block in a thread.
 
     On the way out, whatever the reason, the rows that are there are committed.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, network: Network, engine: Engine, watch: Watch) -> None:
+        self._network, self._engine, self._watch = network, engine, watch
+        self._made_by = {
+            "engine": engine.name,
+            "versions": engine.versions,
+            "licence": network.request.backbone.licence,
+        }
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._pending: Future[None] | None = None
         self._begin()
@@ -223,16 +158,23 @@ class _Blocks:
         finally:
             self._thread.shutdown()
 
-    def fail(self, failures: dict[str, str]) -> None:
-        """Take pictures that could not be decoded, with the reasons."""
-        self._failures.update(failures)
+    def embed(self, chunk: Sequence[Square], waited: float) -> None:
+        """Take a chunk of pictures, and the seconds that its decoding was waited for.
 
-    def cost(self, digests: list[str], seconds: float) -> None:
-        """Take what decoding and forward of some pictures took, as if the network were alone."""
-        self._costs.append((digests, seconds))
+        What it took is kept as if the network were alone.
+        """
+        began = time.perf_counter()
+        squares = [square for square in chunk if square.pixels is not None]
+        self._failures |= {s.id: s.reason for s in chunk if s.reason and not s.passing}
+        self._watch.step(len(chunk) - len(squares))
+        wanted = (square for square in squares if self._network.wants(square.id))
+        for digests, outputs in forward(self._engine, wanted):
+            self._add(digests, outputs)
+            self._watch.step(len(digests))
+        seconds = waited + time.perf_counter() - began
+        self._costs.append(([square.id for square in squares], seconds))
 
-    def add(self, digests: list[str], outputs: list[np.ndarray]) -> None:
-        """Take the rows of one batch, an array for each output of the network."""
+    def _add(self, digests: list[str], outputs: list[np.ndarray]) -> None:
         for output, rows in zip(self._network.sinks, outputs, strict=True):
             finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
             if not finite.all():
@@ -268,12 +210,8 @@ class _Blocks:
         for number, sink in enumerate(self._network.sinks):
             mine = [row for row, digest in enumerate(digests) if digest in sink.missing]
             failed = {d: reason for d, reason in failures.items() if d in sink.missing}
-            if mine:
-                rows = outputs[number][mine]
-                sink.entry.append([digests[row] for row in mine], rows, failed)
-            elif failed:
-                empty = np.empty((0, *sink.entry.shape), np.float32)
-                sink.entry.append([], empty, failed)
+            rows = outputs[number][mine] if mine else np.empty((0, *sink.entry.shape), np.float32)
+            sink.entry.append([digests[row] for row in mine], rows, failed, self._made_by)
             for embedded, seconds in costs:
                 keep_costs(sink.entry.path, embedded, seconds)
 

@@ -1,19 +1,22 @@
 """Embed stored pictures again and compare them with what the store holds."""
 
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tlfeat.backbones.engines import NetworkRequest, open_engine
+from tlfeat.backbones.engines import NetworkRequest
 from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.decode import decode
 from tlfeat.data.resize import Resize
 from tlfeat.errors import StoreError
 from tlfeat.features.entry import Entry
 from tlfeat.features.folder import NOT_IN_DIGEST
+from tlfeat.features.forward import Unread, embedded_chunks
 from tlfeat.features.recipe import Recipe, find_weights
+from tlfeat.where import Where
 
 TOLERANCE = 1e-4  # of |a - b| / (1 + |a|), what engines may differ by
 
@@ -37,8 +40,7 @@ def reextract(
     count: int,
     *,
     weights: str | Path | None = None,
-    engine: str = "auto",
-    cache: Path | None = None,
+    where: Where = Where(),
     seed: int = 0,
 ) -> Reextracted:
     """Embed random pictures of a dataset again and compare them with their stored rows.
@@ -52,9 +54,7 @@ def reextract(
         How many rows, at the most.
     weights : str or Path, optional
         A weight file, where the entry was made with one.
-    engine : {"auto", "openvino", "tensorflow"}
-    cache : Path, optional
-        Where exported networks are kept.
+    where : Where
     seed : int
         Of the choice.
 
@@ -65,7 +65,7 @@ def reextract(
     Raises
     ------
     StoreError
-        If the entry has no picture of the dataset.
+        If the entry has no picture of the dataset, or one cannot be read any more.
     WeightsError
         If the weights are not those of the entry.
     """
@@ -77,27 +77,22 @@ def reextract(
             f"{entry.name} has no picture of {dataset.name}: name a dataset that was embedded."
         )
     chosen = np.random.default_rng(seed).permutation(sorted(there))[:count].tolist()
-    running = open_engine(
-        NetworkRequest(
-            backbone=get_backbone(recipe.backbone),
-            size=recipe.size,
-            weights=find_weights(recipe, weights),
-            outputs=(Output(recipe.layer, recipe.pool),),
-            precision=recipe.precision,
-        ),
-        engine,
-        cache=cache,
+    request = NetworkRequest(
+        backbone=get_backbone(recipe.backbone),
+        size=recipe.size,
+        weights=find_weights(recipe, weights),
+        outputs=(Output(recipe.layer, recipe.pool),),
+        precision=recipe.precision,
     )
-    resize = Resize(**recipe.resize)
-    batches = (
-        (digest, decode(dataset.read(there[digest]), recipe.size, resize)[None])
-        for digest in chosen
-    )
-    try:
-        new = {digest: outputs[0][0] for digest, outputs in running.run(batches)}
-    finally:
-        running.close()
+    pictures = (Unread(digest, partial(dataset.read, there[digest]), digest) for digest in chosen)
+    new = []
+    for picture in chain.from_iterable(
+        embedded_chunks(pictures, request, Resize(**recipe.resize), where)
+    ):
+        if picture.features is None:
+            raise StoreError(f"{there[picture.id].id} is stored, and now {picture.reason}.")
+        new.append(picture.features[0])
     old = entry.read(chosen)
-    again = np.stack([new[digest] for digest in chosen]).astype(recipe.dtype).astype(np.float32)
+    again = np.stack(new).astype(recipe.dtype).astype(np.float32)
     worst = float(np.max(np.abs(old - again) / (1 + np.abs(old))))
     return Reextracted(entry.name, len(chosen), worst)

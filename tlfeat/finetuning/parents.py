@@ -1,6 +1,5 @@
 """What a fine-tune starts from when it is not a backbone: another run, or a model file."""
 
-import hashlib
 import re
 import zipfile
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tlfeat.errors import TlfeatError
+from tlfeat.files import file_digest
 from tlfeat.finetuning.checkpoint import epoch_file
 from tlfeat.runs.facts import ParentFacts
 from tlfeat.runs.record import MODEL, RECORD, load_run
@@ -74,7 +74,7 @@ def find_parent(given: str | Path) -> Parent:
     if epoch is not None:
         raise TlfeatError(f"There is no finished run at {path}: an epoch is of a run's folder.")
     if path.is_file() and path.suffix in _FILES:
-        facts = ParentFacts(_sha256(path), file=path.name)
+        facts = ParentFacts(file_digest(path), file=path.name)
         return Parent(path, None, facts, None, None, _precision(path))
     raise TlfeatError(
         f"Nothing to start from at {path}: wanted the folder of a finished run, RUN@EPOCH, or a "
@@ -102,7 +102,7 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
                 f"{folder.name} has no checkpoint of epoch {epoch}: {kept}. Remove {folder} and "
                 "train it again with --keep all, or start from its end."
             )
-    facts = ParentFacts(_sha256(weights or model), run.id, run.name, epoch)
+    facts = ParentFacts(file_digest(weights or model), run.id, run.name, epoch)
     return Parent(
         model,
         weights,
@@ -155,8 +155,3 @@ def _precision(path: Path) -> str:
     except Exception:  # zipfile and h5py raise whatever a damaged file makes them
         return "float32"  # Keras, which reads it next, says what is wrong with it
     return "mixed" if _HALF.search(text) else "float32"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,7 +21,7 @@ import numpy as np
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
 from tlfeat.features.recipe import PictureRule, Recipe
 from tlfeat.features.settings import FeatureSettings
-from tlfeat.files import cannot_write, replacing, write_text
+from tlfeat.files import cannot_write, file_digest, replacing, write_text
 from tlfeat.machine import machine
 from tlfeat.runs.facts import (
     DatasetFacts,
@@ -33,7 +33,7 @@ from tlfeat.runs.facts import (
     read_facts,
 )
 from tlfeat.runs.fields import as_today, problem_of
-from tlfeat.runs.seal import SEAL, file_digest, is_intact, read_record, sealed
+from tlfeat.runs.seal import SEAL, is_intact, read_record, sealed
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:

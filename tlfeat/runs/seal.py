@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,15 +79,3 @@ def _refuse(constant: str) -> float:
 def _finite_number(text: str) -> float:
     number = float(text)
     return number if math.isfinite(number) else _refuse(text)
-
-
-def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file, worked out again only when the file has changed."""
-    stat = path.stat()
-    return _file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: Path, *stamp: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

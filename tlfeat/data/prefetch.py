@@ -41,7 +41,7 @@ def chunks_ahead(
     [[1, 2], [3]]
     """
     rest = iter(items)
-    with ThreadPoolExecutor(threads or usable_cores(), thread_name_prefix="ahead") as pool:
+    with ThreadPoolExecutor(threads or usable_cores(), thread_name_prefix="prefetch") as pool:
         try:
             ahead = [pool.submit(work, item) for item in islice(rest, length)]
             while ahead:

@@ -1,0 +1,139 @@
+"""Pictures through networks: read and decoded in threads, then forward, in bounded memory.
+
+    pictures --threads--> chunks of squares --engine--> rows
+
+While the engine works on one chunk the next is decoded. What is extracted, embedded again or
+predicted goes this way, so that all three see the same numbers.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
+from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.digests import digest_of
+from tlfeat.data.prefetch import chunks_ahead
+from tlfeat.data.resize import Resize
+from tlfeat.data.sources.base import Picture
+from tlfeat.where import Where
+
+CHUNK_BYTES = 32 * 2**20  # of decoded squares that one engine sees at a time
+CHUNK_PICTURES = 256
+
+
+class Unread(NamedTuple):
+    """A picture that is to be embedded, and how to read it.
+
+    `read` raises OSError where the picture cannot be read this time, and UndecodableImage
+    where it never can.
+    """
+
+    id: str
+    read: Callable[[], Picture]
+    digest: str = ""  # that the picture must have; any if empty
+
+
+class Square(NamedTuple):
+    """A picture as a network sees it, or the reason why there is none."""
+
+    id: str
+    pixels: np.ndarray | None
+    reason: str = ""
+    passing: bool = False  # the reason is not in the picture's bytes: it may be gone next time
+
+
+class Embedded(NamedTuple):
+    """What a network makes of a picture, or the reason why there is nothing."""
+
+    id: str
+    features: tuple[np.ndarray, ...] | None  # float32, one for each output of the network
+    reason: str = ""
+
+
+def embedded_chunks(
+    pictures: Iterable[Unread], request: NetworkRequest, resize: Resize, where: Where
+) -> Generator[list[Embedded], None, None]:
+    """Embed pictures with one network; nothing is stored.
+
+    Parameters
+    ----------
+    pictures : iterable of Unread
+        Taken as they are needed.
+    request : NetworkRequest
+    resize : Resize
+    where : Where
+        Its cache keeps the exported network.
+
+    Yields
+    ------
+    chunk : list of Embedded
+        In the order of the pictures.
+
+    Raises
+    ------
+    NetworkError
+        If the network cannot run on the engine that was asked for.
+    WeightsError
+        If its weights do not fit.
+    """
+    with opened(request, where) as engine:
+        where.watch.finish()
+        with decoded_chunks(pictures, request.size, resize, where.jobs) as chunks:
+            for chunk in chunks:
+                batches = forward(engine, chunk)
+                rows = (row for _, outputs in batches for row in zip(*outputs, strict=True))
+                yield [
+                    Embedded(one.id, None if one.pixels is None else next(rows), one.reason)
+                    for one in chunk
+                ]
+
+
+def opened(request: NetworkRequest, where: Where) -> closing[Engine]:
+    """Give a network ready to run, for a `with` that lets go of it."""
+    where.watch.doing(f"loading {request.backbone.name}; the first time it is exported, too")
+    engine = open_engine(
+        request,
+        where.engine,
+        cache=where.cache_folder,
+        jobs=where.jobs,
+        on_note=where.watch.note,
+    )
+    return closing(engine)
+
+
+def decoded_chunks(
+    pictures: Iterable[Unread], size: int, resize: Resize, jobs: int | None
+) -> closing[Generator[list[Square], None, None]]:
+    """Give the squares of pictures, a chunk ahead, for a `with` that ends the threads."""
+
+    def square(picture: Unread) -> Square:
+        try:
+            data = picture.read()
+            if picture.digest and digest_of(data) != picture.digest:
+                return Square(picture.id, None, "changed while it was read: run again", True)
+            return Square(picture.id, decode(data, size, resize))
+        except UndecodableImage as error:
+            return Square(picture.id, None, str(error))
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            return Square(picture.id, None, reason, passing=True)
+
+    length = max(16, min(CHUNK_PICTURES, CHUNK_BYTES // (3 * size * size)))
+    return closing(chunks_ahead(square, pictures, length=length, threads=jobs))
+
+
+def forward(
+    engine: Engine, squares: Iterable[Square]
+) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """Run those squares that are there, and give the ids and the outputs of each batch."""
+
+    def batches() -> Iterator[tuple[list[str], np.ndarray]]:
+        there = ((square.id, square.pixels) for square in squares if square.pixels is not None)
+        while batch := list(islice(there, engine.batch)):
+            yield [id_ for id_, _ in batch], np.stack([pixels for _, pixels in batch])
+
+    return engine.run(batches())
