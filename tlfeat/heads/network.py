@@ -13,6 +13,7 @@ import numpy as np
 from tlfeat.heads.learner import Finished, Floats, Learner, Problem
 from tlfeat.heads.settings import Grid
 from tlfeat.heads.table import get_head
+from tlfeat.settings import read_sizes
 
 # Passes at the end whose loss is compared with that of as many before, and the share by which
 # it still falls in a training that deserves more passes.
@@ -55,7 +56,7 @@ class Network(Learner):
         # A seed would give `partial_fit` the same mini-batches in every pass.
         luck = np.random.RandomState(problem.seed)
         network = MLPClassifier(
-            tuple(int(size) for size in fixed["hidden"].split("-")),
+            read_sizes(fixed["hidden"]),
             alpha=alpha,
             batch_size=min(int(fixed["batch"]), len(problem.X)),
             learning_rate_init=fixed["learning_rate"],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tlfeat.errors import HeadError, did_you_mean
+from tlfeat.settings import read_sizes
 
 Kind = Literal["number", "whole", "choice", "sizes", "gamma"]
 Grid = Mapping[str, tuple[Any, ...]]
@@ -176,11 +177,8 @@ def _as_float(value: Any) -> float | None:
 
 
 def _sizes(value: Any) -> str | None:
-    parts = list(value) if isinstance(value, (list, tuple)) else str(value).split("-")
-    numbers = [_as_float(part) for part in parts]
-    if not numbers or any(n is None or n < 1 or n != int(n) for n in numbers):
-        return None
-    return "-".join(str(int(n)) for n in numbers if n is not None)
+    sizes = read_sizes(value)
+    return "-".join(map(str, sizes)) if isinstance(sizes, tuple) and sizes else None
 
 
 def _gamma(value: Any) -> float | str | None:
