@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.plan import Phase, read_augmentations
-from tlfeat.settings import checked_values, setting, unusual_words
+from tlfeat.finetuning.plan import Phase, read_augmentations, read_phase
+from tlfeat.runs.record import Run
+from tlfeat.settings import checked_values, setting, settings_of, unusual_words
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,28 @@ class FinetuneSettings:
         "Of what is kept below a cut; none trains through the whole network.",
         words=("float16", "float32", "none"),
     )
+
+    @classmethod
+    def of_run(cls, run: Run) -> "FinetuneSettings":
+        """Give the settings of a finished fine-tune.
+
+        Raises
+        ------
+        TlfeatError
+            If this version could not make it again.
+        """
+        known = settings_of(Phase)
+        return cls(
+            tuple(
+                read_phase({name: phase[name] for name in phase if name in known})
+                for phase in run.phases
+            ),
+            None if run.keeps_top else Classifier(**run.top).checked(),
+            read_augmentations(() if run.pictures.view == "plain" else run.pictures.view),
+            run.loss,
+            run.batch,
+            run.cut_dtype or "none",
+        )
 
     @property
     def changes(self) -> tuple[Choice, ...]:

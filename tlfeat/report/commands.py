@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.plan import DEFAULT_CUT, Phase, read_phase
+from tlfeat.finetuning.plan import DEFAULT_CUT, Phase
+from tlfeat.finetuning.settings import FinetuneSettings
 from tlfeat.runs.record import Run
-from tlfeat.settings import settings_of, unusual_values
+from tlfeat.settings import unusual_values
 
 
 def commands(runs: Sequence[Run], source: str) -> list[str]:
@@ -70,36 +71,33 @@ def _of_head(run: Run) -> str:
 
 def _of_finetune(run: Run, by_id: Mapping[str, Run]) -> list[str]:
     network = unusual_values(run.feature_settings) | {"seed": run.seed}
-    network.pop("backbone", None)
+    training = FinetuneSettings.of_run(run)
+    unusual = unusual_values(training)
+    if run.parent is not None or training.augment:
+        unusual.pop("cut_dtype", None)  # nothing can be kept of it, whatever was asked for
     if run.parent is None:
-        given = ["--backbone", run.backbone]
-        given += ["--cut-dtype", run.cut_dtype or "none"] if run.cut_dtype != "float16" else []
+        start = ["--backbone", network.pop("backbone", run.backbone)]
     else:
         known = by_id.get(run.parent.run or "")
-        start = known.path.resolve() if known else run.parent.file or run.parent.name
-        given = ["--from", f"{start}@{run.parent.epoch}" if run.parent.epoch else str(start)]
+        place = str(known.path.resolve() if known else run.parent.file or run.parent.name)
+        start = ["--from", place + (f"@{run.parent.epoch}" if run.parent.epoch else "")]
         network = {name: network[name] for name in network if name in ("size", "resize", "seed")}
-    given += _options(network)
-    for phase in run.phases:
-        values = _of_phase(read_phase({n: phase[n] for n in phase if n in settings_of(Phase)}))
-        given += ["--phase", ",".join(f"{name}={_text(value)}" for name, value in values.items())]
-    if not run.keeps_top:
-        hidden = "-".join(map(str, run.top["hidden"]))
-        top = {"top": run.top["kind"], "hidden": hidden, "dropout": run.top["dropout"]}
-        usual = {"top": "new", "hidden": "", "dropout": 0.0}
-        given += _options({name: top[name] for name in top if top[name] != usual[name]})
-    view = [] if isinstance(run.pictures.view, str) else run.pictures.view
-    if view:
-        given += ["--augment", ",".join(_choice(one) for one in view)]
-    given += ["--loss", run.loss] if run.loss != "cross-entropy" else []
-    return [*given, "--batch", str(run.batch), *_of_data(run)]
+    given = [*start, *_options(network)]
+    for phase in training.phases:
+        said = ",".join(f"{name}={_text(value)}" for name, value in _of_phase(phase).items())
+        given += ["--phase", said]
+    if training.classifier is not None:
+        classifier = unusual_values(training.classifier)
+        if "hidden" in classifier:
+            classifier["hidden"] = "-".join(map(str, classifier["hidden"]))
+        given += _options(classifier)
+    return [*given, *_options(unusual), *_of_data(run)]
 
 
 def _of_phase(phase: Phase) -> dict[str, Any]:
     """Give what is not usual in a phase of its mode."""
     usual = Phase(phase.mode).checked()
-    values = unusual_values(phase)
-    values |= {"mode": phase.mode, "epochs": phase.epochs}
+    values = {"mode": phase.mode, "epochs": phase.epochs, **unusual_values(phase)}
     for name, mine, theirs in (
         ("learning_rate", phase.rate, usual.rate),
         ("cut", phase.cut_name, DEFAULT_CUT),

@@ -10,12 +10,11 @@ from tlfeat.data.dataset import Dataset
 from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
-from tlfeat.finetuning.plan import Phase, read_phase
-from tlfeat.finetuning.settings import Classifier, FinetuneSettings
+from tlfeat.finetuning.settings import FinetuneSettings
 from tlfeat.runs.facts import ParentFacts
 from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.record import Run
-from tlfeat.settings import said_values, settings_of
+from tlfeat.settings import said_values
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.schema import RUN_KEYS, SCHEMA
@@ -102,23 +101,11 @@ def _planned(run: Run, names: Mapping[str, str]) -> PlannedRun | None:
     start = None if run.parent is None else start_of(run.parent, names)
     if run.parent is not None and start is None:
         return None
-    known = settings_of(Phase)
-    training = FinetuneSettings(
-        tuple(
-            read_phase({key: value for key, value in phase.items() if key in known})
-            for phase in run.phases
-        ),
-        None if run.keeps_top else Classifier(**run.top).checked(),
-        () if run.pictures.view == "plain" else run.pictures.view,
-        run.loss,
-        run.batch,
-        run.cut_dtype or "none",
-    )
     return PlannedRun(
         names[run.id],
         run.feature_settings,
         run.stand_in,
-        training=training,
+        training=FinetuneSettings.of_run(run),
         start=start,
     )
 
