@@ -26,6 +26,11 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 NEW = ".new-"
 
+_TAG = """Signature: 8a477f597d28d172789f06886806bc55
+# This folder is a cache of tlfeat: what is in it can be made again from the pictures.
+# Backup programs may leave it out, see https://bford.info/cachedir/
+"""
+
 # machine, process, start of the process, and a number that no other file has
 _OURS = re.compile(re.escape(NEW) + r"([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(\..*)?")
 # what earlier versions left: exported networks, models, states, epochs, texts
@@ -137,6 +142,20 @@ def making_folder(path: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def mark_cache(root: Path) -> None:
+    """Make the cache folder, marked for backup programs and for git.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written to.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", "*\n")):
+        with suppress(FileExistsError), (root / name).open("x", encoding="ascii") as file:
+            file.write(text)
 
 
 def file_digest(path: Path, kind: str = "sha256") -> str:

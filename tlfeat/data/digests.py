@@ -26,6 +26,7 @@ import numpy as np
 
 from tlfeat.cores import usable_cores
 from tlfeat.data.sources.base import Picture, Row, Stamp, one_line
+from tlfeat.files import mark_cache
 
 Progress = Callable[[int, int], None]  # done, of how many
 
@@ -182,7 +183,7 @@ class DigestIndex:
             return
         for _ in range(2):  # a damaged index makes room for a new one
             try:
-                prepare_cache(self.cache)
+                mark_cache(self.cache)
                 with contextlib.closing(self._connect(write=True)) as connection:
                     self._write(connection, fresh)
             except (OSError, sqlite3.OperationalError) as error:
@@ -250,17 +251,6 @@ class DigestIndex:
         with contextlib.suppress(OSError):
             self.path.rename(aside)
         self._note(f"the index of digests was damaged and is now {aside.name}")
-
-
-def prepare_cache(cache: Path) -> None:
-    """Make the cache folder, marked for backup tools and git as one that can be made again."""
-    cache.mkdir(parents=True, exist_ok=True)
-    tag = cache / "CACHEDIR.TAG"
-    if not tag.exists():
-        tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# A cache of tlfeat.\n")
-    ignore = cache / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from tlfeat.backbones.engines import NetworkRequest
-from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.data.decode import UndecodableImage
 from tlfeat.data.layout import PICTURE_SUFFIXES
 from tlfeat.data.names import printable
@@ -28,8 +26,8 @@ from tlfeat.data.sources.base import (
     read_picture,
 )
 from tlfeat.errors import DataError, TlfeatError
-from tlfeat.features.forward import Embedded, Unread, embedded_chunks
-from tlfeat.features.recipe import Recipe, find_weights
+from tlfeat.features.forward import Embedded, Unread, embedded_chunks, network_of
+from tlfeat.features.recipe import Recipe
 from tlfeat.heads.persist import LoadedHead
 from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
@@ -127,25 +125,13 @@ def predict(
             f"{run.path} was trained on pictures decoded by rule {recipe.decoder} and this tlfeat "
             f"has rule {DECODER}: train it again."
         )
-    head, network = run.head(), _network_of(run, weights)
+    head, network = run.head(), network_of(run.recipes, weights or run.weights)
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = _listed([pictures] if isinstance(pictures, str | Path) else pictures)
     chunks = embedded_chunks(unread, network, Resize(**recipe.resize), where)
     with closing(chunks):
         for chunk in chunks:
             yield from _predict_chunk(chunk, run.recipes, head, top)
-
-
-def _network_of(run: Run, weights: str | Path | None) -> NetworkRequest:
-    """Give the network that made the features that a run was trained on."""
-    first = run.recipes[0]
-    return NetworkRequest(
-        backbone=get_backbone(first.backbone),
-        size=first.size,
-        weights=find_weights(first, weights or run.weights),
-        outputs=tuple(Output(recipe.layer, recipe.pool) for recipe in run.recipes),
-        precision=first.precision,
-    )
 
 
 def _predict_chunk(

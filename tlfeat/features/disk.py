@@ -8,7 +8,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tlfeat.errors import StoreError
@@ -17,11 +17,6 @@ from tlfeat.files import FULL, READ_ONLY
 MOUNTS = Path("/proc/self/mounts")
 NFS = frozenset({"nfs", "nfs3", "nfs4"})
 ELSEWHERE = "choose another folder with --cache or TLFEAT_CACHE"
-
-_TAG = """Signature: 8a477f597d28d172789f06886806bc55
-# This folder is a cache of tlfeat: what is in it can be made again from the pictures.
-# Backup programs may leave it out, see https://bford.info/cachedir/
-"""
 
 
 class DamagedEntry(StoreError):  # noqa: N818 - reads as a sentence where it is raised
@@ -105,15 +100,6 @@ def refuse_nfs(folder: Path) -> None:
             f"The cache {folder} is on a network disk ({kind}), where two writers could spoil "
             f"each other's rows: it can be read but not written; {ELSEWHERE}."
         )
-
-
-def mark_cache(root: Path) -> None:
-    """Make the cache folder, marked for backup programs and for git."""
-    with writing(root):
-        root.mkdir(parents=True, exist_ok=True)
-        for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", "*\n")):
-            with suppress(FileExistsError), (root / name).open("x", encoding="ascii") as file:
-                file.write(text)
 
 
 def write_synced(path: Path, data: bytes) -> None:

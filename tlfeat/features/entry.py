@@ -26,6 +26,7 @@ from tlfeat.features.folder import (
     read_recipe,
 )
 from tlfeat.features.index import Index, Stored, damaged, key, row_checksum, sqlite_errors
+from tlfeat.files import mark_cache
 
 _ATTEMPTS = 5  # to open an entry that others make, set aside or prune meanwhile
 _CHUNK_BYTES = 64 << 20  # of rows that are copied or checked at a time
@@ -403,7 +404,8 @@ class Entry:
             disk.refuse_nfs(self.path)
             self._allowed = True
         if not self.exists:
-            disk.mark_cache(self._root)
+            with disk.writing(self._root):
+                mark_cache(self._root)
             make_entry(self.path, {**self.recipe, **self._made_by}, self.shape, self.dtype)
 
     @contextmanager

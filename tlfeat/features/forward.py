@@ -6,19 +6,22 @@ While the engine works on one chunk the next is decoded. What is extracted, embe
 predicted goes this way, so that all three see the same numbers.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
+from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import digest_of
 from tlfeat.data.prefetch import chunks_ahead
 from tlfeat.data.resize import Resize
 from tlfeat.data.sources.base import Picture
+from tlfeat.features.recipe import Recipe, find_weights
 from tlfeat.where import Where
 
 CHUNK_BYTES = 32 * 2**20  # of decoded squares that one engine sees at a time
@@ -90,6 +93,30 @@ def embedded_chunks(
                     Embedded(one.id, None if one.pixels is None else next(rows), one.reason)
                     for one in chunk
                 ]
+
+
+def network_of(recipes: Sequence[Recipe], weights: str | Path | None = None) -> NetworkRequest:
+    """Give the network that made features, from their recipes: the same but for the output.
+
+    Parameters
+    ----------
+    recipes : sequence of Recipe
+    weights : str or Path, optional
+        A weight file, where the features were made with one.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are not those of the recipes.
+    """
+    first = recipes[0]
+    return NetworkRequest(
+        backbone=get_backbone(first.backbone),
+        size=first.size,
+        weights=find_weights(first, weights),
+        outputs=tuple(Output(recipe.layer, recipe.pool) for recipe in recipes),
+        precision=first.precision,
+    )
 
 
 def opened(request: NetworkRequest, where: Where) -> closing[Engine]:

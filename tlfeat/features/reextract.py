@@ -7,15 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlfeat.backbones.engines import NetworkRequest
-from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.resize import Resize
 from tlfeat.errors import StoreError
 from tlfeat.features.entry import Entry
 from tlfeat.features.folder import NOT_IN_DIGEST
-from tlfeat.features.forward import Unread, embedded_chunks
-from tlfeat.features.recipe import Recipe, find_weights
+from tlfeat.features.forward import Unread, embedded_chunks, network_of
+from tlfeat.features.recipe import Recipe
 from tlfeat.where import Where
 
 TOLERANCE = 1e-4  # of |a - b| / (1 + |a|), what engines may differ by
@@ -77,13 +75,7 @@ def reextract(
             f"{entry.name} has no picture of {dataset.name}: name a dataset that was embedded."
         )
     chosen = np.random.default_rng(seed).permutation(sorted(there))[:count].tolist()
-    request = NetworkRequest(
-        backbone=get_backbone(recipe.backbone),
-        size=recipe.size,
-        weights=find_weights(recipe, weights),
-        outputs=(Output(recipe.layer, recipe.pool),),
-        precision=recipe.precision,
-    )
+    request = network_of([recipe], weights)
     pictures = (Unread(digest, partial(dataset.read, there[digest]), digest) for digest in chosen)
     new = []
     for picture in chain.from_iterable(
