@@ -357,3 +357,19 @@ def test_what_a_run_starts_from_is_said_by_its_first_phase_only():
 def test_an_unknown_top_is_refused():
     with pytest.raises(UnknownName, match="Did you mean 'own'"):
         Classifier("owm").checked()
+
+
+def test_a_later_setting_of_the_whole_fine_tune_changes_ids_only_where_it_is_unusual():
+    @dataclass(frozen=True)
+    class Later(FinetuneSettings):
+        mirror: float = setting(0.0, "number", "Of pictures.", least=0, most=1, later=True)
+
+    def identity(**said):
+        network = FeatureSettings("efficientnet-lite0")
+        settings = Later((Phase("full"),), **said)
+        return id_of(FinetuneRequest.settle(network, settings).decisive(3))
+
+    network = FeatureSettings("efficientnet-lite0")
+    before = FinetuneRequest.settle(network, FinetuneSettings((Phase("full"),))).decisive(3)
+    assert identity() == id_of(before)
+    assert identity(mirror=0.5) != id_of(before)

@@ -167,8 +167,9 @@ class FinetuneRequest:
             "parent": asdict(self.parent.facts) if self.parent else None,
             "cut_dtype": self.kept_dtype,
         }
-        # left out where all are the first, so that the ids of runs from before them stay
-        return decisive | ({"methods": self.methods} if self.methods else {})
+        # left out where all are as at first, so that the ids of runs from before them stay
+        since = {"methods": self.methods, "later": self.settings.later}
+        return decisive | {name: values for name, values in since.items() if values}
 
     @property
     def methods(self) -> dict[str, int]:

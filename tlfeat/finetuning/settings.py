@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.plan import Phase, read_augmentations, read_phase
-from tlfeat.settings import checked_values, setting, settings_of, unusual_words
+from tlfeat.settings import checked_values, setting, settings_of, unusual_values, unusual_words
 
 if TYPE_CHECKING:
     from tlfeat.runs.record import Run
@@ -125,6 +125,7 @@ class FinetuneSettings:
             run.loss,
             run.batch,
             run.cut_dtype or "none",
+            **{settings_of(cls)[name].field: value for name, value in run.later.items()},
         )
 
     @property
@@ -159,6 +160,12 @@ class FinetuneSettings:
         if read.loss == "mse" and any(phase.label_smoothing for phase in read.phases):
             raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
         return read
+
+    @property
+    def later(self) -> dict[str, Any]:
+        """Settings that came after the first version, where they are unusual."""
+        values = unusual_values(self)
+        return {name: values[name] for name in values if settings_of(self)[name].later}
 
     def unusual(self) -> list[str]:
         """Say what the phases are and what else is not as when nobody says, for a name."""

@@ -15,6 +15,7 @@ from tlfeat.data.dataset import Dataset
 _HEAD: Final = ("recipes", "head")
 _FINETUNE: Final = (
     "recipes", "phases", "top", "keeps_top", "loss", "batch", "seed", "cut_dtype", "methods",
+    "later",
 )  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def run_identity(kind: str, dataset: Dataset, settings: Mapping[str, Any]) -> st
     settings : mapping
         By the names of a record, others are left alone. Of a head: recipes, head. Of a fine-tune:
         backbone, weights_digest, pictures, phases, top, keeps_top, loss, batch, seed, cut_dtype,
-        methods where they are not the first, and parent.
+        methods and later settings where they are not as at first, and parent.
 
     Returns
     -------
