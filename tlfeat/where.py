@@ -1,14 +1,14 @@
 """Where things lie and how the work is done: all that changes no number."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, TypedDict
 
-from tlfeat.errors import DamagedFile
+from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import read_toml
-from tlfeat.places import cache_folder, reports_folder
 from tlfeat.settings import setting
 from tlfeat.watch import SILENT, Watch
 
@@ -86,13 +86,27 @@ class Where:
 
     @property
     def cache_folder(self) -> Path:
-        """The folder of the feature store."""
-        return cache_folder(self.cache)
+        """The folder of the feature store: as said, else $TLFEAT_CACHE, else ./cache."""
+        return Path(self.cache or os.environ.get("TLFEAT_CACHE") or "cache")
 
     @property
     def reports_folder(self) -> Path:
-        """The folder of all studies."""
-        return reports_folder(self.reports)
+        """The folder of all studies: as said, else $TLFEAT_REPORTS, else ./reports.
+
+        Raises
+        ------
+        TlfeatError
+            If its name is not UTF-8: neither Parquet nor TensorFlow writes there.
+        """
+        folder = Path(self.reports or os.environ.get("TLFEAT_REPORTS") or "reports")
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise TlfeatError(
+                f"Reports cannot be written to {str(folder)!r}: its name is not UTF-8; choose "
+                "another folder with --reports or TLFEAT_REPORTS."
+            ) from None
+        return folder
 
     def study_folder(self, dataset: _Named) -> Path:
         """Choose the folder of the study of a dataset; nothing is written.

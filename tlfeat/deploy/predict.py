@@ -26,7 +26,7 @@ from tlfeat.data.sources.base import (
     read_picture,
 )
 from tlfeat.errors import DataError, TlfeatError
-from tlfeat.features.forward import Embedded, Unread, embedded_chunks, network_of
+from tlfeat.features.forward import Forwarded, Unread, embedded_chunks, network_of
 from tlfeat.features.recipe import Recipe
 from tlfeat.heads.persist import LoadedHead
 from tlfeat.runs.record import Run
@@ -135,7 +135,7 @@ def predict(
 
 
 def _predict_chunk(
-    chunk: Sequence[Embedded], recipes: Sequence[Recipe], head: LoadedHead, top: int
+    chunk: Sequence[Forwarded], recipes: Sequence[Recipe], head: LoadedHead, top: int
 ) -> Iterator[Prediction]:
     rows = [_as_stored(one.features, recipes) for one in chunk if one.features is not None]
     scores: Iterator[np.ndarray] = iter(head.scores(np.stack(rows)) if rows else ())

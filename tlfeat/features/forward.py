@@ -49,7 +49,7 @@ class Square(NamedTuple):
     passing: bool = False  # the reason is not in the picture's bytes: it may be gone next time
 
 
-class Embedded(NamedTuple):
+class Forwarded(NamedTuple):
     """What a network makes of a picture, or the reason why there is nothing."""
 
     id: str
@@ -59,7 +59,7 @@ class Embedded(NamedTuple):
 
 def embedded_chunks(
     pictures: Iterable[Unread], request: NetworkRequest, resize: Resize, where: Where
-) -> Generator[list[Embedded], None, None]:
+) -> Generator[list[Forwarded], None, None]:
     """Embed pictures with one network; nothing is stored.
 
     Parameters
@@ -73,7 +73,7 @@ def embedded_chunks(
 
     Yields
     ------
-    chunk : list of Embedded
+    chunk : list of Forwarded
         In the order of the pictures.
 
     Raises
@@ -90,7 +90,7 @@ def embedded_chunks(
                 batches = forward(engine, chunk)
                 rows = (row for _, outputs in batches for row in zip(*outputs, strict=True))
                 yield [
-                    Embedded(one.id, None if one.pixels is None else next(rows), one.reason)
+                    Forwarded(one.id, None if one.pixels is None else next(rows), one.reason)
                     for one in chunk
                 ]
 

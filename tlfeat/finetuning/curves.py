@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tlfeat.files import replacing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -105,4 +107,5 @@ def write_curves(
     for (name, metrics), ax in zip(_PANELS, figure.subplots(2, 2).flat, strict=True):
         draw_metric(history, metrics, title=name, start=start, ax=ax)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as fresh:
+        figure.savefig(fresh, dpi=110)

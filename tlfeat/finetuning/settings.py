@@ -6,13 +6,15 @@ The command line, study files and names of runs are made of the fields below and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.plan import Phase, read_augmentations, read_phase
-from tlfeat.runs.record import Run
 from tlfeat.settings import checked_values, setting, settings_of, unusual_words
+
+if TYPE_CHECKING:
+    from tlfeat.runs.record import Run
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class FinetuneSettings:
     )
 
     @classmethod
-    def of_run(cls, run: Run) -> "FinetuneSettings":
+    def of_run(cls, run: "Run") -> "FinetuneSettings":
         """Give the settings of a finished fine-tune.
 
         Raises

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from tlfeat.data.names import as_path
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import read_toml, write_text
-from tlfeat.places import cache_folder
 from tlfeat.report.page import write_report
 from tlfeat.runs.record import Run, find_runs
 from tlfeat.watch import SILENT, Watch
-from tlfeat.where import STUDY_FILE
+from tlfeat.where import STUDY_FILE, Where
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
@@ -68,7 +67,7 @@ def report(
         )
     folder = homes[0] if out is None else Path(out).resolve()
     runs = [run for home in homes for run in find_runs(home)]
-    store = cache_folder(cache)
+    store = Where(cache).cache_folder
     datasets = [
         dataset
         for dataset in (_dataset(home, runs, store, watch) for home in homes)

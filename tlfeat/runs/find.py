@@ -6,9 +6,9 @@ A name is never guessed: one that fits two runs, or none, is answered with what 
 from pathlib import Path
 
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
-from tlfeat.places import reports_folder
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import RECORD, Run, find_runs, load_run
+from tlfeat.where import Where
 
 _NAMED = 5  # runs, of those that one name fits
 
@@ -44,7 +44,8 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
     named = [pair for folder, runs in studies.items() for pair in _names(folder, runs)]
     if not named:
         raise TlfeatError(
-            f"There is no finished run in {reports_folder(reports)}: `tlfeat train` makes one."
+            f"There is no finished run in {Where(reports=reports).reports_folder}: "
+            "`tlfeat train` makes one."
         )
     wanted = str(name).rstrip("/")
     # Ranking reads predictions, so only the study that is meant is ranked.
@@ -79,14 +80,14 @@ def find_study_folder(name: str | Path, reports: str | Path | None = None) -> Pa
     if folder is None:
         raise UnknownName(
             f"There is no study with a finished run at {str(name)!r} or of that name in "
-            f"{reports_folder(reports)}.{did_you_mean(str(name), by_name)}"
+            f"{Where(reports=reports).reports_folder}.{did_you_mean(str(name), by_name)}"
         )
     return folder
 
 
 def study_folders(reports: str | Path | None = None) -> list[Path]:
     """Give the folders of the studies that have finished runs, by name."""
-    folders = sorted(reports_folder(reports).glob("*/runs"))
+    folders = sorted(Where(reports=reports).reports_folder.glob("*/runs"))
     return [runs.parent for runs in folders if any(runs.glob(f"*/{RECORD}"))]
 
 

@@ -80,8 +80,7 @@ def run_planned(
         elif study.joins:  # in others it may start from a run that is yet to be made
             jobs[planned.name] = _finetune_job(study, planned, dataset, folder, planned.start)
     heads = [job for job in jobs.values() if isinstance(job, HeadJob)]
-    if heads:
-        check_classes(dataset)
+    _check_dataset(dataset, heads)
     there = comparable_runs(folder, dataset)
     listed = replace(study, runs=_joined(study, jobs, there)) if study.joins else study
     write_text(folder / STUDY_FILE, resolved_study(listed, dataset, folder.name))
@@ -98,6 +97,16 @@ def run_planned(
     runs = {run.name: done[run.name] for run in study.runs if run.name in done}
     before = {run.id for run in there}
     return Ran(folder, runs, refused, sum(run.id not in before for run in runs.values()))
+
+
+def _check_dataset(dataset: Dataset, heads: Sequence[HeadJob]) -> None:
+    """Refuse what nothing can be trained on before anything is written."""
+    if heads:
+        check_classes(dataset)
+    else:
+        from tlfeat.finetuning.train import check_classes as check_outputs
+
+        check_outputs(dataset)
 
 
 def _with_data_stand_in(study: Study, dataset: Dataset) -> tuple[PlannedRun, ...]:
