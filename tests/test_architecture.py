@@ -207,7 +207,7 @@ def test_how_to_add_a_setting_of_features(changed):
         ),
     ]
     code = """
-from tlfeat.features.settings import FeatureSettings
+from tlfeat.features.settings import FeatureSettings, read_options
 from tlfeat.runs.orders import HeadPlan, head_name
 usual = FeatureSettings("mobilenet", weights="random").resolve()
 brown = FeatureSettings("mobilenet", weights="random", tint="sepia").resolve()
@@ -219,6 +219,7 @@ print(json.dumps({
     "options": ["--tint" in options(name) for name in ("extract", "train", "compare")],
     "python": ["tint" in inspect.signature(getattr(tlfeat, name)).parameters
                for name in ("extract", "train")],
+    "given": read_options("mobilenet", {"tint": "sepia"})[0].tint,
     "study": study('head = "lda"\\ntint = "sepia"').network.tint,
     "name": head_name(brown.settings, HeadPlan("lda")),
     "told": FeatureSettings.of_recipe(brown.recipes[0].as_dict()).unusual()["tint"],
@@ -229,7 +230,7 @@ print(json.dumps({
     said = changed(changes, REACHED + code)
     assert said["options"] == [True] * 3
     assert said["python"] == [True] * 2
-    assert said["study"] == said["told"] == "sepia"
+    assert said["given"] == said["study"] == said["told"] == "sepia"
     assert said["name"] == "mobilenet-random-lda-sepia"
     today = tlfeat.FeatureSettings("mobilenet", weights="random").resolve().recipes[0].digest
     assert said["digests"][0] == today  # what is stored stays in use
