@@ -168,7 +168,7 @@ class FinetuneRequest:
             "cut_dtype": self.kept_dtype,
         }
         # left out where all are as at first, so that the ids of runs from before them stay
-        since = {"methods": self.methods, "later": self.settings.later}
+        since = {"methods": self.methods, "later_settings": self.settings.later}
         return decisive | {name: values for name, values in since.items() if values}
 
     @property

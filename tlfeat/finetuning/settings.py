@@ -125,7 +125,7 @@ class FinetuneSettings:
             run.loss,
             run.batch,
             run.cut_dtype or "none",
-            **{settings_of(cls)[name].field: value for name, value in run.later.items()},
+            **{settings_of(cls)[name].field: value for name, value in run.later_settings.items()},
         )
 
     @property

@@ -25,7 +25,7 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
     if wrong is None:  # what older records may lack
         wrong = _maybe(_TEXT)(record.get("weights"), "weights")
         wrong = wrong or _maybe(_MAPPING)(record["dataset"].get("asked"), "dataset.asked")
-        wrong = wrong or _maybe(_MAPPING)(record.get("later", {}), "later")
+        wrong = wrong or _maybe(_MAPPING)(record.get("later_settings", {}), "later")
     if wrong is None:
         classes = set(record["dataset"]["classes"])
         for split, metrics in record["metrics"].items():

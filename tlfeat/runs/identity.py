@@ -15,7 +15,7 @@ from tlfeat.data.dataset import Dataset
 _HEAD: Final = ("recipes", "head")
 _FINETUNE: Final = (
     "recipes", "phases", "top", "keeps_top", "loss", "batch", "seed", "cut_dtype", "methods",
-    "later",
+    "later_settings",
 )  # fmt: skip
 
 

@@ -93,7 +93,9 @@ class Run:
     batch: int = 0  # pictures a step
     cut_dtype: str | None = None  # of stored activations
     methods: Mapping[str, int] | None = None  # of choices whose numbers changed since the first
-    later: Mapping[str, Any] = field(default_factory=dict)  # unusual settings of later versions
+    later_settings: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # unusual settings of later versions
     start: Mapping[str, Any] | None = None  # split to loss and accuracy before the first step
     history: Sequence[dict[str, Any]] = ()  # a row an epoch
     best_epoch: Mapping[str, int] = field(default_factory=dict)  # by accuracy and by loss
@@ -161,7 +163,7 @@ class Run:
         if not self.is_finetune:
             head = vars(self.head_settings)
             return {key: head[key] for key in head if key not in ("grid", "tried")}
-        asked = ("phases", "top", "loss", "batch", "cut_dtype", "methods", "later")
+        asked = ("phases", "top", "loss", "batch", "cut_dtype", "methods", "later_settings")
         return {key: getattr(self, key) for key in asked}
 
     @property
