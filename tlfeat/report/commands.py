@@ -120,7 +120,7 @@ def _options(values: Mapping[str, Any]) -> list[str]:
     return [
         part
         for name, value in values.items()
-        for part in (f"--{name.replace('_', '-')}", _text(value))
+        for part in (f"--{name.replace('_', '-')}", *([] if value is True else [_text(value)]))
     ]
 
 

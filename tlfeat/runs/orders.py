@@ -77,7 +77,7 @@ def head_name(settings: FeatureSettings, plan: HeadPlan) -> str:
     before = [unusual.pop(name) for name in ("size", "weights", "features") if name in unusual]
     parts = [settings.backbone, *map(as_text, before), plan.head]
     parts += [f"{key}={as_text(value)}" for key, value in sorted(plan.params.items())]
-    parts += map(as_text, unusual.values())
+    parts += [name if value is True else as_text(value) for name, value in unusual.items()]
     if not plan.search:
         parts.append("no-search")
     if plan.class_weight:
