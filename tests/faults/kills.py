@@ -158,7 +158,8 @@ def of_study(scene: Scene, count: int) -> Outcome:
     began = time.monotonic()
     whole, named = run(text, scene.folder / "whole")
     seconds = time.monotonic() - began
-    for number in range(count):
+    while outcome.tried < count:
+        number = outcome.tried
         reports = scene.folder / f"killed-{number}"
         texts = {whole.read_bytes()}
         allowed = [named]
@@ -167,9 +168,11 @@ def of_study(scene: Scene, count: int) -> Outcome:
             texts.add(file_before.read_bytes())
             allowed.append(named_before)
         command = scene.start(*arguments, "--reports", reports)
-        if not _killed(command, seconds * (number + 0.5) / count):
+        if _killed(command, seconds * (number + 0.5) / count):
+            outcome.tried += 1
+        else:  # others left the machine, so it was quick
             outcome.wrong += _ended_well(command)
-        outcome.tried += 1
+            seconds *= 0.9
         outcome.wrong += _written_problems(reports, texts, allowed)
         if number % 10 == 9 or number == count - 1:
             file_after, after = run(text, reports)
