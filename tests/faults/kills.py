@@ -10,6 +10,35 @@ import numpy as np
 import pandas as pd
 
 from faults.common import FAST, Command, Outcome, Scene, left_over, store_problems, stored_rows
+from tlfeat.errors import TlfeatError
+from tlfeat.runs.record import RECORD, load_run
+from tlfeat.studies.plan import read_study
+from tlfeat.where import STUDY_FILE
+
+STUDY = """
+schema = 1
+name = "killed"
+[data]
+path = "{path}"
+[defaults]
+size = 32
+batch = 16
+[[run]]
+name = "head-{{head}}"
+head = ["lda", "nearest-centroid"]
+search = false
+[[run]]
+name = "first"
+backbone = "plain-cnn"
+mode = "scratch"
+epochs = 1
+keep = "all"
+[[run]]
+name = "second"
+from = "first@1"
+mode = "full"
+epochs = 1
+"""
 
 
 def of_extract(scene: Scene, count: int) -> Outcome:
@@ -103,6 +132,83 @@ def of_finetune(scene: Scene, count: int) -> Outcome:
     # the first half is TensorFlow's start, in which there is nothing to lose
     _kill(outcome, count, start, seconds, list, whole, first=0.5)
     return outcome
+
+
+def of_study(scene: Scene, count: int) -> Outcome:
+    """Kill a study at moments spread over all its time; what it has written by then is right.
+
+    Every second time its folder has two of its runs from before, under other names, which they
+    may keep until it is their turn.
+    """
+    outcome = Outcome("kills of a study")
+    cache, file = scene.cache(), scene.folder / "killed.toml"
+    text = STUDY.format(path=scene.arrays(60))
+    before = text[: text.index('[[run]]\nname = "second"')]
+    before = before.replace('"first"', '"earlier"').replace("head-{head}", "old-{head}")
+
+    def run(what: str, reports: Path) -> tuple[Path, dict[str, tuple[str, str | None]]]:
+        file.write_text(what)
+        outcome.wrong += _ended_well(scene.run(*arguments, "--reports", reports))
+        (folder,) = reports.iterdir()
+        return folder / STUDY_FILE, _named(folder)
+
+    arguments = ("compare", file, "--quiet", "--cache", cache)
+    earlier = scene.folder / "earlier"
+    file_before, named_before = run(before, earlier)
+    began = time.monotonic()
+    whole, named = run(text, scene.folder / "whole")
+    seconds = time.monotonic() - began
+    while outcome.tried < count:
+        number = outcome.tried
+        reports = scene.folder / f"killed-{number}"
+        texts = {whole.read_bytes()}
+        allowed = [named]
+        if number % 2:
+            shutil.copytree(earlier, reports)
+            texts.add(file_before.read_bytes())
+            allowed.append(named_before)
+        command = scene.start(*arguments, "--reports", reports)
+        if _killed(command, seconds * (number + 0.5) / count):
+            outcome.tried += 1
+        else:  # others left the machine, so it was quick
+            outcome.wrong += _ended_well(command)
+            seconds *= 0.9
+        outcome.wrong += _written_problems(reports, texts, allowed)
+        if number % 10 == 9 or number == count - 1:
+            file_after, after = run(text, reports)
+            if after != named or file_after.read_bytes() != whole.read_bytes():
+                outcome.wrong.append(f"ends as {after}, wanted {named}")
+        shutil.rmtree(reports, ignore_errors=True)
+    return outcome
+
+
+def _named(folder: Path) -> dict[str, tuple[str, str | None]]:
+    """Read the names and stand-ins of a study's runs, by their ids."""
+    runs = [load_run(path.parent) for path in folder.glob(f"runs/*/{RECORD}")]
+    return {run.id: (run.name, run.stand_in) for run in runs}
+
+
+def _written_problems(
+    reports: Path, texts: set[bytes], allowed: list[dict[str, tuple[str, str | None]]]
+) -> Iterator[str]:
+    """Look at the study.toml and every run.json that a killed study has left."""
+    for folder in reports.glob("*"):
+        file = folder / STUDY_FILE
+        if file.exists() and file.read_bytes() not in texts:
+            yield "study.toml is another"
+        try:
+            planned = {run.name for run in read_study(file).runs} if file.exists() else set()
+            runs = _named(folder)
+        except TlfeatError as error:
+            yield str(error)
+            continue
+        if file.exists() and planned not in [
+            {name for name, _ in one.values()} for one in allowed
+        ]:
+            yield f"study.toml plans {sorted(planned)}"
+        for run, name in runs.items():
+            if name not in [one.get(run) for one in allowed]:
+                yield f"{run} is called {name}"
 
 
 def _undisturbed(scene: Scene, arrays: Path, cache: Path) -> tuple[float, dict[str, np.ndarray]]:

@@ -61,8 +61,7 @@ class Key:
     in_defaults: bool = True
 
 
-# what a fine-tune has of the settings of features: it makes no matrix
-_OF_NETWORK: Final = ("backbone", "weights", "size", "resize", "precision", "seed")
+_OF_MATRIX: Final = ("features", "dtype")  # what a fine-tune lacks: it makes no matrix
 
 
 def _keys(record: Any, of: Of) -> dict[str, Key]:
@@ -71,8 +70,10 @@ def _keys(record: Any, of: Of) -> dict[str, Key]:
 
 RUN_KEYS: Final[Mapping[str, Key]] = {
     "name": Key("text", in_defaults=False),
-    **_keys(FeatureSettings, "head"),
-    **{name: Key(settings_of(FeatureSettings)[name].kind) for name in _OF_NETWORK},
+    **{
+        name: Key(one.kind, "head" if name in _OF_MATRIX else "both")
+        for name, one in settings_of(FeatureSettings).items()
+    },
     "stand_in": Key("text", in_defaults=False),
     "head": Key("text", "head", in_defaults=False),
     "search": Key("flag", "head"),
