@@ -3,7 +3,7 @@
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from tlfeat.errors import TlfeatError
 from tlfeat.runs.record import RECORD, load_run
 from tlfeat.studies.plan import read_study
 from tlfeat.where import STUDY_FILE
+
+Names = dict[str, tuple[str, str | None]]  # of runs by their ids, with their stand-ins
 
 STUDY = """
 schema = 1
@@ -161,19 +163,17 @@ def of_study(scene: Scene, count: int) -> Outcome:
     while outcome.tried < count:
         number = outcome.tried
         reports = scene.folder / f"killed-{number}"
-        texts = {whole.read_bytes()}
-        allowed = [named]
+        allowed = {whole.read_bytes(): named}
         if number % 2:
             shutil.copytree(earlier, reports)
-            texts.add(file_before.read_bytes())
-            allowed.append(named_before)
+            allowed[file_before.read_bytes()] = named_before
         command = scene.start(*arguments, "--reports", reports)
         if _killed(command, seconds * (number + 0.5) / count):
             outcome.tried += 1
         else:  # others left the machine, so it was quick
             outcome.wrong += _ended_well(command)
             seconds *= 0.9
-        outcome.wrong += _written_problems(reports, texts, allowed)
+        outcome.wrong += _written_problems(reports, allowed, named)
         if number % 10 == 9 or number == count - 1:
             file_after, after = run(text, reports)
             if after != named or file_after.read_bytes() != whole.read_bytes():
@@ -182,32 +182,34 @@ def of_study(scene: Scene, count: int) -> Outcome:
     return outcome
 
 
-def _named(folder: Path) -> dict[str, tuple[str, str | None]]:
+def _named(folder: Path) -> Names:
     """Read the names and stand-ins of a study's runs, by their ids."""
     runs = [load_run(path.parent) for path in folder.glob(f"runs/*/{RECORD}")]
     return {run.id: (run.name, run.stand_in) for run in runs}
 
 
 def _written_problems(
-    reports: Path, texts: set[bytes], allowed: list[dict[str, tuple[str, str | None]]]
+    reports: Path, allowed: Mapping[bytes, Names], named: Names
 ) -> Iterator[str]:
     """Look at the study.toml and every run.json that a killed study has left."""
     for folder in reports.glob("*"):
         file = folder / STUDY_FILE
-        if file.exists() and file.read_bytes() not in texts:
+        text = file.read_bytes() if file.exists() else None
+        if text is not None and text not in allowed:
             yield "study.toml is another"
+            continue
         try:
-            planned = {run.name for run in read_study(file).runs} if file.exists() else set()
+            planned = {run.name for run in read_study(file).runs} if text is not None else set()
             runs = _named(folder)
         except TlfeatError as error:
             yield str(error)
             continue
-        if file.exists() and planned not in [
-            {name for name, _ in one.values()} for one in allowed
-        ]:
+        if text is not None and planned != {name for name, _ in allowed[text].values()}:
             yield f"study.toml plans {sorted(planned)}"
+        # the runs have their names before the file has them
+        right = [named] if text is None else [named, allowed[text]]
         for run, name in runs.items():
-            if name not in [one.get(run) for one in allowed]:
+            if name not in [one.get(run) for one in right]:
                 yield f"{run} is called {name}"
 
 

@@ -6,6 +6,7 @@ and the stand-in that it keeps.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,14 +82,14 @@ def run_planned(
             jobs[planned.name] = _finetune_job(study, planned, dataset, folder, planned.start)
     heads = [job for job in jobs.values() if isinstance(job, HeadJob)]
     _check_dataset(dataset, heads)
+    if not study.joins:
+        _rename_finished(study, jobs, dataset, folder, where)
     there = comparable_runs(folder, dataset)
     listed = replace(study, runs=_joined(study, jobs, there)) if study.joins else study
     write_text(folder / STUDY_FILE, resolved_study(listed, dataset, folder.name))
     refused = dict(study.left_out)
     done: dict[str, Run] = {}
     if heads:
-        for job in [] if study.joins else heads:
-            _rename(job, where)
         trained = train_heads(dataset, heads, where, retry_failed=retry_failed)
         refused |= trained.refused
         names = [job.name for job in heads if job.name not in trained.refused]
@@ -163,13 +164,9 @@ def _finetune_all(
         if not study.joins:
             number = len(done) + len(refused) + 1
             where.watch.note(f"{planned.name} ({number} of {len(study.runs)})")
-        start = planned.start
-        if planned.parent is not None:
-            at = "" if planned.epoch is None else f"@{planned.epoch}"
-            start = f"{done[planned.parent].path}{at}"
         try:
-            job = _finetune_job(study, planned, dataset, folder, start)
-            done[planned.name] = _finetune(job, planned.keep, study.joins, where, effort)
+            job = _finetune_job(study, planned, dataset, folder, _start(planned, done))
+            done[planned.name] = _finetune(job, planned.keep, where, effort)
         except TlfeatError as error:
             if study.joins:
                 raise
@@ -191,19 +188,36 @@ def _finetune_job(
     return FinetuneJob(dataset, request, folder, planned.name, planned.stand_in)
 
 
-def _finetune(
-    job: "FinetuneJob", keep: str, joins: bool, where: Where, effort: Effort | None
-) -> Run:
+def _start(planned: PlannedRun, done: Mapping[str, Run]) -> str | None:
+    """Give what a run starts from: as it was said, or where the run of that name is."""
+    if planned.parent is None:
+        return planned.start
+    return str(done[planned.parent].path) + ("" if planned.epoch is None else f"@{planned.epoch}")
+
+
+def _finetune(job: "FinetuneJob", keep: str, where: Where, effort: Effort | None) -> Run:
     from tlfeat.finetuning.train import train_network
 
-    if not joins:
-        _rename(job, where)
     return train_network(job, where, effort or Effort(resume=True, keep=keep))
 
 
-def _rename(job: "Job", where: Where) -> None:
-    """Let a finished run have the name and the stand-in that a study gives it."""
-    run = finished_run(job.folder, where.watch)
-    stand_in = job.stand_in or job.request.stand_in
-    if run is not None and (run.name, run.stand_in) != (job.name, stand_in):
-        write_record(run.path, {**run.record, "name": job.name, "stand_in": stand_in})
+def _rename_finished(
+    study: Study, jobs: "Mapping[str, Job]", dataset: Dataset, folder: Path, where: Where
+) -> None:
+    """Let runs that are finished have the names and stand-ins of a study before it is written."""
+    there: dict[str, Run] = {}
+    for planned in study.order:
+        if planned.parent is not None and planned.parent not in there:
+            continue
+        with suppress(TlfeatError):  # it is refused when its turn comes, with the reason
+            job = jobs.get(planned.name) or _finetune_job(
+                study, planned, dataset, folder, _start(planned, there)
+            )
+            run = finished_run(job.folder, where.watch)
+            if run is None:
+                continue
+            stand_in = job.stand_in or job.request.stand_in
+            if (run.name, run.stand_in) != (job.name, stand_in):
+                named = {**run.record, "name": job.name, "stand_in": stand_in}
+                run = write_record(run.path, named)
+            there[planned.name] = run
