@@ -1,13 +1,11 @@
 """The commands that a report prints make the very runs again."""
 
-import os
 import shlex
 
 import pytest
 from made_study import made_rows, make_run
 from typer.testing import CliRunner
 
-from tlfeat.finetuning import train
 from tlfeat.report.commands import commands
 from tlfeat.runs.record import find_runs
 from tlfeat.studies.builtin import list_studies
@@ -19,7 +17,6 @@ CLASSES = ["a", "b"]
 ROWS = made_rows(CLASSES, {"train": 30, "validation": 30, "test": 90})
 # small sizes, one network, and no epoch where none is started from; else they are as they come
 SMALL = ["defaults.backbone=efficientnet-lite0", "defaults.batch=8", "run.*.epochs=0"]
-FEWER_RUNS = ("food101-efficientnet", "wildlife-efficientnet")
 FINE = ["run.transfer.epochs=1", "run.fine-{start}.start=[1]"]
 
 
@@ -54,18 +51,9 @@ def test_what_is_unusual_in_a_fine_tune_is_said(tmp_path, cache, make_pictures, 
     assert again[0][again[0].index("--resize") + 1] == "crop"
 
 
+@pytest.mark.every_row
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    "study",
-    [
-        pytest.param(
-            study,
-            id=study.name,
-            marks=pytest.mark.slow if study.name in FEWER_RUNS else pytest.mark.every_row,
-        )
-        for study in list_studies()
-    ],
-)
+@pytest.mark.parametrize("study", list_studies(), ids=lambda study: study.name)
 def test_each_run_of_a_study_is_made_again_by_its_command(
     study, tmp_path, cache, make_pictures, monkeypatch
 ):
@@ -76,16 +64,8 @@ def test_each_run_of_a_study_is_made_again_by_its_command(
     planned = read_study(study.path, settings=settings, data=str(pictures))
     runs = run_study(planned, reports=tmp_path / "reports").runs
     assert len(runs) == len(planned.runs)
-    wanted, asked = {run.id: run for run in runs}, set()
-
-    def train_network(job, *arguments):
-        asked.add(job.id)
-        return wanted[job.id]
-
-    if os.environ.get("TLFEAT_SLOW") != "all":  # `make slow` trains each a second time
-        monkeypatch.setattr(train, "train_network", train_network)
     lines = [shlex.split(line)[1:] for line in commands(runs, str(pictures))]
-    assert {run.id for run in runs_of(lines, tmp_path / "empty")} | asked == set(wanted)
+    assert {run.id for run in runs_of(lines, tmp_path / "empty")} == {run.id for run in runs}
 
 
 def runs_of(lines, folder):

@@ -20,7 +20,7 @@ SERIES: Final = (
     Part("extract", kills.of_extract, 160, 16),
     Part("compare", kills.of_compare, 20, 2),
     Part("finetune", kills.of_finetune, 10, 1),
-    Part("study", kills.of_study, 30, 3),
+    Part("study", kills.of_study, 30, 1),
     Part("cache", kills.of_cache_commands, 16, 2),
     Part("crowd", crowds.of_writers_and_readers, 24, 3),
     Part("disks", full_disks.of_commands, 50, 5),
