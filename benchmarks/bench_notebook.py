@@ -28,7 +28,8 @@ import keras
 import numpy as np
 from side_by_side import measure, median_ratio
 
-from tlfeat.backbones.networks import build_backbone
+from tlfeat.backbones.networks import build_base, freeze
+from tlfeat.backbones.scaling import scaling_layers
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.cores import usable_cores
@@ -52,7 +53,10 @@ def main() -> None:
     options = parser.parse_args()
 
     row = get_backbone(options.backbone)
-    base = build_backbone(row, row.size, resolve_weights(row, "imagenet"))
+    base = build_base(row, row.size, resolve_weights(row, "imagenet"))
+    freeze(base)
+    pixels = keras.Input((row.size, row.size, 3))
+    activations = base(scaling_layers(pixels, row.scaling), training=False)
     train, test = options.folder / "train", options.folder / "test"
     right: dict[str, list[np.ndarray]] = {"tlfeat": [], "embedded": [], "notebook": []}
 
@@ -89,9 +93,9 @@ def main() -> None:
         def notebook() -> None:
             keras.utils.set_random_seed(len(models))
             batches = load(train, row.size, shuffle=True)
-            features = keras.layers.GlobalAveragePooling2D()(base.output)
+            features = keras.layers.GlobalAveragePooling2D()(activations)
             scores = keras.layers.Dense(len(batches.class_names), activation="softmax")(features)
-            model = keras.Model(base.input, scores)
+            model = keras.Model(pixels, scores)
             model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
             model.fit(batches, epochs=EPOCHS, verbose=0)
             models.append(model)

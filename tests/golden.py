@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.scaling import scaling_layers
+
 
 def golden_pictures(size: int) -> np.ndarray:
     """Give three squares of uint8 RGB: ramps, a chequerboard, an orange disc on green."""
@@ -12,6 +15,12 @@ def golden_pictures(size: int) -> np.ndarray:
     chequers = np.where(dark, (220, 40, 30), (20, 90, 200))
     disc = np.where(inside, (250, 140, 20), (60, 120, 40))
     return np.stack([ramps, chequers, disc]).astype(np.uint8)
+
+
+def scaled_pixels(pictures: np.ndarray, mode: str) -> np.ndarray:
+    """Scale pixels as a network does that has this scaling inside."""
+    pixels = import_keras().ops.convert_to_tensor(pictures, "float32")
+    return np.asarray(scaling_layers(pixels, mode))
 
 
 def settle_batch_norms(model, pixels: np.ndarray) -> None:

@@ -4,13 +4,13 @@ import importlib
 
 import numpy as np
 import pytest
+from golden import scaled_pixels
 
 from tlfeat.backbones import exported, networks
 from tlfeat.backbones.engines import NetworkRequest, open_engine
 from tlfeat.backbones.exported import sample_pictures
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.networks import feature_shape
-from tlfeat.backbones.scaling import scale_pixels
 from tlfeat.backbones.table import Output, list_backbones
 from tlfeat.backbones.weights import resolve_weights
 
@@ -66,7 +66,7 @@ def test_a_row_is_true(row, monkeypatch):
     if row.weights.kind == "keras":
         module = importlib.import_module(getattr(keras.applications, row.builder).__module__)
         theirs = module.preprocess_input(pictures.astype(np.float32))
-        np.testing.assert_allclose(scale_pixels(pictures, row.scaling), theirs, atol=1e-5)
+        np.testing.assert_allclose(scaled_pixels(pictures, row.scaling), theirs, atol=1e-5)
     keras.backend.clear_session()
 
 

@@ -3,12 +3,11 @@
 import h5py
 import numpy as np
 import pytest
-from golden import golden_pictures
+from golden import golden_pictures, scaled_pixels
 from legacy_h5 import finish, save_legacy, settle, shake
 
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.networks import build_base
-from tlfeat.backbones.scaling import scale_pixels
 from tlfeat.backbones.table import get_backbone, list_backbones
 from tlfeat.backbones.weight_files import load_weight_file
 from tlfeat.backbones.weights import Weights, classifier_file, imagenet_file, resolve_weights
@@ -36,7 +35,7 @@ def save(model, path):
 
 
 def last_map(model, row, side):
-    pixels = scale_pixels(golden_pictures(side), row.scaling)
+    pixels = scaled_pixels(golden_pictures(side), row.scaling)
     return np.asarray(model(pixels, training=False))
 
 
@@ -49,7 +48,7 @@ def assert_close(ours, theirs):
 def check_layouts(row, tmp_path):
     """Save a network in all layouts, and load each over weights that are others."""
     side = row.min_size
-    pixels = scale_pixels(golden_pictures(side), row.scaling)
+    pixels = scaled_pixels(golden_pictures(side), row.scaling)
     theirs, ours = build_base(row, side, FRESH), build_base(row, side, FRESH)
     shake(theirs, pixels)
     expected = last_map(theirs, row, side)
@@ -176,7 +175,7 @@ def loaded(path, row):
 def test_a_fine_tune_in_every_layout_gives_its_backbone(tmp_path, name, suffix):
     row = get_backbone(name)
     network = assemble(row, SIDE, FRESH, 3, Classifier())
-    shake(network.base, scale_pixels(golden_pictures(SIDE), row.scaling))
+    shake(network.base, scaled_pixels(golden_pictures(SIDE), row.scaling))
     path = save(network.model, tmp_path / f"model{suffix}")
     expected = last_map(network.base, row, SIDE)
     if row.norm_after_pool:
@@ -188,7 +187,7 @@ def test_a_fine_tune_in_every_layout_gives_its_backbone(tmp_path, name, suffix):
 def test_a_backbone_that_is_alone_in_another_network_is_found(tmp_path, suffix):
     keras = import_keras()
     base = build_base(MOBILENET, SIDE, FRESH)
-    shake(base, scale_pixels(golden_pictures(SIDE), "tf"))
+    shake(base, scaled_pixels(golden_pictures(SIDE), "tf"))
     pixels = keras.Input((SIDE, SIDE, 3))
     path = save(keras.Model(pixels, base(pixels)), tmp_path / f"nested{suffix}")
     assert_close(loaded(path, MOBILENET), last_map(base, MOBILENET, SIDE))
@@ -251,7 +250,7 @@ def test_numbered_layers_of_a_published_file_are_matched_by_order_as_keras_does(
 def test_a_file_with_its_layers_in_another_order_is_matched_by_name(tmp_path):
     path = tmp_path / "shuffled.h5"
     theirs = build_base(MOBILENET, SIDE, FRESH)
-    shake(theirs, scale_pixels(golden_pictures(SIDE), "tf"))
+    shake(theirs, scaled_pixels(golden_pictures(SIDE), "tf"))
     save_legacy(theirs, path)
     with h5py.File(path, "r+") as file:
         file.attrs["layer_names"] = file.attrs["layer_names"][::-1]
@@ -262,7 +261,7 @@ def test_a_file_with_other_names_is_matched_by_order(tmp_path):
     """DenseNet's had slashes once, which Keras allows no more."""
     path = tmp_path / "renamed.h5"
     theirs = build_base(MOBILENET, SIDE, FRESH)
-    shake(theirs, scale_pixels(golden_pictures(SIDE), "tf"))
+    shake(theirs, scaled_pixels(golden_pictures(SIDE), "tf"))
     save_legacy(theirs, path, {layer.name: f"old/{layer.name}" for layer in theirs.layers})
     assert_close(loaded(path, MOBILENET), last_map(theirs, MOBILENET, SIDE))
 
@@ -270,7 +269,7 @@ def test_a_file_with_other_names_is_matched_by_order(tmp_path):
 def test_a_weights_h5_file_of_keras_2_is_read_by_what_is_in_it(tmp_path):
     path = tmp_path / "keras2.weights.h5"
     theirs = build_base(MOBILENET, SIDE, FRESH)
-    shake(theirs, scale_pixels(golden_pictures(SIDE), "tf"))
+    shake(theirs, scaled_pixels(golden_pictures(SIDE), "tf"))
     save_legacy(theirs, path)
     assert_close(loaded(path, MOBILENET), last_map(theirs, MOBILENET, SIDE))
 
@@ -279,7 +278,7 @@ def test_a_weights_h5_file_without_names_is_read_by_its_numbers(tmp_path):
     """As Keras wrote it before it kept the layers' names."""
     path = tmp_path / "unnamed.weights.h5"
     theirs = build_base(MOBILENET, SIDE, FRESH)
-    shake(theirs, scale_pixels(golden_pictures(SIDE), "tf"))
+    shake(theirs, scaled_pixels(golden_pictures(SIDE), "tf"))
     theirs.save_weights(path)
     with h5py.File(path, "r+") as file:
         file.visititems(lambda name, item: item.attrs.pop("name", None) and None)
@@ -319,7 +318,7 @@ def test_layers_that_a_file_lacks_are_three_and_a_number(tmp_path):
 def test_the_classifier_of_a_network_may_be_beside_it(tmp_path):
     keras = import_keras()
     whole = keras.applications.MobileNet(weights=None, input_shape=(SIDE, SIDE, 3), classes=5)
-    shake(whole, scale_pixels(golden_pictures(SIDE), "tf"))
+    shake(whole, scaled_pixels(golden_pictures(SIDE), "tf"))
     path = tmp_path / "whole.h5"
     save_legacy(whole, path)
     base = keras.Model(whole.input, whole.get_layer("conv_pw_13_relu").output)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden import settle_batch_norms
+from golden import scaled_pixels, settle_batch_norms
 from legacy_h5 import save_legacy
 
 from tlfeat.backbones import weights as weights_module
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.networks import build_base, build_network
-from tlfeat.backbones.scaling import scale_pixels
 from tlfeat.backbones.table import get_backbone, list_backbones
 from tlfeat.backbones.weights import (
     classifier_file,
@@ -276,7 +275,7 @@ def test_imagenet_weights_give_what_keras_gives_with_them(name, keras_home, monk
         layer.adapt_mean.assign([0.485, 0.456, 0.406])
         layer.adapt_variance.assign(np.square([0.229, 0.224, 0.225]))
         layer.finalize_state()
-    settle_batch_norms(donor, scale_pixels(pictures, row.scaling))
+    settle_batch_norms(donor, scaled_pixels(pictures, row.scaling))
     for layer in norms:  # as the file has it
         layer.adapt_variance.assign([0.229, 0.224, 0.225])
     path = imagenet_file(row)

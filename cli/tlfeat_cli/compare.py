@@ -25,7 +25,7 @@ from tlfeat_cli.options import (
     refuse_options,
 )
 from tlfeat_cli.studies import run_study_file
-from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, end, print_json, print_table, say
 
 _STUDY = "A study"
 
@@ -153,7 +153,4 @@ def compare(
         for remark in remarks(done.runs, done.beside):
             say(f"- {remark}")
         say(f"Report: {done.folder / INDEX}")
-    for run, reason in done.refused.items():
-        complain(f"{run} was not trained: {reason}")
-    if done.refused:
-        raise typer.Exit(1)
+    end(done.refused)

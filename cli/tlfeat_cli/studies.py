@@ -10,7 +10,7 @@ import typer
 from tlfeat.where import Where
 from tlfeat_cli.opening import opened
 from tlfeat_cli.options import JsonOpt, refuse_options, was_given
-from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, end, print_json, print_table, say
 
 if TYPE_CHECKING:
     from tlfeat.studies.run import StudyResult
@@ -101,11 +101,7 @@ def run_study_file(
         print_json(plain(result))
     else:
         _print(result)
-    failed = {run: why for run, why in result.refused.items() if run not in study.left_out}
-    for run, reason in failed.items():
-        complain(f"{run} was not trained: {reason}")
-    if failed:
-        raise typer.Exit(1)
+    end({run: why for run, why in result.refused.items() if run not in study.left_out})
 
 
 def _print(result: "StudyResult") -> None:

@@ -1,7 +1,7 @@
 """What people see: results on stdout, progress, notes and errors on stderr."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer import Exit
 
 from tlfeat.watch import Watch
 
@@ -202,6 +203,14 @@ def say(text: str = "", style: str = "") -> None:
     """Print a line of results."""
     settle()
     OUT.print(Text(text, style=style), soft_wrap=True)
+
+
+def end(refused: Mapping[str, str]) -> None:
+    """Print which runs were not trained, and why; if there are any, the command has failed."""
+    for run, reason in refused.items():
+        complain(f"{run} was not trained: {reason}")
+    if refused:
+        raise Exit(1)
 
 
 def complain(text: str) -> None:

@@ -95,33 +95,6 @@ def freeze(model: Any) -> None:
         layer.trainable = False
 
 
-def build_backbone(backbone: Backbone, size: int, weights: Weights) -> Any:
-    """Build a frozen network for training on top of.
-
-    Parameters
-    ----------
-    backbone : Backbone
-    size : int
-    weights : Weights
-
-    Returns
-    -------
-    model : keras.Model
-        From RGB pixels of shape (n, size, size, 3), 0 to 255, to the last activation of shape
-        (n, height, width, dim). `model.get_layer("backbone")` is the network inside, which can
-        be unfrozen.
-    """
-    keras = import_keras()
-    from tlfeat.backbones.scaling import scaling_layers
-
-    base = build_base(backbone, size, weights)
-    base.name = "backbone"
-    freeze(base)
-    pixels = keras.Input((size, size, 3), name="pixels")
-    scaled = scaling_layers(pixels, backbone.scaling)
-    return keras.Model(pixels, base(scaled, training=False), name=_identifier(backbone))
-
-
 def build_network(
     backbone: Backbone,
     size: int,

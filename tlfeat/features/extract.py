@@ -168,8 +168,8 @@ def _missing_networks(
     for request, recipe in recipes.values():
         entry, missing = _open_sound(store, recipe, digests, retry_failed, watch)
         if missing:
-            seen = (request.size, request.resize)
-            key = (seen, request.backbone.name, request.weights.digest, request.precision)
+            seen = (request.size, request.settings.rule)
+            key = (seen, request.backbone.name, request.weights.digest, request.settings.precision)
             network = networks.setdefault(key, Network(request))
             network.sinks.append(
                 Sink(entry, Output(recipe.layer, recipe.pool), frozenset(missing))

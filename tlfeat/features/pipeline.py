@@ -59,7 +59,7 @@ class Network:
             request.size,
             request.weights,
             tuple(sink.output for sink in self.sinks),
-            request.precision,
+            request.settings.precision,
         )
 
     def wants(self, digest: str) -> bool:
@@ -109,7 +109,7 @@ def embed_pictures(
             for network, engine in zip(networks, engines, strict=True)
         ]
         chunks = stack.enter_context(
-            decoded_chunks(pictures, shared.size, shared.resize, where.jobs)
+            decoded_chunks(pictures, shared.size, shared.settings.rule, where.jobs)
         )
         estimate = _Estimate(networks, len(samples), watch)
 

@@ -111,8 +111,8 @@ class FeatureSettings:
         values = checked_values(replace(self, resize=self.rule.rule, weights=str(self.weights)))
         if self.size is not None and self.size < row.min_size:
             raise TlfeatError(
-                f"{row.name} cannot see pictures of {self.size} pixels: --size must be at least "
-                f"{row.min_size} and at most {MOST_PIXELS}."
+                f"size must be {row.min_size} to {MOST_PIXELS} for {row.name}. Got {self.size} "
+                "instead."
             )
         spec = "+".join(f"{part.layer}:{part.pool}" for part in parse_spec(self.features))
         kept = {"backbone": row.name, "resize": self.resize, "weights": self.weights}
@@ -213,16 +213,6 @@ class FeatureRequest:
     def size(self) -> int:
         """Side in pixels of the square that the network sees."""
         return self.recipes[0].size
-
-    @property
-    def resize(self) -> Resize:
-        """How a picture becomes that square."""
-        return self.settings.rule
-
-    @property
-    def precision(self) -> str:
-        """Of the forward pass."""
-        return self.settings.precision
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -6,11 +6,27 @@ small pictures, 32x32 above all: the first dense layer grows with the picture.
 
 from typing import Any, Final
 
+from tlfeat.backbones.table import Backbone
+from tlfeat.errors import TlfeatError
+
 NAME: Final = "plain-cnn"
 SIZE: Final = 32
 MIN_SIZE: Final = 16
 _PAIRS: Final = (32, 64, 128, 256)
 _DENSE: Final = (256, 128)
+
+
+def check_size(row: Backbone | None, name: str, size: int | None) -> None:
+    """Refuse pictures that are too small for a network, which is in no table where `row` is None.
+
+    Raises
+    ------
+    TlfeatError
+        Naming the least.
+    """
+    least = row.min_size if row else MIN_SIZE
+    if size is not None and size < least:
+        raise TlfeatError(f"size must be {least} or more for {name}. Got {size} instead.")
 
 
 def build_plain_cnn(size: int, seed: int) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from tlfeat.backbones.table import Backbone, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import DECODER, Resize
-from tlfeat.errors import NetworkError, TlfeatError
+from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import PictureRule
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning import plain_cnn
@@ -78,9 +78,7 @@ class FinetuneRequest:
                     f"{parent.model} computes in {parent.precision} and precision is {precision}: "
                     "a run keeps that of the model it starts from, so leave precision out."
                 )
-        least = row.min_size if row else plain_cnn.MIN_SIZE
-        if size < least:
-            raise NetworkError(f"{name} needs pictures of at least {least} pixels, got {size}.")
+        plain_cnn.check_size(row, str(name), size)
         return cls(
             str(name),
             row,

@@ -18,9 +18,8 @@ from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.report.phrases import missing_runs
 from tlfeat.runs.freshness import has_key, key_of
-from tlfeat.runs.record import Run
+from tlfeat.runs.record import Run, comparable_runs
 from tlfeat.runs.results import write_results
-from tlfeat.runs.study import comparable_runs
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import STUDY_FILE
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlfeat.data.dataset import Dataset
 from tlfeat.features.settings import FeatureRequest, FeatureSettings
-from tlfeat.heads.table import check_settings, get_head
+from tlfeat.heads.table import check_class_weight, check_settings, get_head
 from tlfeat.runs.identity import run_identity
 from tlfeat.runs.record import as_text, run_folder
 
@@ -28,6 +28,7 @@ class HeadPlan:
         """Give the plan with its values read, or say what is wrong with them."""
         row = get_head(self.head)
         params = check_settings(row.name, self.params)
+        check_class_weight(row, self.class_weight)
         return HeadPlan(row.name, params, self.search, self.class_weight, self.refit, self.seed)
 
 

@@ -274,11 +274,8 @@ def load_run(path: str | Path) -> Run:
             f"{folder / RECORD} has schema {schema} and this tlfeat reads {SCHEMA}: use the "
             "version that wrote it, or train again."
         )
-    if schema != UNSEALED or SEAL in record:
-        wrong = None if is_intact(record) else "its digest is of another text"
-    else:
-        wrong = None
-    wrong = wrong or problem_of(record)
+    changed = (schema != UNSEALED or SEAL in record) and not is_intact(record)
+    wrong = "its digest is of another text" if changed else problem_of(record)
     if wrong is not None:
         raise DamagedFile(
             f"{folder / RECORD} is not as it was written ({wrong}): run the study again, which "
@@ -317,6 +314,16 @@ def scan_runs(study: Path) -> FoundRuns:
 def find_runs(study: Path) -> list[Run]:
     """Give the finished runs of a study folder that are as they were written, by name."""
     return scan_runs(study).runs
+
+
+def comparable_runs(folder: Path, dataset: "Dataset") -> list[Run]:
+    """Give a study's finished runs on exactly this dataset and split."""
+    return [
+        run
+        for run in find_runs(folder)
+        if run.dataset.fingerprint == dataset.fingerprint
+        and run.split.fingerprint == dataset.split_fingerprint
+    ]
 
 
 def finished_run(folder: Path, watch: Watch = SILENT) -> Run | None:

@@ -155,17 +155,11 @@ def _import_all(heads: Iterable[str]) -> None:
         learner_class(get_head(head))
 
 
+@one_numeric_thread()
 def _train_one(
     job: HeadJob, features: Features, image_seconds: float | None, threads: int
 ) -> tuple[str, str]:
     """Train, measure and write one run; give its name and why it was refused, or ""."""
-    with one_numeric_thread():
-        return _train(job, features, image_seconds, threads)
-
-
-def _train(
-    job: HeadJob, features: Features, image_seconds: float | None, threads: int
-) -> tuple[str, str]:
     from tlfeat.heads.fit import fit_head
     from tlfeat.heads.persist import save_head
 

@@ -10,12 +10,11 @@ from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.settings import FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.table import check_settings, get_head
-from tlfeat.report.page import write_report
 from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
-from tlfeat.runs.results import RESULTS_CSV, write_results
-from tlfeat.runs.study import comparable_runs
+from tlfeat.runs.record import comparable_runs
+from tlfeat.runs.results import RESULTS_CSV
 from tlfeat.settings import explained
 from tlfeat.studies.execute import run_planned
 from tlfeat.studies.plan import Study
@@ -134,15 +133,7 @@ def compare(
     if not ran.runs:
         raise HeadError(" ".join(dict.fromkeys(ran.refused.values())))
     beside = comparable_runs(ran.folder, dataset)
-    write_results(ran.folder, beside)
-    write_report(
-        ran.folder,
-        beside,
-        dataset=dataset,
-        cache=where.cache_folder,
-        refused=ran.refused,
-        watch=where.watch,
-    )
+    ran.report(beside, dataset, where)
     asked = {run.id for run in ran.runs.values()}
     ranked = rank(beside, asked)
     names = frozenset(run.name for run in ranked if run.id not in asked)

@@ -17,9 +17,10 @@ from tlfeat.files import write_text
 from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
+from tlfeat.report.page import write_report
 from tlfeat.runs.orders import HeadJob
-from tlfeat.runs.record import Run, finished_run, write_record
-from tlfeat.runs.study import comparable_runs
+from tlfeat.runs.record import Run, comparable_runs, finished_run, write_record
+from tlfeat.runs.results import write_results
 from tlfeat.runs.train import check_classes, train_heads
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
@@ -41,6 +42,18 @@ class Ran(NamedTuple):
     runs: dict[str, Run]  # by planned name, in the order of the study
     refused: dict[str, str]  # name of a run to the reason
     fresh: int  # runs that were not finished before
+
+    def report(self, runs: Sequence[Run], dataset: Dataset, where: Where) -> None:
+        """Write the tables of some runs and the page of them."""
+        write_results(self.folder, runs)
+        write_report(
+            self.folder,
+            runs,
+            dataset=dataset,
+            cache=where.cache_folder,
+            refused=self.refused,
+            watch=where.watch,
+        )
 
 
 def run_planned(
@@ -164,9 +177,12 @@ def _finetune_all(
         if not study.joins:
             number = len(done) + len(refused) + 1
             where.watch.note(f"{planned.name} ({number} of {len(study.runs)})")
+        from tlfeat.finetuning.train import train_network
+
         try:
             job = _finetune_job(study, planned, dataset, folder, _start(planned, done))
-            done[planned.name] = _finetune(job, planned.keep, where, effort)
+            how = effort or Effort(resume=True, keep=planned.keep)
+            done[planned.name] = train_network(job, where, how)
         except TlfeatError as error:
             if study.joins:
                 raise
@@ -193,12 +209,6 @@ def _start(planned: PlannedRun, done: Mapping[str, Run]) -> str | None:
     if planned.parent is None:
         return planned.start
     return str(done[planned.parent].path) + ("" if planned.epoch is None else f"@{planned.epoch}")
-
-
-def _finetune(job: "FinetuneJob", keep: str, where: Where, effort: Effort | None) -> Run:
-    from tlfeat.finetuning.train import train_network
-
-    return train_network(job, where, effort or Effort(resume=True, keep=keep))
 
 
 def _rename_finished(

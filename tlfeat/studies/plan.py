@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tlfeat.errors import TlfeatError, did_you_mean
+from tlfeat.errors import did_you_mean
 from tlfeat.studies.grid import expand, grid_keys, taken_keys
 from tlfeat.studies.overrides import (
     Override,
@@ -22,7 +22,7 @@ from tlfeat.studies.overrides import (
     quick_overrides,
     read_setting,
 )
-from tlfeat.studies.planned import PlannedRun, check_size, plan_run
+from tlfeat.studies.planned import PlannedRun, plan_run
 from tlfeat.studies.schema import (
     SCHEMA,
     TABLES,
@@ -338,10 +338,6 @@ def _refuse_circles(file: str, parents: Mapping[str, str]) -> None:
 def _child(file: str, run: PlannedRun, parent: PlannedRun, epoch: int | None) -> PlannedRun:
     """Give a run with the network of the one that it starts from."""
     said = run.said
-    try:
-        check_size(parent.network.backbone, said.get("size"))
-    except TlfeatError as error:
-        raise StudyError(f"{file}: run {run.name!r}: {error}") from None
     if said.get("size", parent.side) != parent.side:
         raise StudyError(
             f"{file}: run {run.name!r}: size = {said['size']}, but it starts from "

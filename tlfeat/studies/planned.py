@@ -9,11 +9,11 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import parse_spec
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.augment import check_crops
-from tlfeat.finetuning.plain_cnn import MIN_SIZE, SIZE
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
+from tlfeat.finetuning.plain_cnn import SIZE, check_size
 from tlfeat.finetuning.plan import read_phase
 from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
-from tlfeat.heads.table import check_class_weight, get_head
+from tlfeat.heads.table import get_head
 from tlfeat.runs.orders import HeadPlan, head_name
 from tlfeat.settings import checked_values, from_values, settings_of
 from tlfeat.studies.schema import PHASE_KEYS, RUN_KEYS, StudyError, unknown_key
@@ -85,7 +85,6 @@ def planned_head(settings: FeatureSettings, plan: HeadPlan) -> PlannedRun:
         If a setting of the features or the head cannot be.
     """
     network, plan = settings.checked(), plan.checked()
-    check_class_weight(get_head(plan.head), plan.class_weight)
     return PlannedRun(head_name(network, plan), network, head=plan)
 
 
@@ -157,7 +156,6 @@ def _plan_head(values: Mapping[str, Any]) -> PlannedRun:
         values.get("refit", False),
         values.get("seed", 0),
     ).checked()
-    check_class_weight(get_head(plan.head), plan.class_weight)
     return PlannedRun(**_common(values), head=plan)
 
 
@@ -235,6 +233,7 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
                 "in mode scratch with a new top."
             )
         checked_values(network)
+        check_size(None, PLAIN_CNN, network.size)
     else:
         row = get_backbone(network.backbone)
         named = [("features", part.layer) for part in parse_spec(network.features)]
@@ -242,19 +241,10 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
         for key, layer in named:  # other layers are only known once the network is built
             if layer.startswith("stag") and layer not in row.layers:
                 raise unknown_key(key, layer, [*row.layers, "last"])
-        check_size(row.name, network.size)
         network = network.checked()
-    check_size(network.backbone, network.size)
     run = replace(run, network=network)
     check_crops(run.training.changes, run.side)
     return run
-
-
-def check_size(backbone: str, size: int | None) -> None:
-    """Refuse pictures that are too small for a network."""
-    least = MIN_SIZE if backbone == PLAIN_CNN else get_backbone(backbone).min_size
-    if size is not None and size < least:
-        raise TlfeatError(f"size must be {least} or more for {backbone}. Got {size} instead.")
 
 
 def _stands_in(run: PlannedRun, named: Mapping[str, Any]) -> str | None:

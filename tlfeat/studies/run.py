@@ -8,9 +8,7 @@ from typing import Any, Unpack
 from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import DataError, TlfeatError, WeightsError
-from tlfeat.report.page import write_report
 from tlfeat.runs.record import Run
-from tlfeat.runs.results import write_results
 from tlfeat.settings import explained
 from tlfeat.studies.execute import run_planned
 from tlfeat.studies.plan import Study, read_study
@@ -178,24 +176,9 @@ def run_study(
     if not ran.runs:
         raise TlfeatError(" ".join(dict.fromkeys(ran.refused.values())))
     runs = list(ran.runs.values())
-    write_results(ran.folder, runs)
-    written = write_tables(ran.folder, study, runs)
-    write_report(
-        ran.folder,
-        runs,
-        dataset=dataset,
-        cache=where.cache_folder,
-        refused=ran.refused,
-        watch=where.watch,
-    )
+    ran.report(runs, dataset, where)
     return StudyResult(
-        ran.folder,
-        runs,
-        ran.refused,
-        ran.fresh,
-        written.page,
-        written.paragraph,
-        written.stand_ins,
+        ran.folder, runs, ran.refused, ran.fresh, *write_tables(ran.folder, study, runs)
     )
 
 
