@@ -68,5 +68,5 @@ def test_an_unknown_layer_is_refused():
 
 
 def test_a_size_that_the_network_cannot_see_is_refused():
-    with pytest.raises(TlfeatError, match="at least 32"):
+    with pytest.raises(TlfeatError, match="size must be 32 to"):
         FeatureSettings("efficientnet-lite0", size=8).resolve()
