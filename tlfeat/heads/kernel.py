@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.errors import HeadError
-from tlfeat.heads.gram import Double
-from tlfeat.heads.learner import Finished, Floats, Learner, Problem, two_columns
+from tlfeat.heads.learner import Finished, Learner, Problem, two_columns
 from tlfeat.heads.linear import LinearMachine
+from tlfeat.heads.rows import Double, Floats, Matrix, Rows
 from tlfeat.heads.settings import Grid, gamma_factor
 
 _BLOCK: Final = 1024  # rows whose kernel with all others is made at a time
@@ -82,7 +82,7 @@ class KernelMachine(Learner):
             **kernel,
         )
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give decision values, one class against the rest; (m, k)."""
         width = gamma_value(setting["gamma"], self.problem.X)
         if width != self.width:
@@ -132,19 +132,22 @@ class Nystroem(Learner):
         if self.machine is None or width != self.width:
             components = min(int(problem.fixed["components"]), len(problem.X))
             self.sample = Map(gamma=width, n_components=components, random_state=problem.seed)
-            rows = self.sample.fit_transform(problem.X)
-            held = self.sample.transform(problem.held) if len(problem.held) else rows[:0]
-            self.machine = LinearMachine(replace(problem, X=rows, held=held))
+            mapped = self.sample.fit_transform(problem.X)
+            held = self.sample.transform(problem.held) if len(problem.held) else None
+            matrix = Matrix(mapped, problem.y, problem.n_classes)
+            rows = Rows(matrix, held=held, standardised=False)
+            self.machine = LinearMachine(replace(problem, rows=rows))
             self.width = width
         return self.machine
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give distances to the boundaries; (m, k)."""
-        return self.mapped(setting["gamma"]).scores(setting)
+        return self.mapped(setting["gamma"]).logits(setting)
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give a `Nystroem` map and a `LinearSVC`."""
         done = self.mapped(setting["gamma"]).finish(setting)
+        done.steps[0][1].classes_ = self.problem.labels  # the machine knows them as 0 to k - 1
         learned = self.sample.components_.size + self.sample.normalization_.size
         return Finished(
             [("kernel", self.sample), *done.steps], done.n_parameters + learned, done.trouble

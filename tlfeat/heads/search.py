@@ -1,121 +1,132 @@
-"""The search for a head's settings: fewest errors on held rows, then the least log loss.
+"""The search for a head's settings: what is least bad on held rows, then the least log loss.
 
 Errors are few and often equal, so the log loss decides between settings of a head that gives
 probabilities; what is equal even then goes to the more regularised one.
 
 A setting is one point of the grid. They are walked along the main regulariser from the most
-regularised value on, the way in which a solution is the start of the next one.
+regularised value on, the way in which a solution is the start of the next one. The first part
+tries them all; on the others only those run that can still win.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.heads.learner import Floats, Ints, Learner
+from tlfeat.heads.ground import Part
+from tlfeat.heads.learner import Learner
+from tlfeat.heads.objective import Badness, Judged, Objective
+from tlfeat.heads.pool import Job
+from tlfeat.heads.rows import Floats
 from tlfeat.heads.settings import Grid
-from tlfeat.heads.threads import one_numeric_thread
-from tlfeat.log_loss import log_losses
 
 Values = tuple[Any, ...]  # one value for each key of the grid, in its order
 
-
-class Held(NamedTuple):
-    """Rows that a learner has not seen, and what is true of them."""
-
-    rows: Ints  # their places in the whole
-    y: Ints  # their class indexes
-    learner: Callable[[], Learner]  # makes the learner, when its turn comes
-    spread: Callable[[Floats], Floats]  # from the classes present to all classes
+# A setting is out when it loses to the best of the first part by more than so many standard
+# errors of their difference, row by row.
+_HOPELESS: Final = 2.0
+# Bytes of held logits that are kept while a search goes on; beyond, those of the chosen setting
+# are made again.
+_KEPT: Final = 2**27
 
 
 class Choice(NamedTuple):
     """What a search found."""
 
     setting: dict[str, Any]
-    table: list[dict[str, Any]]  # setting, score (share of right ones); in the order of the walk
-    scores: Floats  # of the chosen setting on all held rows of the first draw, in their places
+    table: list[dict[str, Any]]  # setting, score (1 - badness), parts: on how many
+    logits: Floats  # of the chosen setting on all held rows of the first draw, in their places
     seconds: float  # of a processor, all parts together
+    learner: Learner | None  # of the only part, where there is one
 
 
-def choose(
-    draws: Sequence[Sequence[Held]],
-    fixed: Mapping[str, Any],
-    grid: Grid,
-    *,
-    n_classes: int,
-    probabilities: bool,
-    patience: int | None = None,
-    jobs: int = 1,
-) -> Choice:
+class Search(NamedTuple):
+    """What is searched, and how."""
+
+    fixed: Mapping[str, Any]
+    grid: Grid
+    objective: Objective
+    patience: int | None  # a walk ends after so many settings in a row that are not better
+    learner: Any  # makes a learner for a part
+
+
+def choose(search: Search, draws: Sequence[Sequence[Part]]) -> Job[Choice]:
     """Try the settings of a grid on every part and choose one.
 
     Parameters
     ----------
-    draws : sequence of sequences of Held
+    search : Search
+    draws : sequence of sequences of Part
         Each is one way to hold out: the folds of one draw, or the validation rows alone. The
-        rows of a draw are 0 to n - 1 together; the errors of all draws are added up.
-    fixed, grid
-        From `plan_settings`.
-    n_classes : int
-    probabilities : bool
-        Whether the head gives them, so that there is a log loss.
-    patience : int, optional
-        End a walk after so many settings in a row that are not better. The first part decides
-        which settings are tried, since all parts must try the same.
-    jobs : int
-        Parts at a time.
-    """
-    from joblib import Parallel, delayed
+        rows of a draw are 0 to n - 1 together; all draws count the same.
 
+    Yields
+    ------
+    tasks : list of callables
+        See `run_jobs`.
+    """
     parts = [part for draw in draws for part in draw]
-    first, *others = parts
-    walks = [_walk(first, fixed, grid, _lines(grid), probabilities, patience)]
-    tried = list(walks[0].scores)
-    walks += Parallel(n_jobs=min(jobs, len(others) or 1), prefer="threads")(
-        delayed(_walk)(part, fixed, grid, [tried], probabilities) for part in others
-    )
-    kept = [walk.scores for walk in walks]
-    # Each draw holds out all n rows once, so a setting is wrong in `wrong` of n x draws cases.
     n = sum(len(part.rows) for part in draws[0])
+    n_classes = len(search.objective.counts)
+    lines = _lines(search.grid)
+    keeps = 4 * n * n_classes * sum(map(len, lines)) <= _KEPT
+    alone = len(parts) == 1
+    (first,) = yield [
+        partial(_walk, search, parts[0], lines, search.patience, keeps=keeps, alone=alone)
+    ]
+    hopeful = _hopeful(first.judged, search)
+    walks = [first]
+    walks += yield [
+        partial(_walk, search, part, hopeful, keeps=keeps and number < len(draws[0]))
+        for number, part in enumerate(parts[1:], 1)
+    ]
+    tried = list(first.judged)
+    left = [values for line in hopeful for values in line]
     badness = {
-        values: _total(
-            _badness(part, scores[values], probabilities)
-            for part, scores in zip(parts, kept, strict=True)
+        values: search.objective.badness(
+            [walk.judged[values] for walk in (walks if values in left else walks[:1])]
         )
         for values in tried
     }
-    best = min(tried, key=lambda values: (badness[values], _rank(grid, values)))
+    best = min(left, key=lambda values: (badness[values], _rank(search.grid, values)))
+    kept = walks[: len(draws[0])]
+    if not keeps:
+        kept = yield [partial(_walk, search, part, [[best]], keeps=True) for part in draws[0]]
     together = np.empty((n, n_classes), dtype=np.float32)
-    for part, scores in zip(draws[0], kept, strict=False):
-        together[part.rows] = scores[best]
+    for part, walk in zip(draws[0], kept, strict=True):
+        together[part.rows] = walk.logits[best]
     table = [
-        {"setting": dict(zip(grid, values, strict=True)), "score": 1 - wrong / (n * len(draws))}
-        for values, (wrong, _) in badness.items()
+        {
+            "setting": dict(zip(search.grid, values, strict=True)),
+            "score": 1 - badness[values].value,
+            "parts": len(parts) if values in left else 1,
+        }
+        for values in tried
     ]
-    seconds = sum(walk.seconds for walk in walks)
-    return Choice(dict(zip(grid, best, strict=True)), table, together, seconds)
+    seconds = sum(walk.seconds for walk in (*walks, *([] if keeps else kept)))
+    setting = dict(zip(search.grid, best, strict=True))
+    return Choice(setting, table, together, seconds, first.learner)
 
 
-class _Badness(NamedTuple):
-    """How bad a setting is on some rows; compared in this order."""
-
-    errors: int
-    loss: float  # sum of the rows' log losses; 0 where there are no probabilities
-
-
-def _badness(part: Held, scores: Floats, probabilities: bool) -> _Badness:
-    errors = int((scores.argmax(axis=1) != part.y).sum())
-    if not probabilities:
-        return _Badness(errors, 0.0)
-    return _Badness(errors, float(log_losses(part.y, scores).sum()))
-
-
-def _total(parts: Iterable[_Badness]) -> _Badness:
-    every = list(parts)
-    return _Badness(sum(one.errors for one in every), sum(one.loss for one in every))
+def _hopeful(judged: Mapping[Values, Judged], search: Search) -> list[list[Values]]:
+    """Give the walks of the other parts: what lost too clearly on the first is left out."""
+    found = {values: search.objective.badness([one]) for values, one in judged.items()}
+    best = judged[min(found, key=lambda values: (found[values], _rank(search.grid, values)))]
+    left = []
+    for values, one in judged.items():
+        if one.losses is None or best.losses is None:
+            left.append(values)
+            continue
+        worse = one.losses - best.losses  # (m,)
+        if worse.mean() <= _HOPELESS * worse.std() / np.sqrt(len(worse)):
+            left.append(values)
+    lines: dict[tuple[Any, ...], list[Values]] = {}
+    for values in left:
+        lines.setdefault(values[1:], []).append(values)
+    return list(lines.values())
 
 
 def _lines(grid: Grid) -> list[list[Values]]:
@@ -132,43 +143,37 @@ def _rank(grid: Grid, values: Values) -> tuple[int, ...]:
 
 
 class _Walk(NamedTuple):
-    scores: dict[Values, Floats]  # of the part's rows, by what was tried
+    judged: dict[Values, Judged]  # by what was tried
+    logits: dict[Values, Floats]  # of the part's rows, where they are kept
     seconds: float  # of the one processor that it was on
+    learner: Learner | None  # where it is of use for the end
 
 
 def _walk(
-    part: Held,
-    fixed: Mapping[str, Any],
-    grid: Grid,
+    search: Search,
+    part: Part,
     lines: Sequence[Sequence[Values]],
-    probabilities: bool,
     patience: int | None = None,
+    *,
+    keeps: bool,
+    alone: bool = False,
 ) -> _Walk:
     """Score a part's rows with each setting, lines cut short where patience ends."""
-    with one_numeric_thread():
-        began = time.thread_time()
-        scores = _scores(part, fixed, grid, lines, probabilities, patience)
-        return _Walk(scores, time.thread_time() - began)
-
-
-def _scores(
-    part: Held,
-    fixed: Mapping[str, Any],
-    grid: Grid,
-    lines: Sequence[Sequence[Values]],
-    probabilities: bool,
-    patience: int | None,
-) -> dict[Values, Floats]:
-    learner = part.learner()
-    scores: dict[Values, Floats] = {}
+    began = time.thread_time()
+    learner = search.learner(part.made())
+    judged: dict[Values, Judged] = {}
+    kept: dict[Values, Floats] = {}
     for line in lines:
-        least, since = _Badness(len(part.y) + 1, 0.0), 0
+        least, since = Badness(np.inf, 0.0), 0
         for values in line:
-            setting = {**fixed, **dict(zip(grid, values, strict=True))}
-            scores[values] = part.spread(learner.scores(setting)).astype(np.float32)
-            badness = _badness(part, scores[values], probabilities)
+            setting = {**search.fixed, **dict(zip(search.grid, values, strict=True))}
+            logits = part.spread(learner.logits(setting))
+            judged[values] = search.objective.judge(part.y, logits)
+            if keeps:
+                kept[values] = logits.astype(np.float32)
+            badness = search.objective.badness([judged[values]])
             since = 0 if badness < least else since + 1
             least = min(least, badness)
             if patience is not None and since >= patience:
                 break
-    return scores
+    return _Walk(judged, kept, time.thread_time() - began, learner if alone else None)

@@ -35,7 +35,7 @@ class Head:
     @property
     def file_types(self) -> frozenset[str]:
         """The types of all objects that a file of this head may hold."""
-        return frozenset((*_COMMON_TYPES, *self.types))
+        return frozenset((*_COMMON_TYPES, *CALIBRATION_TYPES, *self.types))
 
 
 _COMMON_TYPES: Final = (
@@ -53,6 +53,12 @@ _COMMON_TYPES: Final = (
     "numpy.ndarray",
     "sklearn.pipeline.Pipeline",
     "sklearn.preprocessing._data.StandardScaler",
+)
+CALIBRATION_TYPES: Final = (
+    "sklearn.calibration.CalibratedClassifierCV",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._TemperatureScaling",
+    "sklearn.frozen._frozen.FrozenEstimator",
 )
 _DECADES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 # every half decade from 1e-4 to 100
@@ -81,8 +87,8 @@ _MLP = Head(
     "probability",
     "predict_proba",
     (
-        Setting("alpha", "number", 10.0, "weight of the squared norm", (10.0, 1.0), least=0),
         Setting("epochs", "whole", 30, "passes over the training rows", (8, 15, 30), least=1),
+        Setting("alpha", "number", 10.0, "weight of the squared norm", (10.0, 1.0), least=0),
         Setting("hidden", "sizes", "256", "sizes of the hidden layers, as in 512-256"),
         Setting("learning_rate", "number", 2e-3, "Adam's step size", above=0),
         Setting("batch", "whole", 200, "rows a step", least=1),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tlfeat.heads.learner import Floats, Ints, two_columns
+from tlfeat.heads.learner import two_columns
+from tlfeat.heads.rows import Floats, Ints
 from tlfeat.heads.table import get_head
 
 _BLOCK = 8192  # rows standardised and scored at a time
@@ -36,7 +37,10 @@ class TrainedHead:
             Probabilities, or scores whose largest is the predicted class. A class that train
             lacked has probability 0, or a score below all others of its row.
         """
-        found = get_head(self.name).scored_by
+        # heads of earlier versions had no temperature
+        found = (
+            "predict_proba" if self.score_kind == "probability" else get_head(self.name).scored_by
+        )
         blocks = [
             self._present(X[start : start + _BLOCK], found) for start in range(0, len(X), _BLOCK)
         ]
@@ -72,7 +76,8 @@ def all_classes(present: Floats, labels: Ints, n_classes: int, score_kind: str) 
     labels : ndarray of shape (k,)
         The class index of each column.
     n_classes : int
-    score_kind : {"probability", "score"}
+    score_kind : {"probability", "logit", "score"}
+        A class without a column gets 0, minus infinity, or less than the others of its row.
 
     Returns
     -------
@@ -80,7 +85,8 @@ def all_classes(present: Floats, labels: Ints, n_classes: int, score_kind: str) 
     """
     if len(labels) == n_classes:
         return present
-    scores = np.zeros((len(present), n_classes), dtype=present.dtype)
+    absent = -np.inf if score_kind == "logit" else 0.0
+    scores = np.full((len(present), n_classes), absent, dtype=present.dtype)
     if score_kind == "score":
         scores += present.min(axis=1, keepdims=True) - 1
     scores[:, labels] = present

@@ -268,6 +268,7 @@ def _record(
             "tried": fitted.search_table,
             "converged": fitted.converged,
             "score_kind": fitted.score_kind,
+            "temperature": fitted.temperature,
         },
         parent=None,
         seed=plan.seed,
