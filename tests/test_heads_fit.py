@@ -153,7 +153,7 @@ def test_validation_rows_choose_and_are_not_trained_on(digits: Any) -> None:
     np.testing.assert_array_equal(fitted.validation_scores.argmax(axis=1), fitted.predict(other_X))
     best = max(row["score"] for row in fitted.search_table)
     chosen = next(r for r in fitted.search_table if r["setting"] == fitted.chosen)
-    assert chosen["score"] == best
+    assert chosen["score"] >= best - np.sqrt(best * (1 - best) / 400)
 
 
 def test_refitting_adds_the_validation_rows_but_not_to_their_own_scores(digits: Any) -> None:
@@ -172,18 +172,6 @@ def test_an_empty_validation_split_is_none(digits: Any) -> None:
     X, y, _, _ = digits
     fitted = fit_head("lda", X, y, n_classes=10, validation=(X[:0], y[:0]))
     assert fitted.out_of_fold_scores is not None
-
-
-def test_of_equal_settings_the_most_regularised_is_chosen() -> None:
-    rng = np.random.default_rng(0)
-    y = np.tile([0, 1], 50)
-    X = (rng.normal(size=(100, 4)) + 20 * y[:, None]).astype(np.float32)  # no errors anywhere
-    for name in ("ridge", "svm-rbf", "nearest-centroid"):
-        fitted = fit_head(name, X, y, n_classes=2, validation=(X, y))
-        perfect = [row["setting"] for row in fitted.search_table if row["score"] == 1]
-        for setting, values in fitted.grid.items():
-            ranks = [values.index(row[setting]) for row in perfect]
-            assert values.index(fitted.chosen[setting]) == min(ranks)
 
 
 def test_without_a_search_the_given_and_default_values_are_used(digits: Any) -> None:
@@ -471,9 +459,9 @@ def test_a_walk_ends_when_patience_does() -> None:
     tried = [row["setting"]["C"] for row in fitted.search_table]
     assert tried == list(fitted.grid["C"][: len(tried)])
     assert len(tried) < len(fitted.grid["C"])
-    scores = [row["score"] for row in fitted.search_table]
+    losses = [row["log_loss"] for row in fitted.search_table]
     patience = get_head("logistic").patience
-    assert max(scores[-patience:]) <= max(scores[:-patience])
+    assert min(losses[-patience:]) >= min(losses[:-patience])
 
 
 def test_minimise_finds_the_minimum_of_a_badly_scaled_bowl() -> None:

@@ -21,8 +21,6 @@ from tlfeat.heads.table import Head, check_class_weight, get_head
 from tlfeat.heads.temperature import fit_temperature, tempered
 from tlfeat.heads.trained import TrainedHead
 
-# On so few rows one draw of the folds decides little: some heads add up the errors of three.
-_FEW: Final = 1000
 _BLOCK: Final = 4096  # rows looked at a time
 
 
@@ -32,7 +30,8 @@ class FittedHead(TrainedHead):
 
     grid: Grid  # what the search tried, by setting
     chosen: Mapping[str, Any]
-    search_table: list[dict[str, Any]]  # setting, score (share of right ones)
+    search_table: list[dict[str, Any]]  # setting, score (share of right ones), log_loss, parts
+    edges: list[str]  # settings whose best value is the first or last that was tried
     temperature: float  # that its logits were divided by
     converged: bool
     seconds: Mapping[str, float]  # search, fit: of a processor, whatever else it was doing
@@ -161,11 +160,17 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
 
     choice: Choice | None = None
     if on_folds or grid or refit:
-        objective = Objective(order.metric, ground.held_counts, head.score_kind == "probability")
-        search = Search(fixed, grid, objective, head.patience, learner)
-        repeats = head.cv_repeats if grid and len(ground.y) <= _FEW else 1
-        draws = [ground.draw(i) for i in range(repeats)] if on_folds else [[ground.held_out]]
-        choice = yield from choose(search, draws)
+        main = next((one for one in head.settings if one.name in grid), None)
+        own = main is not None and main.name not in order.params
+        search = Search(
+            fixed,
+            grid,
+            Objective(order.metric, ground.held_counts),
+            head.patience,
+            learner,
+            main.beyond if main and own else lambda values: None,
+        )
+        choice = yield from choose(search, ground.parts)
     chosen = choice.setting if choice is not None else {}
     setting = {**fixed, **chosen}
     (end,) = yield [partial(_end, ground, refit, learner, choice, setting)]
@@ -177,6 +182,7 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
         grid=grid,
         chosen=chosen,
         search_table=choice.table if choice is not None and grid else [],
+        edges=choice.edges if choice is not None else [],
         temperature=end.temperature,
         converged=not trouble,
         seconds={"search": choice.seconds if choice else 0.0, "fit": end.seconds},

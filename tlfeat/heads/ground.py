@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.heads.folds import assign_folds
+from tlfeat.heads.folds import N_FOLDS, assign_folds
 from tlfeat.heads.rows import Floats, Ints, Mask, Matrix, Rows
 from tlfeat.heads.trained import all_classes
 
@@ -92,12 +92,10 @@ class Ground:
         self.X, self.y, self.n_classes, self.groups = X, y, n_classes, groups
         self.validation, self.seed = validation, seed
         self.matrix = Matrix(X, y, n_classes)
-        self._draws: dict[int, list[Part]] = {}
-        self._lock = Lock()
 
     @cached_property
     def fold(self) -> Ints:
-        """The fold of each row in the first draw; (n_train,)."""
+        """The fold of each row; (n_train,)."""
         return assign_folds(self.y, self.groups, seed=self.seed)
 
     @property
@@ -114,15 +112,12 @@ class Ground:
         y = self.validation[1]
         return assign_folds(y, seed=self.seed) if len(y) > 1 else np.zeros(len(y), dtype=np.int64)
 
-    def draw(self, number: int) -> list[Part]:
-        """Give the folds of a draw; several heads share them."""
-        with self._lock:
-            if number not in self._draws:
-                fold = self.fold
-                if number:
-                    fold = assign_folds(self.y, self.groups, seed=self.seed + number)
-                self._draws[number] = [self._part(fold == one) for one in np.unique(fold)]
-            return self._draws[number]
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What heads are judged on: the validation rows, or each fold of train."""
+        if self.validation is not None:
+            return [self.held_out]
+        return [self._part(self.fold == one) for one in np.unique(self.fold)]
 
     def _part(self, out: Mask) -> Part:
         make = partial(Rows, self.matrix, out)
@@ -140,10 +135,10 @@ class Ground:
 
     @cached_property
     def _bytes(self) -> int:
-        """About what the folds of three draws take, once made."""
+        """About what the folds take, once made."""
         n, d = self.X.shape
-        one = 4 * n * d + 3 * 8 * n**2 if n <= d else 2 * 8 * d**2
-        return 15 * one
+        one: int = 4 * n * d + 3 * 8 * n**2 if n <= d else 2 * 8 * d**2
+        return N_FOLDS * one
 
     def whole(self, *, refit: bool = False) -> Rows:
         """Give all rows of train; with `refit` those of validation too."""

@@ -18,8 +18,9 @@ from tlfeat.heads.rows import Double, Floats
 
 # Of the Newton decrement, whose square is about twice what the mean loss lies above its least.
 # Probabilities are then within 1e-3 of the exact ones in the search and 1e-4 in the end.
-_SEARCH_TOLERANCE: Final = 2e-4
+_SEARCH_TOLERANCE: Final = 5e-4
 _FINAL_TOLERANCE: Final = 2e-5
+_LEAST_CURVATURE: Final = 1e-5
 
 
 class _Solution(NamedTuple):
@@ -29,11 +30,19 @@ class _Solution(NamedTuple):
     converged: bool
 
 
+class Loss(NamedTuple):
+    """The losses of some rows."""
+
+    total: float
+    bend: float  # sum of the second derivatives by each score
+    slope: Floats  # by each score, (rows, columns)
+
+
 class LinearLearner(Learner):
     """A smooth convex loss of linear scores, solved along C."""
 
-    # Typical second derivative of the loss, well below its bound of 1/4 (logistic) or 2 (squared
-    # hinge), since most rows end far from the boundary.
+    # Mean second derivative of a row's loss by a score: at the start, then as last met. It falls
+    # as C rises, since more and more rows end far from the boundary.
     curvature: float
     penalised_bias: bool  # liblinear counts the bias into the norm, logistic regression does not
 
@@ -52,8 +61,8 @@ class LinearLearner(Learner):
         return weights.astype(self.problem.rows.dtype)[:, None]
 
     @abstractmethod
-    def loss(self, part: slice, scores: Floats) -> tuple[float, Floats]:
-        """Give the losses' sum of some rows, and its slope; from (rows, columns) to the same."""
+    def loss(self, part: slice, scores: Floats) -> Loss:
+        """Give the losses of some rows; from scores (rows, columns), which it may overwrite."""
 
     def solve(self, C: float, tolerance: float) -> _Solution:
         """Minimise, starting from the last solution."""
@@ -61,6 +70,7 @@ class LinearLearner(Learner):
         # f = sum of losses of Z W + b / n + a |W|^2 / 2 (+ a |b|^2 / 2 where it is penalised).
         # Its curvature in each column is about M = c Z' Z / n + a I, c the curvature of a loss,
         # and in its bias c (+ a), as Z has mean 0.
+        # f moves on from the C before, so c does too.
         n, shape = self.problem.rows.n, (len(self.coordinates.gram) + 1, self.columns)
         penalty = 1 / (C * n)
         of_bias = penalty if self.penalised_bias else 0.0
@@ -69,16 +79,18 @@ class LinearLearner(Learner):
         def objective(x: Double) -> tuple[float, Double]:
             both = x.reshape(shape)
             W, bias = both[:-1], both[-1]
-            total = 0.0
+            total = bend = 0.0
 
             def slopes(part: slice, scores: Floats) -> Floats:
-                nonlocal total
-                losses, slope = self.loss(part, scores)
-                total += losses
-                return slope
+                nonlocal total, bend
+                loss = self.loss(part, scores)
+                total += loss.total
+                bend += loss.bend
+                return loss.slope
 
             by_weights, by_bias = self.coordinates.sweep(W, bias, slopes)
             gradient = np.vstack([by_weights / n + penalty * W, by_bias / n + of_bias * bias])
+            self.curvature = max(bend / (n * self.columns), _LEAST_CURVATURE)
             norm = penalty * float((W * W).sum()) + of_bias * float(bias @ bias)
             return total / n + 0.5 * norm, gradient.ravel()
 
@@ -101,7 +113,8 @@ class LinearLearner(Learner):
         from scipy.linalg import cholesky
         from scipy.linalg.blas import strsm
 
-        matrix = (self.curvature / self.problem.rows.n) * self.coordinates.gram
+        curvature = self.curvature
+        matrix = (curvature / self.problem.rows.n) * self.coordinates.gram
         matrix.flat[:: len(matrix) + 1] += penalty
         # M = L L', so M^-1 g = L'^-1 L^-1 g. Single precision will do for what only guides.
         factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
@@ -112,7 +125,7 @@ class LinearLearner(Learner):
             both = gradient.reshape(shape)
             inner = strsm(1.0, factor, both[:-1].astype(np.float32), lower=1)
             inner = strsm(1.0, factor, inner, lower=1, trans_a=1, overwrite_b=1)
-            result: Double = np.vstack([inner, both[-1:] / (self.curvature + of_bias)]).ravel()
+            result: Double = np.vstack([inner, both[-1:] / (curvature + of_bias)]).ravel()
             return result.astype(np.float64, copy=False)
 
         return precondition
@@ -149,8 +162,8 @@ class Logistic(LinearLearner):
         super().__init__(problem)
         self.weights = self.row_weights()  # (N, 1)
 
-    def loss(self, part: slice, scores: Floats) -> tuple[float, Floats]:
-        """Give the cross-entropy and its slope."""
+    def loss(self, part: slice, scores: Floats) -> Loss:
+        """Give the cross-entropy."""
         codes, weights = self.coordinates.codes[part], self.weights[part]
         if self.columns == 1:
             # t = -1 or 1: log(1 + e^-ts), and its slope -t / (1 + e^ts) = -t e^(-ts - loss)
@@ -158,6 +171,7 @@ class Logistic(LinearLearner):
             margins = targets * scores
             losses = np.logaddexp(0, -margins)
             slope = -targets * np.exp(-margins - losses)
+            bend = float((np.abs(slope) - slope**2).sum())
         else:
             # log sum_j e^s_j - s_y, and its slope softmax(s) - one_hot(y); the largest s is taken
             # off first, so that nothing overflows, and the slopes take the place of the scores
@@ -168,9 +182,10 @@ class Logistic(LinearLearner):
             sums = slope.sum(axis=1)
             losses = (np.log(sums) - chosen)[:, None]
             slope /= sums[:, None]
+            bend = len(slope) - float(np.einsum("ij,ij->", slope, slope))
             slope[rows, codes] -= 1
         slope *= weights
-        return float((weights * losses).sum(dtype=np.float64)), slope
+        return Loss(float((weights * losses).sum(dtype=np.float64)), bend, slope)
 
     def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give the linear scores; (m, k)."""
@@ -194,15 +209,15 @@ class Logistic(LinearLearner):
 class LinearMachine(LinearLearner):
     """Linear support vector machine with the squared hinge loss, one class against the rest."""
 
-    curvature = 0.3
+    curvature = 2.0
     penalised_bias = True
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self.weights = self.row_weights()  # (N, 1)
 
-    def loss(self, part: slice, scores: Floats) -> tuple[float, Floats]:
-        """Give the squared hinge losses and their slope."""
+    def loss(self, part: slice, scores: Floats) -> Loss:
+        """Give the squared hinge losses."""
         codes, weights = self.coordinates.codes[part], self.weights[part]
         if self.columns == 1:
             targets = np.where(codes == 1, 1, -1).astype(scores.dtype)[:, None]
@@ -217,7 +232,8 @@ class LinearMachine(LinearLearner):
         # t = -1 or 1, w the row's weight: w max(0, 1 - ts)^2, and its slope -2 w t max(0, 1 - ts)
         slack = np.maximum(0, 1 - targets * scores)
         weighted = weights * slack
-        return float((weighted * slack).sum(dtype=np.float64)), -2 * targets * weighted
+        total = float((weighted * slack).sum(dtype=np.float64))
+        return Loss(total, 2.0 * np.count_nonzero(weighted), -2 * targets * weighted)
 
     def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give distances to the boundaries; (m, k)."""

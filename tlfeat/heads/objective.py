@@ -11,6 +11,7 @@ from tlfeat.heads.temperature import fit_temperature, tempered
 from tlfeat.log_loss import log_losses
 
 METRICS: Final = ("accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc")
+_NUMBERS: Final = 50_000  # logits that are enough for a temperature to compare settings with
 
 
 class Judged(NamedTuple):
@@ -18,16 +19,17 @@ class Judged(NamedTuple):
 
     y: Ints  # (m,), true classes
     predicted: Ints  # (m,)
-    losses: Double | None  # (m,), whose mean is to be small; None where it is no mean of rows
+    log_losses: Double  # (m,), after the temperature that is best for them
+    values: Double | None  # (m,), whose mean is to be small; None where it is no mean of rows
     area: float  # under the ROC curve, where that is asked for
-    log_loss: float  # sum over the rows; 0 for scores that are no probabilities
 
 
 class Badness(NamedTuple):
-    """How bad a setting is; compared in this order."""
+    """How bad a setting is."""
 
-    value: float
-    log_loss: float  # where the value is equal
+    value: float  # what is to be small, 0 to 1 but for the log loss
+    error: float  # its standard error
+    log_loss: float
 
 
 @dataclass(frozen=True)
@@ -40,45 +42,44 @@ class Objective:
         One of `METRICS`.
     counts : ndarray of shape (n_classes,)
         Held rows of each class.
-    gives_probabilities : bool
-        Whether logits mean something before a temperature divides them.
     """
 
     metric: str
     counts: Ints
-    gives_probabilities: bool
 
     def judge(self, y: Ints, logits: Floats) -> Judged:
         """Judge logits (m, n_classes) of rows whose classes are y (m,)."""
         predicted = logits.argmax(axis=1)
+        scores = tempered(logits, fit_temperature(y, logits, most=_NUMBERS))
+        losses = log_losses(y, scores)
         wrong = (predicted != y).astype(np.float64)
-        log_loss, losses, area = 0.0, wrong, 0.0
-        if self.gives_probabilities:
-            log_loss = float(log_losses(y, tempered(logits, 1.0)).sum())
         if self.metric == "balanced-accuracy":
             # a row of class j weighs n / (k n_j), so that the mean is that of the classes' errors
             present = np.count_nonzero(self.counts)
-            losses = wrong * (self.counts.sum() / present / np.maximum(self.counts, 1))[y]
-        elif self.metric == "log-loss":
-            best = fit_temperature(y, logits)
-            losses = log_losses(y, tempered(logits, best))
-        elif self.metric != "accuracy":
-            area = roc_area(y, tempered(logits, 1.0)) or 0.0 if self.metric == "roc-auc" else 0.0
-            return Judged(y, predicted, None, area, log_loss)
-        return Judged(y, predicted, losses, area, log_loss)
+            weights = self.counts.sum() / present / np.maximum(self.counts, 1)
+            return Judged(y, predicted, losses, wrong * weights[y], 0.0)
+        if self.metric == "log-loss":
+            return Judged(y, predicted, losses, losses, 0.0)
+        if self.metric == "accuracy":
+            return Judged(y, predicted, losses, wrong, 0.0)
+        area = roc_area(y, scores) or 0.0 if self.metric == "roc-auc" else 0.0
+        return Judged(y, predicted, losses, None, area)
 
     def badness(self, parts: Sequence[Judged]) -> Badness:
         """Give how bad a setting is on all parts together."""
         n = sum(len(part.y) for part in parts)
-        log_loss = sum(part.log_loss for part in parts) / n
+        log_loss = sum(float(part.log_losses.sum()) for part in parts) / n
+        known = [part.values for part in parts if part.values is not None]
+        if known:
+            values = np.concatenate(known)
+            error = float(values.std()) / np.sqrt(n)
+            return Badness(float(values.mean()), error, log_loss)
         if self.metric == "macro-f1":
             y = np.concatenate([part.y for part in parts])
-            predicted = np.concatenate([part.predicted for part in parts])
-            return Badness(1 - macro_f1(y, predicted), log_loss)
-        if self.metric == "roc-auc":
-            return Badness(1 - sum(part.area * len(part.y) for part in parts) / n, log_loss)
-        losses = sum(float(part.losses.sum()) for part in parts if part.losses is not None)
-        return Badness(losses / n, log_loss)
+            value = 1 - macro_f1(y, np.concatenate([part.predicted for part in parts]))
+        else:
+            value = 1 - sum(part.area * len(part.y) for part in parts) / n
+        return Badness(value, float(np.sqrt(value * (1 - value) / n)), log_loss)
 
 
 def macro_f1(y: Ints, predicted: Ints) -> float:

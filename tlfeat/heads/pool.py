@@ -18,6 +18,8 @@ Job = Generator[Sequence[Callable[[], Any]], list[Any], T]
 def run_jobs(
     jobs: Sequence[Job[T]],
     workers: int,
+    *,
+    doing: Callable[[int], None] = lambda number: None,
     ended: Callable[[int], None] = lambda number: None,
 ) -> list[T | Exception]:
     """Run jobs to their ends.
@@ -27,8 +29,8 @@ def run_jobs(
     jobs : sequence of generators
     workers : int
         Tasks at a time.
-    ended : callable
-        Hears the number of each job that has ended.
+    doing, ended : callables
+        Hear the number of a job whose task begins, and of one that has ended.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def run_jobs(
         What each job returned, or the error that ended it.
     """
     with one_numeric_thread(), ThreadPoolExecutor(workers, initializer=limit_openmp) as pool:
-        run = _Run(jobs, pool, ended)
+        run = _Run(jobs, pool, doing, ended)
         try:
             return run.to_the_end()
         except BaseException:
@@ -47,8 +49,14 @@ def run_jobs(
 class _Run:
     """Jobs on their way."""
 
-    def __init__(self, jobs: Sequence[Job[Any]], pool: ThreadPoolExecutor, ended: Any) -> None:
-        self.jobs, self.pool, self.ended = jobs, pool, ended
+    def __init__(
+        self,
+        jobs: Sequence[Job[Any]],
+        pool: ThreadPoolExecutor,
+        doing: Callable[[int], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        self.jobs, self.pool, self.doing, self.ended = jobs, pool, doing, ended
         self.results: dict[int, Any] = {}
         self.waiting: dict[int, list[Future[Any]]] = {}  # for the tasks of a job, in order
 
@@ -64,12 +72,16 @@ class _Run:
                     self._advance(number, self.waiting.pop(number))
         return [self.results[number] for number in range(len(self.jobs))]
 
+    def _do(self, number: int, task: Callable[[], Any]) -> Any:
+        self.doing(number)
+        return task()
+
     def _advance(self, number: int, batch: list[Future[Any]] | None) -> None:
         """Let a job go on until it waits for tasks, or ends."""
         try:
             answers = None if batch is None else [task.result() for task in batch]
             tasks = self.jobs[number].send(answers)  # type: ignore[arg-type]
-            self.waiting[number] = [self.pool.submit(task) for task in tasks]
+            self.waiting[number] = [self.pool.submit(self._do, number, task) for task in tasks]
         except StopIteration as end:
             self.results[number] = end.value
         except Exception as error:

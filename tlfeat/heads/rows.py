@@ -73,7 +73,8 @@ class Matrix:
     @cached_property
     def centre(self) -> Double:
         """About the mean of the rows; (d,). Sums of what lies around 0 lose no digits."""
-        return self._sample.mean(axis=0)
+        centre: Double = self._sample.mean(axis=0)
+        return centre
 
     @cached_property
     def spread(self) -> Double:
@@ -227,7 +228,7 @@ class Rows:
 
     def _standardised(self, raw: Floats) -> Floats:
         dtype = self.dtype
-        rows = raw - self.mean.astype(dtype)
+        rows: Floats = raw - self.mean.astype(dtype)
         rows /= self.scale.astype(dtype)
         return rows
 

@@ -26,7 +26,7 @@ def tempered(logits: Floats, temperature: float) -> Double:
     return rising
 
 
-def fit_temperature(true: Ints, logits: Floats) -> float:
+def fit_temperature(true: Ints, logits: Floats, *, most: int = _NUMBERS) -> float:
     """Find the temperature of the least log loss.
 
     Parameters
@@ -36,12 +36,15 @@ def fit_temperature(true: Ints, logits: Floats) -> float:
     logits : ndarray of shape (n, k)
         Minus infinity for classes that cannot be; rows of such a class say nothing.
 
+    most : int
+        Logits that are looked at; of more rows some are left out.
+
     Returns
     -------
     temperature : float
         Above 1 makes probabilities less sure. 1 where nothing can be said.
     """
-    step = max(1, logits.size // _NUMBERS)
+    step = max(1, logits.size // most)
     true, logits = true[::step], logits[::step].astype(np.float64)
     of_true = logits[np.arange(len(true)), true]
     known = np.isfinite(of_true)
@@ -52,15 +55,15 @@ def fit_temperature(true: Ints, logits: Floats) -> float:
         return 1.0
     # b = 1 / T, p_i = softmax(b z_i): the loss is the mean of log sum_j exp(b z_ij) - b z_iy. It
     # is convex in b, with the slope mean(E_p z - z_y) and the curvature mean(Var_p z).
-    least, most = 1 / (_MOST * spread), 1 / (_LEAST * spread)
+    least, greatest = 1 / (_MOST * spread), 1 / (_LEAST * spread)
     b = 1 / spread
     for _ in range(_STEPS):
         p = tempered(logits, 1 / b)
         mean = np.einsum("ij,ij->i", p, finite)
         slope = float((mean - of_true).mean())
         curvature = float((np.einsum("ij,ij,ij->i", p, finite, finite) - mean**2).mean())
-        step_to = b - slope / curvature if curvature > 0 else (most if slope < 0 else least)
-        new = min(max(step_to, b / 4, least), 4 * b, most)
+        step_to = b - slope / curvature if curvature > 0 else (greatest if slope < 0 else least)
+        new = min(max(step_to, b / 4, least), 4 * b, greatest)
         if abs(new - b) <= 1e-6 * b:
             break
         b = new
