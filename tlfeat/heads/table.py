@@ -8,7 +8,7 @@ wide enough that the best value lay inside on each.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from tlfeat.errors import HeadError, UnknownName, did_you_mean
 from tlfeat.heads.settings import Setting, read_settings
@@ -20,8 +20,6 @@ class Head:
 
     name: str
     summary: str
-    score_kind: Literal["probability", "score"]  # scores have no log loss
-    scored_by: Literal["predict_proba", "decision_function", "distance"]
     settings: tuple[Setting, ...]  # the first that has a grid is the main regulariser
     learner: str  # the class that searches and fits it, as module:class
     types: tuple[str, ...]  # of the objects that its file may hold, besides `_COMMON_TYPES`
@@ -85,8 +83,6 @@ _GAMMA = Setting(
 _MLP = Head(
     "mlp",
     "neural network with one hidden layer of 256, Adam",
-    "probability",
-    "predict_proba",
     (
         Setting("epochs", "whole", 30, "passes over the training rows", (8, 15, 30), least=1),
         Setting("alpha", "number", 10.0, "weight of the squared norm", (10.0, 1.0), least=0),
@@ -112,8 +108,6 @@ HEADS: Final = (
     Head(
         "logistic",
         "multinomial logistic regression with an L2 penalty",
-        "probability",
-        "predict_proba",
         (_cost(1e-2, _HALF_DECADES), _iterations(1000)),
         "tlfeat.heads.linear:Logistic",
         ("sklearn.linear_model._logistic.LogisticRegression",),
@@ -122,8 +116,6 @@ HEADS: Final = (
     Head(
         "lda",
         "linear discriminant analysis with a shrunk covariance, in closed form",
-        "probability",
-        "predict_proba",
         (
             Setting(
                 "shrinkage",
@@ -142,8 +134,6 @@ HEADS: Final = (
     Head(
         "ridge",
         "least squares on the classes with an L2 penalty, in closed form",
-        "score",
-        "decision_function",
         (
             Setting(
                 "alpha",
@@ -164,8 +154,6 @@ HEADS: Final = (
     Head(
         "svm-linear",
         "linear support vector machine, one class against the rest, squared hinge",
-        "score",
-        "decision_function",
         (
             _cost(1e-4, (1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, *_HALF_DECADES[:9])),
             _iterations(1000),
@@ -177,8 +165,6 @@ HEADS: Final = (
     Head(
         "svm-rbf",
         "support vector machine with a Gaussian kernel; needs the whole kernel matrix",
-        "score",
-        "decision_function",
         (_cost(10.0, (0.1, 1.0, 10.0, 100.0)), _GAMMA),
         "tlfeat.heads.kernel:KernelMachine",
         ("sklearn.svm._classes.SVC",),
@@ -187,8 +173,6 @@ HEADS: Final = (
     Head(
         "svm-nystroem",
         "linear support vector machine on a sampled Gaussian kernel, for many rows",
-        "score",
-        "decision_function",
         (
             _cost(0.1, _DECADES),
             _GAMMA,
@@ -209,8 +193,6 @@ HEADS: Final = (
     Head(
         "knn",
         "vote of the nearest training rows",
-        "probability",
-        "predict_proba",
         (
             Setting("k", "whole", 10, "neighbours", (50, 30, 20, 10, 5, 3, 1), least=1),
             Setting(
@@ -235,9 +217,7 @@ HEADS: Final = (
     ),
     Head(
         "nearest-centroid",
-        "the class whose mean is nearest; its scores are negative distances",
-        "score",
-        "distance",
+        "the class whose mean is nearest, in deviations within classes",
         (
             Setting(
                 "shrink",

@@ -8,7 +8,6 @@ import numpy as np
 
 from tlfeat.heads.learner import two_columns
 from tlfeat.heads.rows import Floats, Ints
-from tlfeat.heads.table import get_head
 
 _BLOCK = 8192  # rows standardised and scored at a time
 
@@ -20,7 +19,7 @@ class TrainedHead:
     name: str
     pipeline: Any  # sklearn.pipeline.Pipeline: standardise first
     settings: Mapping[str, Any]  # all of them, the chosen ones included
-    score_kind: str  # "probability" or "score"
+    score_kind: str  # "probability", or "score" in files of before heads had temperatures
     n_classes: int  # of the dataset; train may have lacked some
 
     def scores(self, X: Floats) -> Floats:
@@ -37,28 +36,25 @@ class TrainedHead:
             Probabilities, or scores whose largest is the predicted class. A class that train
             lacked has probability 0, or a score below all others of its row.
         """
-        # heads of earlier versions had no temperature
-        found = (
-            "predict_proba" if self.score_kind == "probability" else get_head(self.name).scored_by
-        )
-        blocks = [
-            self._present(X[start : start + _BLOCK], found) for start in range(0, len(X), _BLOCK)
-        ]
+        blocks = [self._present(X[start : start + _BLOCK]) for start in range(0, len(X), _BLOCK)]
         if not blocks:
             return np.zeros((0, self.n_classes), dtype=np.float32)
         return all_classes(
             np.concatenate(blocks), self.pipeline.classes_, self.n_classes, self.score_kind
         )
 
-    def _present(self, X: Floats, scored_by: str) -> Floats:
+    def _present(self, X: Floats) -> Floats:
         """Score rows for the classes that train had."""
-        if scored_by == "distance":
+        if self.score_kind == "probability":
+            shares: Floats = self.pipeline.predict_proba(X)
+            return shares
+        if hasattr(self.pipeline[-1], "centroids_"):
             from tlfeat.heads.neighbours import centroid_distances
 
             return -centroid_distances(
                 self.pipeline[:-1].transform(X), self.pipeline[-1].centroids_
             )
-        raw: Floats = getattr(self.pipeline, scored_by)(X)
+        raw: Floats = self.pipeline.decision_function(X)
         return two_columns(raw[:, None]) if raw.ndim == 1 else raw
 
     def predict(self, X: Floats) -> Ints:
