@@ -67,7 +67,7 @@ class LinearLearner(Learner):
 
     def solve(self, C: float, tolerance: float) -> _Solution:
         """Minimise, starting from the last solution."""
-        if self.last is None and C > 10 * self.usual_cost:
+        if self.last is None and 10 * self.usual_cost < C:
             self.solve(C / 10, _SEARCH_TOLERANCE)  # by way of what is more regularised
         # Z (n, r) rows, W (r, columns) and b (columns,), a = 1 / (C n):
         # f = sum of losses of Z W + b / n + a |W|^2 / 2 (+ a |b|^2 / 2 where it is penalised).
