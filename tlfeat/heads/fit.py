@@ -170,6 +170,8 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
             learner,
             main.beyond if main and outward else lambda values: None,
         )
+        if on_folds and ground.matrix.is_tall:
+            yield [partial(ground.matrix.part_sums, i) for i in range(len(ground.parts))]
         choice = yield from choose(search, ground.parts)
     chosen = choice.setting if choice is not None else {}
     setting = {**fixed, **chosen}

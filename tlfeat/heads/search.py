@@ -91,10 +91,12 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
     left = _hopeful(search, first.judged)
     others = [partial(_walk, search, part, [left], keeps) for part in parts[1:]]
     walks = [first, *(yield others)]
+    seconds = sum(walk.seconds for walk in walks)
     judged = {values: [walk.judged[values] for walk in walks] for values in left}
     best = least_bad(search.objective, judged)
     if not keeps:
         walks = yield [partial(_walk, search, part, [[best]], True) for part in parts]
+        seconds += sum(walk.seconds for walk in walks)
     together = np.empty((n, n_classes), dtype=np.float32)
     for part, walk in zip(parts, walks, strict=True):
         together[part.rows] = walk.logits[best]
@@ -103,7 +105,7 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
         _table(search, {values: [one] for values, one in first.judged.items()} | judged),
         _edges(search.grid, best, list(first.judged)),
         together,
-        sum(walk.seconds for walk in walks),
+        seconds,
         first.learner,
     )
 
