@@ -41,10 +41,8 @@ def test_steps_are_those_that_scikit_learn_takes(k: int, balanced: bool) -> None
     for layer, (kernel, bias) in enumerate(ours.layers):
         np.testing.assert_allclose(kernel, theirs.coefs_[layer], atol=1e-6)
         np.testing.assert_allclose(bias, theirs.intercepts_[layer], atol=1e-6)
-    made = ours.estimator()
-    np.testing.assert_allclose(
-        made.predict_proba(asked.X), theirs.predict_proba(asked.X), atol=1e-6
-    )
+    shares = ours.estimator().predict_proba(asked.X)
+    np.testing.assert_allclose(shares, theirs.predict_proba(asked.X), atol=1e-6)
 
 
 def test_a_training_goes_on_where_it_stands() -> None:
@@ -68,7 +66,7 @@ def test_what_it_says_of_rows_is_what_its_estimator_says() -> None:
     np.testing.assert_allclose(model.predict_proba(asked.held), shares, atol=1e-6)
 
 
-def test_the_finished_estimator_can_be_trained_further_by_scikit_learn() -> None:
+def test_scikit_learn_can_fit_the_finished_estimator_again() -> None:
     asked = problem(3)
     fitted = fit_head(
         "mlp", asked.X, asked.y, n_classes=3, params={"epochs": 3, "hidden": "8"}, search=False
