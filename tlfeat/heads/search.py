@@ -188,11 +188,11 @@ def _table(search: Search, judged: Mapping[Values, Sequence[Judged]]) -> list[di
 
 
 def _edges(grid: Grid, best: Values, tried: Sequence[Values]) -> list[str]:
-    """Name the settings whose best number is the least or the most that was tried."""
+    """Name the settings whose best number is the least or the most of three or more."""
     edges = []
     for place, name in enumerate(grid):
         values = [one[place] for one in tried]
-        if all(isinstance(value, int | float) for value in values) and len(set(values)) > 1:
+        if all(isinstance(value, int | float) for value in values) and len(set(values)) > 2:
             edges += [name] if best[place] in (min(values), max(values)) else []
     return edges
 
