@@ -37,14 +37,19 @@ def gamma_value(gamma: float | str, X: Floats) -> float:
 
 def gaussian_kernel(A: Double, B: Double, gamma: float) -> Double:
     """Give exp(-gamma |a - b|^2) for rows a of A (m, d) and b of B (n, d); (m, n)."""
+    squares = (np.einsum("ij,ij->i", rows, rows) for rows in (A, B))
+    return _from_products(A @ B.T, *squares, gamma)
+
+
+def _from_products(products: Double, of_a: Double, of_b: Double, gamma: float) -> Double:
+    """Make the kernel of the products a' b (m, n), in their place, and of |a|^2 and |b|^2."""
     # -|a - b|^2 = 2 a' b - |a|^2 - |b|^2: one product of matrices. Rounding can leave it above
     # 0, where a kernel above 1 would be no kernel.
-    kernel = A @ B.T
-    kernel *= 2 * gamma
-    kernel -= gamma * np.einsum("ij,ij->i", A, A)[:, None]
-    kernel -= gamma * np.einsum("ij,ij->i", B, B)
-    np.minimum(kernel, 0, out=kernel)
-    return np.exp(kernel, out=kernel)
+    products *= 2 * gamma
+    products -= gamma * of_a[:, None]
+    products -= gamma * of_b
+    np.minimum(products, 0, out=products)
+    return np.exp(products, out=products)
 
 
 class KernelMachine(Learner):
@@ -87,7 +92,7 @@ class KernelMachine(Learner):
         width = gamma_value(setting["gamma"], self.problem.X)
         if width != self.width:
             self.kernel = None  # the old one goes before the new one comes
-            self.kernel = gaussian_kernel(self.X, self.X, width)
+            self.kernel = self._own_kernel(width)
             self.width = width
         machine = self.machine(setting, kernel="precomputed")
         machine.fit(self.kernel, self.problem.y)
@@ -103,6 +108,14 @@ class KernelMachine(Learner):
             scores.append(two_columns(raw[:, None] if raw.ndim == 1 else raw))
         joined: Floats = np.concatenate(scores).astype(np.float32)
         return joined
+
+    def _own_kernel(self, width: float) -> Double:
+        """Give the kernel of the rows with each other; (n, n)."""
+        if not self.problem.rows.is_wide:
+            return gaussian_kernel(self.X, self.X, width)
+        gram = self.problem.rows.row_gram  # other heads have made it already
+        squares = gram.diagonal().copy()
+        return _from_products(gram.copy(), squares, squares, width)
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give an `SVC`."""

@@ -1,10 +1,9 @@
 """The search for a head's settings on held rows.
 
 Errors are few and chance moves them, so they only say which settings are as good as the best:
-within a standard error of it. Among these the least log loss decides, once a temperature has made
-the most of the scores; what is equal even then goes to the more regularised one. On out-of-fold
-rows of five sets this chose settings whose errors and log loss on other rows were lower than
-those with the fewest errors, and one draw of the folds was as good as three.
+within a standard error of it. Among these the log loss decides, once a temperature has made the
+most of the scores: the most regularised is chosen whose log loss is the least, or above it by half
+a standard error of the difference at most. docs/heads.md has what was tried beside this.
 
 A setting is one point of the grid. They are walked along the main regulariser from the most
 regularised value on, the way in which a solution is the start of the next one. The first part
@@ -89,7 +88,7 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
         partial(_walk, search, parts[0], lines, keeps, explores=True, stays=len(parts) == 1)
     ]
     left = _hopeful(search, first.judged)
-    others = [partial(_walk, search, part, [left], keeps) for part in parts[1:]]
+    others = [partial(_walk, search, part, _as_lines(left), keeps) for part in parts[1:]]
     walks = [first, *(yield others)]
     seconds = sum(walk.seconds for walk in walks)
     judged = {values: [walk.judged[values] for walk in walks] for values in left}
@@ -169,6 +168,14 @@ def _lines(grid: Grid) -> list[list[Values]]:
         return [[()]]
     main, *others = grid.values()
     return [[(value, *rest) for value in main] for rest in product(*others)]
+
+
+def _as_lines(settings: Sequence[Values]) -> list[list[Values]]:
+    """Put settings together that differ in the main regulariser alone."""
+    lines: dict[Values, list[Values]] = {}
+    for values in settings:
+        lines.setdefault(values[1:], []).append(values)
+    return list(lines.values())
 
 
 def _table(search: Search, judged: Mapping[Values, Sequence[Judged]]) -> list[dict[str, Any]]:
