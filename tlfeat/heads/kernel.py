@@ -37,8 +37,8 @@ def gamma_value(gamma: float | str, X: Floats) -> float:
 
 def gaussian_kernel(A: Double, B: Double, gamma: float) -> Double:
     """Give exp(-gamma |a - b|^2) for rows a of A (m, d) and b of B (n, d); (m, n)."""
-    squares = (np.einsum("ij,ij->i", rows, rows) for rows in (A, B))
-    return _from_products(A @ B.T, *squares, gamma)
+    of_a, of_b = (np.einsum("ij,ij->i", rows, rows) for rows in (A, B))
+    return _from_products(A @ B.T, of_a, of_b, gamma)
 
 
 def _from_products(products: Double, of_a: Double, of_b: Double, gamma: float) -> Double:
