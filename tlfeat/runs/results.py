@@ -17,6 +17,7 @@ from tlfeat.data.check import commonest, uneven_classes
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
+from tlfeat.heads.metric import usual_metric
 from tlfeat.runs.costs import seed_spread, train_seconds
 from tlfeat.runs.metrics import METRICS
 from tlfeat.runs.predictions import read_predictions
@@ -410,6 +411,8 @@ def _head(run: Run) -> str:
         words.append("no search")
     if head.class_weight:
         words.append(head.class_weight)
+    if head.metric != usual_metric(head.class_weight):
+        words.append(head.metric)
     if head.refit:
         words.append("refit")
     if run.seed:

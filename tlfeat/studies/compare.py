@@ -75,6 +75,7 @@ def compare(
     search: bool = True,
     class_weight: str | None = None,
     refit: bool = False,
+    metric: str | None = None,
     seeds: int = 1,
     retry_failed: bool = False,
     **options: Unpack[OtherOptions],
@@ -95,6 +96,9 @@ def compare(
         Settings that are given, not searched; each goes to the heads that have it.
     search, class_weight, refit
         As in `train`.
+    metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}, optional
+        What the search makes best on validation, and what runs are ranked by. Usually accuracy,
+        and balanced accuracy where class_weight is "balanced".
     seeds : int
         Repeat every run with so many seeds, `seed` and those after it.
     retry_failed : bool
@@ -121,7 +125,7 @@ def compare(
     runs = [
         planned_head(
             replace(network, features=spec, seed=network.seed + number),
-            HeadPlan(head, mine, search, class_weight, refit, network.seed + number),
+            HeadPlan(head, mine, search, class_weight, refit, network.seed + number, metric),
         )
         for number in range(seeds)
         for network in networks
