@@ -14,9 +14,11 @@ class Standing(NamedTuple):
     place: int  # 1 is the best; lines that are tied share it
     tied: bool  # another one is within a standard error
     accuracy: float  # on the rows that all have, 0 to 1
-    error: float  # standard error of it
+    error: float  # standard error of the value that ranks
     n: int  # rows
     same_rows: bool  # whether there are rows that all have; if not, each is judged on its own
+    metric: str = "accuracy"  # that ranks
+    value: float = 0.0  # of it; of accuracy the same
 
 
 @dataclass(frozen=True, repr=False)
