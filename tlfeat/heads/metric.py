@@ -5,6 +5,13 @@ from typing import Final
 from tlfeat.errors import UnknownName, did_you_mean
 
 METRICS: Final = ("accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc")
+WORDS: Final = {
+    "accuracy": "accuracy",
+    "balanced-accuracy": "balanced accuracy",
+    "macro-f1": "macro F1",
+    "log-loss": "log loss",
+    "roc-auc": "ROC AUC",
+}
 
 
 def check_metric(metric: str) -> None:

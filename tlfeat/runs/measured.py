@@ -13,13 +13,6 @@ import numpy as np
 
 from tlfeat.runs.record import Run
 
-WORDS: Final = {
-    "accuracy": "accuracy",
-    "balanced-accuracy": "balanced accuracy",
-    "macro-f1": "macro F1",
-    "log-loss": "log loss",
-    "roc-auc": "ROC AUC",
-}
 _IN_RECORDS: Final = {
     "accuracy": "accuracy",
     "balanced-accuracy": "balanced_accuracy",

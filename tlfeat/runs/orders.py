@@ -95,7 +95,7 @@ def head_name(settings: FeatureSettings, plan: HeadPlan) -> str:
     if plan.class_weight:
         parts.append(plan.class_weight)
     if plan.metric not in (None, usual_metric(plan.class_weight)):
-        parts.append(str(plan.metric))
+        parts.append(f"by-{plan.metric}")  # balanced-accuracy alone would be taken for a weight
     if plan.refit:
         parts.append("refit")
     if plan.seed:

@@ -17,9 +17,9 @@ from tlfeat.data.check import commonest, uneven_classes
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
-from tlfeat.heads.metric import usual_metric
+from tlfeat.heads.metric import WORDS, usual_metric
 from tlfeat.runs.costs import seed_spread, train_seconds
-from tlfeat.runs.measured import WORDS, chosen_by
+from tlfeat.runs.measured import chosen_by
 from tlfeat.runs.metrics import METRICS
 from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.ranked import RankedRun
@@ -191,9 +191,8 @@ def caption(ranked: Sequence[RankedRun]) -> str:
         return f"{text}."
     text += f"; test: {test['n']:,} pictures."
     if len(ranked) > 1:
-        text += (
-            f" Best by validation: {ranked[0].name}, {100 * test['accuracy']:.1f}% right on test"
-        )
+        right = f"{100 * test['accuracy']:.1f}% right on test"
+        text += f" Best by {best.standing.by}: {best.name}, {right}"
         tied = [run.name for run in ranked[1:] if run.standing.place == 1]
         text += f"; within a standard error of it: {_listed(tied)}." if tied else "."
     return text
@@ -207,7 +206,7 @@ def _ranked_by(ranked: Sequence[RankedRun]) -> str:
     if standing.metric != "accuracy" or len(metrics) > 1:
         by = f"{WORDS[standing.metric]} on "
     if len(metrics) > 1:
-        why = f", as settings were chosen by {' or '.join(WORDS[one] for one in metrics)}"
+        why = f"; settings were chosen by {' or '.join(WORDS[one] for one in metrics)}"
     if not standing.same_rows:
         return f"ranked by {by}{what}, which are not the same for all runs{why}"
     most = max(run.metrics["validation"]["n"] for run in ranked)
@@ -301,7 +300,7 @@ def stand_in_lines(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def write_results(folder: Path, runs: Sequence[Run]) -> None:
+def write_results(folder: Path, runs: Sequence[Run], metric: str | None = None) -> None:
     """Write results.csv and results.md of a study.
 
     Parameters
@@ -310,8 +309,10 @@ def write_results(folder: Path, runs: Sequence[Run]) -> None:
         The study's.
     runs : sequence of Run
         All on the same dataset and split.
+    metric : str, optional
+        What ranks, see `rank`.
     """
-    ranked = rank(runs)
+    ranked = rank(runs, metric=metric)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -438,7 +439,7 @@ def _head(run: Run) -> str:
     if head.class_weight:
         words.append(head.class_weight)
     if head.metric != usual_metric(head.class_weight):
-        words.append(head.metric)
+        words.append(f"by {head.metric}")
     if head.refit:
         words.append("refit")
     if run.seed:

@@ -10,6 +10,7 @@ from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.settings import FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.table import check_settings, get_head
+from tlfeat.runs.measured import shared_metric
 from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
@@ -137,9 +138,10 @@ def compare(
     if not ran.runs:
         raise HeadError(" ".join(dict.fromkeys(ran.refused.values())))
     beside = comparable_runs(ran.folder, dataset)
-    ran.report(beside, dataset, where)
+    metric = shared_metric(list(ran.runs.values()))
+    ran.report(beside, dataset, where, metric)
     asked = {run.id for run in ran.runs.values()}
-    ranked = rank(beside, asked)
+    ranked = rank(beside, asked, metric)
     names = frozenset(run.name for run in ranked if run.id not in asked)
     return Comparison(ran.folder, ranked, names, ran.refused, ran.fresh)
 
