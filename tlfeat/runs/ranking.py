@@ -62,7 +62,7 @@ def rank(
     metric = metric or shared_metric(runs)
     families = seed_families([_with_our_log_loss(run) for run in runs], asked)
     names = _names(families)
-    rows = _rows_of_all(families)
+    rows = _rows_of_all(families, metric)
     if rows is None:
         measured = [_by_record(family, metric) for family in families]
     else:
@@ -135,7 +135,9 @@ def _by_record(family: Sequence[Run], metric: str) -> _Measured:
     return _Measured(metrics["accuracy"], value, good, error, loss, round(metrics["n"]))
 
 
-def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[Rows]], np.ndarray] | None:
+def _rows_of_all(
+    families: Sequence[Sequence[Run]], metric: str
+) -> tuple[list[list[Rows]], np.ndarray] | None:
     """Read the validation predictions of all runs, and find the rows that each line has.
 
     Returns
@@ -146,7 +148,7 @@ def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[Rows]], n
         Of the rows that all lines have, in order.
     """
     try:
-        rows = [[_rows(run) for run in family] for family in families]
+        rows = [[_rows(run, metric) for run in family] for family in families]
     except TlfeatError:
         return None
     shared: np.ndarray | None = None
@@ -156,15 +158,15 @@ def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[Rows]], n
     return None if shared is None or not len(shared) else (rows, shared)
 
 
-def _rows(run: Run) -> Rows:
+def _rows(run: Run, metric: str) -> Rows:
     found = read_predictions(run, _SPLIT)
     losses = np.full(len(found), np.inf)
     if run.gives_probabilities and found.scores is not None:
         losses = log_losses(found.true, found.scores)
     ids = found.ids.astype(np.str_)
-    return Rows(
-        ids, found.true, found.predicted, found.scores, losses, found.digests, found.groups
-    )
+    # those of all runs at once would fill the memory where there are many classes
+    scores = found.scores if metric == "roc-auc" else None
+    return Rows(ids, found.true, found.predicted, scores, losses, found.digests, found.groups)
 
 
 def _on_rows(family: Sequence[Rows], ids: np.ndarray, metric: str) -> _Measured:
