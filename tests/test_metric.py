@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sklearn.metrics as reference
-from made_study import made_rows, make_run
+from made_study import made_rows, make_run, seeded
 from typer.testing import CliRunner
 
 import tlfeat
@@ -117,6 +117,15 @@ def test_a_table_is_ranked_by_what_all_settings_were_chosen_by(tmp_path):
     assert "settings were chosen by log loss or macro F1" in said
 
 
+@pytest.mark.parametrize("metric", ["macro-f1", "roc-auc", "balanced-accuracy"])
+def test_seeds_are_judged_together(metric, tmp_path):
+    seeds = [seeded(tmp_path, "x", seed, 1.0) for seed in range(3)]
+    (line,) = rank(seeds, metric=metric)
+    alone = [rank([run], metric=metric)[0].standing for run in seeds]
+    assert line.standing.value == pytest.approx(np.mean([one.value for one in alone]))
+    assert 0 < line.standing.error < max(one.error for one in alone)
+
+
 def test_of_accuracy_nothing_is_said(tmp_path):
     runs = [make_run(tmp_path, name, CLASSES, ROWS, seed=i) for i, name in enumerate("xy")]
     assert "ranked by 120 train pictures, out of fold" in caption(rank(runs))
@@ -183,6 +192,12 @@ def test_fit_head_takes_a_metric_and_refuses_others():
     assert scores["accuracy"][0]["score"] == pytest.approx(0.9, abs=0.02)
     assert scores["balanced-accuracy"][0]["score"] < 0.7
     assert scores["log-loss"][0]["score"] < 0
+    # many neighbours never name the rare class: right in 90%, and worth little in F1
+    chosen = {
+        metric: fit_head("knn", X, y, n_classes=2, metric=metric).chosen["k"]
+        for metric in ("accuracy", "macro-f1")
+    }
+    assert chosen["macro-f1"] < chosen["accuracy"]
     with pytest.raises(UnknownName, match="macro-f1"):
         fit_head("logistic", X, y, n_classes=2, metric="luck")
 
