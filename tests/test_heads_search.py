@@ -88,7 +88,7 @@ def test_a_search_goes_on_beyond_the_edge_while_that_pays() -> None:
 
 
 def test_the_best_at_an_edge_is_told() -> None:
-    assert search({1.0: wrong_at(9), 2.0: wrong_at(0)}).edges == ["C"]
+    assert search({1.0: wrong_at(20), 2.0: wrong_at(9), 3.0: wrong_at(0)}).edges == ["C"]
 
 
 def test_what_loses_clearly_on_the_first_part_is_not_tried_on_the_others() -> None:

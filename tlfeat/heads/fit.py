@@ -166,15 +166,17 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
     choice: Choice | None = None
     if on_folds or grid or refit:
         main = next((one for one in head.settings if one.name in grid), None)
-        own = main is not None and main.name not in order.params
+        outward = main is not None and head.outward and main.name not in order.params
         search = Search(
             fixed,
             grid,
             Objective(order.metric, ground.held_counts),
             head.patience,
             learner,
-            main.beyond if main and own else lambda values: None,
+            main.beyond if main and outward else lambda values: None,
         )
+        if on_folds and ground.matrix.is_tall:
+            yield [partial(ground.matrix.part_sums, i) for i in range(len(ground.parts))]
         choice = yield from choose(search, ground.parts)
     chosen = choice.setting if choice is not None else {}
     setting = {**fixed, **chosen}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.heads.folds import N_FOLDS, assign_folds
-from tlfeat.heads.rows import Floats, Ints, Mask, Matrix, Rows
+from tlfeat.heads.rows import Floats, Ints, Matrix, Rows
 from tlfeat.heads.trained import all_classes
 
 # Bytes of standardised rows and Gram matrices that stay while heads are searched; beyond, tasks
@@ -91,12 +91,17 @@ class Ground:
     ) -> None:
         self.X, self.y, self.n_classes, self.groups = X, y, n_classes, groups
         self.validation, self.seed = validation, seed
-        self.matrix = Matrix(X, y, n_classes)
 
     @cached_property
     def fold(self) -> Ints:
-        """The fold of each row; (n_train,)."""
+        """The fold of each row, where there is no validation; (n_train,)."""
         return assign_folds(self.y, self.groups, seed=self.seed)
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The rows of train."""
+        fold = self.fold if self.validation is None else None
+        return Matrix(self.X, self.y, self.n_classes, fold)
 
     @property
     def held_counts(self) -> Ints:
@@ -117,10 +122,10 @@ class Ground:
         """What heads are judged on: the validation rows, or each fold of train."""
         if self.validation is not None:
             return [self.held_out]
-        return [self._part(self.fold == one) for one in np.unique(self.fold)]
+        return [self._part(number) for number in range(int(self.fold.max()) + 1)]
 
-    def _part(self, out: Mask) -> Part:
-        make = partial(Rows, self.matrix, out)
+    def _part(self, number: int) -> Part:
+        make, out = partial(Rows, self.matrix, number), self.fold == number
         labels = np.unique(self.y[~out])
         stays = self._bytes <= _SHARED
         return Part(np.flatnonzero(out), self.y[out], make, labels, self.n_classes, stays)

@@ -19,7 +19,7 @@ from tlfeat.heads.rows import Double, Floats
 # Of the Newton decrement, whose square is about twice what the mean loss lies above its least.
 # Probabilities are then within 1e-3 of the exact ones in the search and 1e-4 in the end.
 _SEARCH_TOLERANCE: Final = 5e-4
-_FINAL_TOLERANCE: Final = 2e-5
+_FINAL_TOLERANCE: Final = 5e-5
 _LEAST_CURVATURE: Final = 1e-5
 
 
@@ -44,6 +44,7 @@ class LinearLearner(Learner):
     # Mean second derivative of a row's loss by a score: at the start, then as last met. It falls
     # as C rises, since more and more rows end far from the boundary.
     curvature: float
+    usual_cost: float  # C that is soon solved from nothing
     penalised_bias: bool  # liblinear counts the bias into the norm, logistic regression does not
 
     def __init__(self, problem: Problem) -> None:
@@ -66,6 +67,8 @@ class LinearLearner(Learner):
 
     def solve(self, C: float, tolerance: float) -> _Solution:
         """Minimise, starting from the last solution."""
+        if self.last is None and 10 * self.usual_cost < C:
+            self.solve(C / 10, _SEARCH_TOLERANCE)  # by way of what is more regularised
         # Z (n, r) rows, W (r, columns) and b (columns,), a = 1 / (C n):
         # f = sum of losses of Z W + b / n + a |W|^2 / 2 (+ a |b|^2 / 2 where it is penalised).
         # Its curvature in each column is about M = c Z' Z / n + a I, c the curvature of a loss,
@@ -156,6 +159,7 @@ class Logistic(LinearLearner):
     """Multinomial logistic regression; two classes have one column."""
 
     curvature = 0.1
+    usual_cost = 1e-3
     penalised_bias = False
 
     def __init__(self, problem: Problem) -> None:
@@ -210,6 +214,7 @@ class LinearMachine(LinearLearner):
     """Linear support vector machine with the squared hinge loss, one class against the rest."""
 
     curvature = 2.0
+    usual_cost = 1e-4
     penalised_bias = True
 
     def __init__(self, problem: Problem) -> None:

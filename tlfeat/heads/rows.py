@@ -28,6 +28,7 @@ Slopes = Callable[[slice, Floats], Floats]
 _BLOCK: Final = 2048  # rows turned into double precision, or multiplied, at a time
 _SAMPLE: Final = 2048  # rows that say about where the others lie
 _ROUNDING: Final = 1e-12  # of a variance, beside that of all rows
+_KEPT: Final = 2**30  # bytes of the parts' Gram matrices
 # Share of the mean squared norm that is added to every row's own: rows that are equal leave no
 # Gram matrix that can be factorised.
 _JITTER: Final = 1e-10
@@ -62,13 +63,19 @@ class Matrix:
     y : ndarray of shape (n,)
         Class indexes.
     n_classes : int
+    fold : ndarray of shape (n,), optional
+        The part of each row, from 0 on, that is held out together with others.
     """
 
-    def __init__(self, X: Floats, y: Ints, n_classes: int) -> None:
+    def __init__(self, X: Floats, y: Ints, n_classes: int, fold: Ints | None = None) -> None:
         self.X, self.y, self.n_classes = X, y, n_classes
-        self._lock = Lock()
-        self._parts: dict[int, Sums] = {}  # of the folds of a draw that was given
+        self.fold = np.zeros(len(X), dtype=np.int64) if fold is None else fold
+        n_parts, d = int(self.fold.max(initial=0)) + 1, X.shape[1]
+        self._keeps: bool = 8 * d**2 * (n_parts + 1) <= _KEPT
+        self._parts: list[Sums | None] = [None] * n_parts
+        self._locks = [Lock() for _ in range(n_parts)]
         self._all: Sums | None = None
+        self._lock = Lock()
 
     @cached_property
     def centre(self) -> Double:
@@ -86,12 +93,26 @@ class Matrix:
     def _sample(self) -> Double:
         return self.X[:: max(1, len(self.X) // _SAMPLE)].astype(np.float64)
 
-    def sums(self, rows: Ints | None = None) -> Sums:
-        """Add up some rows by their places, or all."""
-        if rows is not None:
-            return self._sums(rows)
+    @property
+    def is_tall(self) -> bool:
+        """Whether there are more rows than features, so that sums are of use."""
+        n, d = self.X.shape
+        return bool(n > d)
+
+    def part_sums(self, number: int) -> Sums:
+        """Add up the rows of a part."""
+        with self._locks[number]:
+            sums = self._parts[number] or self._sums(np.flatnonzero(self.fold == number))
+            self._parts[number] = sums if self._keeps else None
+            return sums
+
+    def sums(self) -> Sums:
+        """Add up all rows: no row is multiplied twice where parts are kept."""
         with self._lock:
-            if self._all is None:
+            if self._all is None and self._keeps:
+                first, *others = (self.part_sums(number) for number in range(len(self._parts)))
+                self._all = sum(others, first)
+            elif self._all is None:
                 self._all = self._sums(np.arange(len(self.X)))
             return self._all
 
@@ -115,8 +136,8 @@ class Rows:
     ----------
     matrix : Matrix
         With the rows to learn from.
-    out : ndarray of shape (n,), bool, optional
-        Those that are held out of it; they are the rows to score.
+    part : int, optional
+        The part that is held out of it: the rows to score.
     held : ndarray of shape (m, d), optional
         Rows to score that are not in the matrix; not standardised.
     standardised : bool
@@ -126,14 +147,15 @@ class Rows:
     def __init__(
         self,
         matrix: Matrix,
-        out: Mask | None = None,
+        part: int | None = None,
         held: Floats | None = None,
         *,
         standardised: bool = True,
     ) -> None:
-        self.matrix, self.out, self._held, self._as_is = matrix, out, held, not standardised
+        self.matrix, self.part, self._held, self._as_is = matrix, part, held, not standardised
+        self.out: Mask | None = None if part is None else matrix.fold == part
         self._lock = Lock()
-        y = matrix.y if out is None else matrix.y[~out]
+        y = matrix.y if self.out is None else matrix.y[~self.out]
         self.labels, self.y = np.unique(y, return_inverse=True)  # (k,), (n,)
         self.counts = np.bincount(self.y)
 
@@ -183,9 +205,9 @@ class Rows:
     @cached_property
     def sums(self) -> Sums:
         """Of the rows to learn from: those of all rows less those of the held ones."""
-        if self.out is None:
+        if self.part is None:
             return self.matrix.sums()
-        return self.matrix.sums() - self.matrix.sums(np.flatnonzero(self.out))
+        return self.matrix.sums() - self.matrix.part_sums(self.part)
 
     @cached_property
     def mean(self) -> Double:

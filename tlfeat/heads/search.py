@@ -22,7 +22,7 @@ import numpy as np
 
 from tlfeat.heads.ground import Part
 from tlfeat.heads.learner import Learner
-from tlfeat.heads.objective import Badness, Judged, Objective
+from tlfeat.heads.objective import Judged, Objective
 from tlfeat.heads.pool import Job
 from tlfeat.heads.rows import Double, Floats, Rows
 from tlfeat.heads.settings import Grid
@@ -32,10 +32,11 @@ Values = tuple[Any, ...]  # one value for each key of the grid, in its order
 # A setting is out when it loses to the best of the first part by more than so many standard
 # errors of their difference, row by row.
 _HOPELESS: Final = 2.0
+_FAR: Final = 2  # places along the main regulariser
+_AS_GOOD: Final = 0.5  # standard errors by which log losses may differ
 # Bytes of held logits that are kept while a search goes on; beyond, those of the chosen setting
 # are made again.
 _KEPT: Final = 2**27
-_DIGITS: Final = 5  # of a log loss that count
 _OUTWARD: Final = 4  # values beyond either edge of a grid
 
 
@@ -90,64 +91,76 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
     left = _hopeful(search, first.judged)
     others = [partial(_walk, search, part, [left], keeps) for part in parts[1:]]
     walks = [first, *(yield others)]
-    badness = {
-        values: search.objective.badness([walk.judged[values] for walk in walks])
-        for values in left
-    }
-    best = least_bad(badness)
+    seconds = sum(walk.seconds for walk in walks)
+    judged = {values: [walk.judged[values] for walk in walks] for values in left}
+    best = least_bad(search.objective, judged)
     if not keeps:
         walks = yield [partial(_walk, search, part, [[best]], True) for part in parts]
+        seconds += sum(walk.seconds for walk in walks)
     together = np.empty((n, n_classes), dtype=np.float32)
     for part, walk in zip(parts, walks, strict=True):
         together[part.rows] = walk.logits[best]
     return Choice(
         search.setting(best),
-        _table(search, first.judged, badness, len(parts)),
+        _table(search, {values: [one] for values, one in first.judged.items()} | judged),
         _edges(search.grid, best, list(first.judged)),
         together,
-        sum(walk.seconds for walk in walks),
+        seconds,
         first.learner,
     )
 
 
-def least_bad(badness: Mapping[Values, Badness]) -> Values:
-    """Choose: of those within a standard error of the best the one of the least log loss.
+def least_bad(objective: Objective, judged: Mapping[Values, Sequence[Judged]]) -> Values:
+    """Choose a setting.
 
     Parameters
     ----------
-    badness : mapping
-        The more regularised come first.
+    objective : Objective
+    judged : mapping
+        What each setting is worth on the same parts; the more regularised come first.
     """
+    badness = {values: objective.badness(parts) for values, parts in judged.items()}
     best = min(badness.values(), key=lambda one: (one.value, one.log_loss))
     good = [values for values in badness if badness[values].value <= best.value + best.error]
-    return min(good, key=lambda values: round(badness[values].log_loss, _DIGITS))
+    losses = {
+        values: np.concatenate([part.log_losses for part in judged[values]]) for values in good
+    }
+    least = losses[min(good, key=lambda values: badness[values].log_loss)]
+    return next(one for one in good if not _is_more(losses[one], least, _AS_GOOD))
 
 
 def _hopeful(search: Search, judged: Mapping[Values, Judged]) -> list[Values]:
     """Give the settings that can still win after the first part.
 
-    One cannot that is clearly worse than the best, or clearly has more log loss than one that is
-    as good: by the mean of the differences row by row, in standard errors of it.
+    One cannot that is far from what the first part chooses, or clearly worse than the best, or
+    clearly has more log loss than one that is as good.
     """
-    badness = {values: search.objective.badness([one]) for values, one in judged.items()}
+    alone = {values: [one] for values, one in judged.items()}
+    badness = {values: search.objective.badness(alone[values]) for values in alone}
     fewest = judged[min(badness, key=lambda values: badness[values].value)]
-    chosen = judged[least_bad(badness)]
-    if fewest.values is None:
-        return list(judged)
+    best = least_bad(search.objective, alone)
+    main = list(dict.fromkeys(values[0] for values in judged if values))
     return [
         values
         for values, one in judged.items()
-        if not _clearly(one.values, fewest.values)
-        and not _clearly(one.log_losses, chosen.log_losses)
+        if values == best
+        or not (
+            abs(main.index(values[0]) - main.index(best[0])) > _FAR
+            or _is_more(one.values, fewest.values, _HOPELESS)
+            or _is_more(one.log_losses, judged[best].log_losses, _HOPELESS)
+        )
     ]
 
 
-def _clearly(more: Double | None, less: Double | None) -> bool:
-    """Say whether some rows' values (m,) are on the mean larger than others of the same rows."""
+def _is_more(more: Double | None, less: Double | None, errors: float) -> bool:
+    """Say whether some rows' values (m,) lie above others of the same rows, on the mean.
+
+    By more than so many standard errors of the mean difference; to five digits all the same.
+    """
     if more is None or less is None:
         return False
     away = more - less
-    return bool(away.mean() > _HOPELESS * away.std() / np.sqrt(len(away)))
+    return bool(away.mean() > max(errors * away.std() / np.sqrt(len(away)), 1e-5))
 
 
 def _lines(grid: Grid) -> list[list[Values]]:
@@ -158,33 +171,28 @@ def _lines(grid: Grid) -> list[list[Values]]:
     return [[(value, *rest) for value in main] for rest in product(*others)]
 
 
-def _table(
-    search: Search,
-    first: Mapping[Values, Judged],
-    badness: Mapping[Values, Badness],
-    n_parts: int,
-) -> list[dict[str, Any]]:
+def _table(search: Search, judged: Mapping[Values, Sequence[Judged]]) -> list[dict[str, Any]]:
     """Give a row for each setting that was tried."""
     rows = []
-    for values, one in first.items():
-        bad = badness.get(values) or search.objective.badness([one])
+    for values, parts in judged.items():
+        bad = search.objective.badness(parts)
         rows.append(
             {
                 "setting": search.setting(values),
                 "score": -bad.value if search.objective.metric == "log-loss" else 1 - bad.value,
                 "log_loss": bad.log_loss,
-                "parts": n_parts if values in badness else 1,
+                "parts": len(parts),
             }
         )
     return rows
 
 
 def _edges(grid: Grid, best: Values, tried: Sequence[Values]) -> list[str]:
-    """Name the settings whose best number is the least or the most that was tried."""
+    """Name the settings whose best number is the least or the most of three or more."""
     edges = []
     for place, name in enumerate(grid):
         values = [one[place] for one in tried]
-        if all(isinstance(value, int | float) for value in values) and len(set(values)) > 1:
+        if all(isinstance(value, int | float) for value in values) and len(set(values)) > 2:
             edges += [name] if best[place] in (min(values), max(values)) else []
     return edges
 
@@ -215,12 +223,12 @@ def _walk(
     judged: dict[Values, Judged] = {}
     kept: dict[Values, Floats] = {}
 
-    def loss(values: Values) -> float:
+    def loss(values: Values) -> Double:
         logits = part.spread(learner.logits({**search.fixed, **search.setting(values)}))
         judged[values] = search.objective.judge(part.y, logits)
         if keeps:
             kept[values] = logits.astype(np.float32)
-        return float(judged[values].log_losses.mean())
+        return judged[values].log_losses
 
     if explores:
         walked = [_explore(search, line, loss) for line in lines]
@@ -237,29 +245,33 @@ def _walk(
 
 
 def _explore(
-    search: Search, line: Sequence[Values], loss: Callable[[Values], float]
+    search: Search, line: Sequence[Values], loss: Callable[[Values], Double]
 ) -> list[Values]:
     """Walk a line as far as it pays; give what was tried, the more regularised first."""
-    losses: dict[Values, float] = {}
-    for values in line:
+    losses: dict[Values, Double] = {}
+    tried: list[Values] = []
+    best, since = line[0], -1  # the first is no better than itself
+
+    def visit(values: Values) -> bool:
+        """Try a setting; say whether it is better than the best so far."""
+        nonlocal best
         losses[values] = loss(values)
-        if search.patience is not None and _since_least(losses) >= search.patience:
+        tried.append(values)
+        is_better = _is_more(losses[best], losses[values], _AS_GOOD)
+        best = values if is_better else best
+        return is_better
+
+    for values in line:
+        since = 0 if visit(values) else since + 1
+        if search.patience is not None and since >= search.patience:
             break
-    tried, rest = list(losses), line[0][1:]
     for _ in ("last", "first"):  # beyond the one, then beyond the other
         for _ in range(_OUTWARD):
-            if len(tried) < 2 or losses[tried[-1]] >= losses[tried[-2]]:
+            if len(tried) < 2 or tried[-1] != best:
                 break
             beyond = search.outward([values[0] for values in tried])
             if beyond is None:
                 break
-            tried.append((beyond, *rest))
-            losses[tried[-1]] = loss(tried[-1])
+            visit((beyond, *line[0][1:]))
         tried.reverse()
     return tried
-
-
-def _since_least(losses: Mapping[Values, float]) -> int:
-    """Give how many came after the least."""
-    every = list(losses.values())
-    return len(every) - 1 - every.index(min(every))

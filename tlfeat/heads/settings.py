@@ -61,7 +61,7 @@ class Setting:
     def beyond(self, values: Sequence[Any]) -> Any:
         """Give the value beyond the last of some, as far as that is from the one before it.
 
-        None where there is none, or where it would cost as much more as it is further.
+        None where there is none.
 
         Examples
         --------

@@ -27,6 +27,7 @@ class Head:
     # the search along the first setting ends after so many values in a row of no less log loss;
     # None: all are tried
     patience: int | None = None
+    outward: bool = False  # whether it goes on beyond its edges, where that costs no more
     # raised when it gives other numbers: old and new runs never share an id. 1 had no temperature
     # and chose the fewest errors.
     method: int = 2
@@ -60,8 +61,8 @@ CALIBRATION_TYPES: Final = (
     "sklearn.frozen._frozen.FrozenEstimator",
 )
 _DECADES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-# every half decade from 1e-4 to 100
-_HALF_DECADES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+# every half decade from 1e-4 to 10
+_HALF_DECADES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 _SHRINKAGES = (0.99, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.01, 3e-3, 1e-3, 1e-4)
 
 
@@ -130,6 +131,7 @@ HEADS: Final = (
         "tlfeat.heads.closed_form:Discriminant",
         ("sklearn.discriminant_analysis.LinearDiscriminantAnalysis",),
         patience=3,
+        outward=True,
     ),
     Head(
         "ridge",
@@ -150,6 +152,7 @@ HEADS: Final = (
             "sklearn.preprocessing._label.LabelBinarizer",
         ),
         patience=3,
+        outward=True,
     ),
     Head(
         "svm-linear",

@@ -210,7 +210,9 @@ def _summarise(run: RankedRun, predictions: SplitPredictions, split: str) -> Run
     assert scores is not None
     if run.gives_probabilities:
         confidence = scores.max(axis=1)
-        calibration = calibrate(predictions.true, scores, _held_out(run, split))
+        used = None if run.is_finetune else run.head_settings.temperature
+        held = _held_out(run, split) if used is None else None
+        calibration = calibrate(predictions.true, scores, held, used=used)
     else:
         top = np.partition(scores, -2, axis=1)[:, -2:]
         confidence, calibration = top[:, 1] - top[:, 0], None

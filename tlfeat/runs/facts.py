@@ -63,6 +63,8 @@ class HeadFacts:
     score_kind: str  # "probability" or "score"
     converged: bool = True
     metric: str = "accuracy"  # that the search made best; earlier versions knew no other
+    temperature: float | None = None  # that its logits were divided by
+    edges: Sequence[str] = ()  # settings whose best value is the first or last that was tried
     method: int = 1  # raised when a head's numbers change
 
 

@@ -105,7 +105,7 @@ def _mean(values: Sequence[Any]) -> Any:
 def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
     """Give what decides a run but its seed, and that of the run that it starts from."""
     # What follows from the seed is left out, the rest was asked for.
-    settings = _without(run.settings, "chosen", "converged")
+    settings = _without(run.settings, "chosen", "converged", "temperature", "edges")
     settings["phases"] = [_without(phase, "trained_epochs") for phase in run.phases]
     # A random network's weights are drawn from the seed too.
     weights, start = run.weights_digest.partition(":")[0], None

@@ -249,7 +249,20 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
             said[f"{counted(len(skipped), 'picture')} left out{why}."] = None
         for warning in run.warnings:
             said[f"{run.name}: {warning}"] = None
+        if edges := _edges(run):
+            said[
+                f"{run.name}: best at the edge of what was tried ({edges}); more is tried with "
+                "--set head.KEY=VALUE,VALUE."
+            ] = None
     return list(said)
+
+
+def _edges(run: RankedRun) -> str:
+    """Name settings whose best value is the first or last that a search tried."""
+    if run.is_finetune:
+        return ""
+    head = run.head_settings
+    return ", ".join(f"{name}={as_text(head.chosen[name])}" for name in head.edges)
 
 
 def leaked_test(run: RankedRun) -> str | None:

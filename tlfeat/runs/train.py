@@ -300,6 +300,7 @@ def _record(
             "converged": fitted.converged,
             "score_kind": fitted.score_kind,
             "temperature": fitted.temperature,
+            "edges": fitted.edges,
         },
         parent=None,
         seed=plan.seed,
