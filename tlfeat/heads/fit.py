@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tlfeat.errors import HeadError
 from tlfeat.heads.ground import Ground
 from tlfeat.heads.learner import Finished, Learner, Problem, learner_class
+from tlfeat.heads.metric import check_metric
 from tlfeat.heads.objective import Objective
 from tlfeat.heads.pool import Job, run_jobs
 from tlfeat.heads.rows import Floats, Ints, Rows
@@ -58,6 +59,7 @@ def fit_head(
     seed: int = 0,
     jobs: int = 1,
     kernel_budget: int = 2**30,
+    metric: str = "accuracy",
 ) -> FittedHead:
     """Choose a head's settings and train it.
 
@@ -84,14 +86,16 @@ def fit_head(
     search : bool
         Use the defaults of the other settings if False.
     class_weight : {None, "balanced"}
-        "balanced" gives every class the same total weight in training. The search counts errors
-        as ever.
+        "balanced" gives every class the same total weight in training. What the search
+        makes best is `metric`, with it as without.
     seed : int
         Of the folds and of what a head draws.
     jobs : int
         Threads to use.
     kernel_budget : int
         Bytes that a kernel matrix may take.
+    metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}
+        What the search makes best on held rows.
 
     Returns
     -------
@@ -100,12 +104,12 @@ def fit_head(
     Raises
     ------
     UnknownName
-        If there is no such head.
+        If there is no such head or metric.
     HeadError
         If the data, a setting or the budget do not allow it.
     """
     order = HeadOrder(
-        name, params or {}, search, class_weight, refit_on_validation, seed, kernel_budget
+        name, params or {}, search, class_weight, refit_on_validation, seed, kernel_budget, metric
     )
     held = None
     if validation is not None and len(validation[0]):
@@ -152,6 +156,7 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
     head = get_head(order.name)
     fixed, wanted = plan_settings(head.name, head.settings, order.params, order.search)
     check_class_weight(head, order.class_weight)
+    check_metric(order.metric)
     _refuse_one_class(head, ground)
     refit = ground.validation is not None and order.refit
     on_folds = ground.validation is None

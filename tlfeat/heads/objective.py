@@ -10,7 +10,6 @@ from tlfeat.heads.rows import Double, Floats, Ints
 from tlfeat.heads.temperature import fit_temperature, tempered
 from tlfeat.log_loss import log_losses
 
-METRICS: Final = ("accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc")
 _NUMBERS: Final = 50_000  # logits that are enough for a temperature to compare settings with
 
 
@@ -39,7 +38,7 @@ class Objective:
     Attributes
     ----------
     metric : str
-        One of `METRICS`.
+        One of `tlfeat.heads.metric.METRICS`.
     counts : ndarray of shape (n_classes,)
         Held rows of each class.
     """

@@ -17,6 +17,7 @@ from tlfeat.features.settings import FeatureRequest
 from tlfeat.features.store import FeatureStore
 from tlfeat.files import make_folder
 from tlfeat.heads.learner import learner_class
+from tlfeat.heads.metric import usual_metric
 from tlfeat.heads.table import get_head
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.orders import HeadJob, method_of
@@ -192,7 +193,13 @@ def _train_one(
 
     plan = job.plan
     order = HeadOrder(
-        plan.head, plan.params, plan.search, plan.class_weight, plan.refit, plan.seed
+        plan.head,
+        plan.params,
+        plan.search,
+        plan.class_weight,
+        plan.refit,
+        plan.seed,
+        metric=plan.metric or usual_metric(plan.class_weight),
     )
     fitted = yield from fit_on(ground, order)
     yield [partial(_write, job, features, image_seconds, ground, fitted)]
@@ -286,6 +293,7 @@ def _record(
             "search": plan.search,
             "class_weight": plan.class_weight,
             "refit": plan.refit,
+            "metric": plan.metric,
             "grid": fitted.grid,
             "chosen": fitted.chosen,
             "tried": fitted.search_table,
