@@ -146,12 +146,13 @@ def test_what_is_usual_follows_the_class_weight():
         HeadPlan("lda", metric="acuracy").checked()
 
 
-def test_an_id_has_no_metric_where_earlier_versions_made_the_same_best():
-    plain = HeadPlan("lda").checked()
-    assert "metric" not in plain.as_dict()
-    assert "metric" not in HeadPlan("lda", class_weight="balanced", metric="accuracy").as_dict()
-    assert HeadPlan("lda", class_weight="balanced").checked().as_dict()["metric"]
-    assert replace(plain, metric="log-loss").as_dict()["metric"] == "log-loss"
+def test_an_id_has_a_metric_where_it_is_unusual():
+    for weight in (None, "balanced"):
+        plain = HeadPlan("lda", class_weight=weight).checked()
+        assert "metric" not in plain.as_dict()
+        assert replace(plain, metric="log-loss").as_dict()["metric"] == "log-loss"
+    balanced = HeadPlan("lda", class_weight="balanced", metric="accuracy")
+    assert balanced.checked().as_dict()["metric"] == "accuracy"
 
 
 def test_a_name_has_what_is_unusual():

@@ -36,9 +36,9 @@ class HeadPlan:
         return replace(self, head=row.name, params=params, metric=metric)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what decides the run's id: what every earlier version made best is left out."""
+        """Give what decides an id; the usual metric is left out, as before there were any."""
         values = asdict(self)
-        if self.metric == "accuracy":
+        if self.metric == usual_metric(self.class_weight):
             del values["metric"]
         return values | method_of(self.head)
 
