@@ -193,9 +193,7 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
         temperature=end.temperature,
         converged=not trouble,
         seconds={"search": choice.seconds if choice else 0.0, "fit": end.seconds},
-        warnings=[f"{head.name} did not converge: {end.done.trouble}."]
-        if end.done.trouble
-        else [],
+        warnings=[f"{head.name} did not converge: {trouble}."] if trouble else [],
         n_train=end.n_train,
         n_parameters=end.done.n_parameters,
         validation_scores=None if on_folds else end.held,

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.heads.folds import N_FOLDS, assign_folds
+from tlfeat.heads.once import once
 from tlfeat.heads.rows import Floats, Ints, Matrix, Rows
 from tlfeat.heads.trained import all_classes
 
@@ -92,12 +93,12 @@ class Ground:
         self.X, self.y, self.n_classes, self.groups = X, y, n_classes, groups
         self.validation, self.seed = validation, seed
 
-    @cached_property
+    @once
     def fold(self) -> Ints:
         """The fold of each row, where there is no validation; (n_train,)."""
         return assign_folds(self.y, self.groups, seed=self.seed)
 
-    @cached_property
+    @once
     def matrix(self) -> Matrix:
         """The rows of train."""
         fold = self.fold if self.validation is None else None
@@ -109,7 +110,7 @@ class Ground:
         y = self.y if self.validation is None else self.validation[1]
         return np.bincount(y, minlength=self.n_classes)
 
-    @cached_property
+    @once
     def parts_of_held(self) -> Ints:
         """Number the rows that heads are judged on: what is fitted to some judges the others."""
         if self.validation is None:
@@ -117,7 +118,7 @@ class Ground:
         y = self.validation[1]
         return assign_folds(y, seed=self.seed) if len(y) > 1 else np.zeros(len(y), dtype=np.int64)
 
-    @cached_property
+    @once
     def parts(self) -> list[Part]:
         """What heads are judged on: the validation rows, or each fold of train."""
         if self.validation is not None:
@@ -130,7 +131,7 @@ class Ground:
         stays = self._bytes <= _SHARED
         return Part(np.flatnonzero(out), self.y[out], make, labels, self.n_classes, stays)
 
-    @cached_property
+    @once
     def held_out(self) -> Part:
         """The validation rows, for heads that learn from train alone."""
         assert self.validation is not None
@@ -138,7 +139,7 @@ class Ground:
         make = partial(Rows, self.matrix, held=X)
         return Part(np.arange(len(y)), y, make, np.unique(self.y), self.n_classes, True)
 
-    @cached_property
+    @once
     def _bytes(self) -> int:
         """About what the folds take, once made."""
         n, d = self.X.shape
@@ -149,11 +150,11 @@ class Ground:
         """Give all rows of train; with `refit` those of validation too."""
         return (self._joined if refit and self.validation is not None else self._train).made()
 
-    @cached_property
+    @once
     def _train(self) -> Part:
         return self._everything(self.matrix)
 
-    @cached_property
+    @once
     def _joined(self) -> Part:
         assert self.validation is not None
         X, y = self.validation

@@ -71,8 +71,8 @@ class LinearLearner(Learner):
             self.solve(C / 10, _SEARCH_TOLERANCE)  # by way of what is more regularised
         # Z (n, r) rows, W (r, columns) and b (columns,), a = 1 / (C n):
         # f = sum of losses of Z W + b / n + a |W|^2 / 2 (+ a |b|^2 / 2 where it is penalised).
-        # Its curvature in each column is about M = c Z' Z / n + a I, c the curvature of a loss,
-        # and in its bias c (+ a), as Z has mean 0.
+        # Its curvature in each column is about M = c Z' Z / n + a I, c the curvature of a loss and
+        # Z with a column of ones for the bias.
         # f moves on from the C before, so c does too.
         n, shape = self.problem.rows.n, (len(self.coordinates.gram) + 1, self.columns)
         penalty = 1 / (C * n)
@@ -116,20 +116,24 @@ class LinearLearner(Learner):
         from scipy.linalg import cholesky
         from scipy.linalg.blas import strsm
 
-        curvature = self.curvature
-        matrix = (curvature / self.problem.rows.n) * self.coordinates.gram
+        # of Z and a column of ones: [[Z' Z, Z' 1], [1' Z, n]]
+        coordinates, n = self.coordinates, self.problem.rows.n
+        matrix = np.empty((len(coordinates.gram) + 1,) * 2)
+        matrix[:-1, :-1], matrix[-1, -1] = coordinates.gram, n
+        matrix[:-1, -1] = matrix[-1, :-1] = coordinates.total
+        matrix *= self.curvature / n
         matrix.flat[:: len(matrix) + 1] += penalty
+        matrix[-1, -1] += of_bias - penalty
         # M = L L', so M^-1 g = L'^-1 L^-1 g. Single precision will do for what only guides.
         factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
         factor = np.asfortranarray(factor, dtype=np.float32)
-        shape = (len(matrix) + 1, self.columns)
+        shape = (len(matrix), self.columns)
 
         def precondition(gradient: Double) -> Double:
-            both = gradient.reshape(shape)
-            inner = strsm(1.0, factor, both[:-1].astype(np.float32), lower=1)
+            inner = strsm(1.0, factor, gradient.reshape(shape).astype(np.float32), lower=1)
             inner = strsm(1.0, factor, inner, lower=1, trans_a=1, overwrite_b=1)
-            result: Double = np.vstack([inner, both[-1:] / (curvature + of_bias)]).ravel()
-            return result.astype(np.float64, copy=False)
+            result: Double = np.ascontiguousarray(inner, dtype=np.float64).ravel()
+            return result
 
         return precondition
 

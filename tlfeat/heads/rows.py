@@ -10,13 +10,13 @@ rows.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from threading import Lock
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tlfeat.heads.once import once
 from tlfeat.heads.standardise import floored, make_scaler
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -77,13 +77,13 @@ class Matrix:
         self._all: Sums | None = None
         self._lock = Lock()
 
-    @cached_property
+    @once
     def centre(self) -> Double:
         """About the mean of the rows; (d,). Sums of what lies around 0 lose no digits."""
         centre: Double = self._sample.mean(axis=0)
         return centre
 
-    @cached_property
+    @once
     def spread(self) -> Double:
         """About the deviation of each feature; (d,)."""
         deviations = self._sample.std(axis=0)
@@ -154,7 +154,6 @@ class Rows:
     ) -> None:
         self.matrix, self.part, self._held, self._as_is = matrix, part, held, not standardised
         self.out: Mask | None = None if part is None else matrix.fold == part
-        self._lock = Lock()
         y = matrix.y if self.out is None else matrix.y[~self.out]
         self.labels, self.y = np.unique(y, return_inverse=True)  # (k,), (n,)
         self.counts = np.bincount(self.y)
@@ -186,7 +185,7 @@ class Rows:
         """Whether there are no more rows than features."""
         return self.n <= self.d
 
-    @cached_property
+    @once
     def _moments(self) -> tuple[Double, Double]:
         """Mean and variance of each feature; (d,), (d,)."""
         if self._as_is:
@@ -202,19 +201,19 @@ class Rows:
         variance[variance < _ROUNDING] = 0
         return matrix.centre + matrix.spread * mean, matrix.spread**2 * variance
 
-    @cached_property
+    @once
     def sums(self) -> Sums:
         """Of the rows to learn from: those of all rows less those of the held ones."""
         if self.part is None:
             return self.matrix.sums()
         return self.matrix.sums() - self.matrix.part_sums(self.part)
 
-    @cached_property
+    @once
     def mean(self) -> Double:
         """Of each feature; (d,)."""
         return self._moments[0]
 
-    @cached_property
+    @once
     def scale(self) -> Double:
         """What each feature is divided by; (d,)."""
         return floored(*self._moments)
@@ -227,12 +226,12 @@ class Rows:
     def _raw(self) -> Floats:
         return self.matrix.X if self.out is None else self.matrix.X[~self.out]
 
-    @cached_property
+    @once
     def X(self) -> Floats:  # noqa: N802
         """The rows to learn from, standardised; (n, d)."""
         return self._standardised(self._raw)
 
-    @cached_property
+    @once
     def held(self) -> Floats:
         """The rows to score, standardised; (m, d)."""
         blocks = [self._standardised(block) for block in self.held_blocks()]
@@ -273,33 +272,28 @@ class Rows:
             gram += block.T @ block
         return gram
 
-    @cached_property
+    @once
     def row_gram(self) -> Double:
         """X X' of the standardised rows; (n, n)."""
         rows = self.X.astype(np.float64)
         gram: Double = rows @ rows.T
         return gram
 
-    @property
+    @once
     def coordinates(self) -> "Coordinates":
-        """What linear heads work in; made by the first that asks."""
-        with self._lock:
-            return self._coordinates
-
-    @cached_property
-    def _coordinates(self) -> "Coordinates":
+        """What linear heads work in."""
         return RowCoordinates(self) if self.is_wide else FeatureCoordinates(self)
 
 
 class Coordinates(ABC):
     """Standardised rows Z in r coordinates, for scores Z W + b that are penalised by |W|^2.
 
-    Z has mean 0, so the constant beside it correlates with no column.
-
     Attributes
     ----------
     gram : ndarray of shape (r, r)
         Z' Z.
+    total : ndarray of shape (r,)
+        Z' 1: 0 where the rows are standardised.
     means : ndarray of shape (k, r)
         Mean of each class.
     codes : ndarray of shape (N,)
@@ -309,6 +303,7 @@ class Coordinates(ABC):
     """
 
     gram: Double
+    total: Double
     means: Double
     codes: Ints
     counted: Mask | None = None
@@ -359,6 +354,7 @@ class RowCoordinates(Coordinates):
         self.factor: Double = cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
         self.Z = self.factor.astype(self.dtype)
         self.gram = self.factor.T @ self.factor
+        self.total = self.factor.sum(axis=0)
         self.codes = rows.y
         self.means = class_means(self.factor, rows.y)
         # held rows H = C Q, so C = H Q' = H Z' L'^-1
@@ -399,7 +395,11 @@ class FeatureCoordinates(Coordinates):
         matrix, sums = rows.matrix, rows.sums
         change = (matrix.spread / rows.scale)[:, None]  # (d, 1), of a sum's unit to ours
         mean = sums.classes.sum(axis=0) / rows.n
+        # 0 but where the rows are taken as they are; (d,)
+        away = (matrix.centre + matrix.spread * mean - rows.mean) / rows.scale
+        self.total = rows.n * away
         self.gram = (sums.gram - rows.n * np.outer(mean, mean)) * change * change.T
+        self.gram += rows.n * np.outer(away, away)
         present = sums.counts[rows.labels, None]
         self.means = (sums.classes[rows.labels] / present - mean) * change.T
         self.codes = np.searchsorted(rows.labels, matrix.y)

@@ -119,14 +119,16 @@ def _train_all(
 
 def _ground(features: Features, seed: int) -> "Ground":
     """Give the rows of train and validation, for all heads on them."""
+    from tlfeat.heads.fit import checked_rows
     from tlfeat.heads.ground import Ground
 
+    X, y, k = features.X, features.y, len(features.classes)
     train, validation = features.rows("train"), features.rows("validation")
     held = None
     if len(validation):
-        held = features.X[validation], features.y[validation]
-    n_classes, groups = len(features.classes), features.groups[train]
-    return Ground(features.X[train], features.y[train], n_classes, groups, held, seed)
+        held = checked_rows(X[validation], y[validation], k, "validation")
+    rows = checked_rows(X[train], y[train], k, "train")
+    return Ground(*rows, k, features.groups[train], held, seed)
 
 
 def _matrices(
