@@ -41,6 +41,7 @@ check: lint types test ## all of the above
 bench: .venv/installed ## measure the speeds that the README states, on DATA=FOLDER
 	$(BIN)/python benchmarks/bench_extract.py $(DATA)
 	$(BIN)/python benchmarks/bench_notebook.py $(DATA)
+	$(BIN)/python benchmarks/bench_heads.py $(DATA)
 	$(BIN)/python benchmarks/bench_jobs.py
 
 reference: .venv/installed ## write docs/cli.md from the help texts

@@ -76,8 +76,8 @@ class NaiveBayes(Learner):
         model = GaussianNB(var_smoothing=setting["smoothing"])
         return model.fit(self.problem.X, self.problem.labels[self.problem.y])
 
-    def scores(self, setting):
-        return self.fitted(setting).predict_proba(self.problem.held)
+    def logits(self, setting):
+        return self.fitted(setting).predict_log_proba(self.problem.held)
 
     def finish(self, setting):
         model = self.fitted(setting)
@@ -88,8 +88,6 @@ def test_how_to_add_a_head(monkeypatch, tmp_path, cache):
     row = heads.Head(
         "naive-bayes",
         "a normal distribution for each class and feature",
-        "probability",
-        "predict_proba",
         (Setting("smoothing", "number", 0.1, "share of variance", (1.0, 0.1), above=0),),
         f"{__name__}:NaiveBayes",
         ("sklearn.naive_bayes.GaussianNB",),
@@ -103,7 +101,7 @@ def test_how_to_add_a_head(monkeypatch, tmp_path, cache):
     assert run.head_settings.chosen["smoothing"] in (1.0, 0.1)
     assert run.metrics["test"]["accuracy"] > 0.3  # of ten classes
     model = run.head().pipeline  # from its file, which holds the row's types alone
-    assert type(model[-1]).__name__ == "GaussianNB"
+    assert type(model[-1].estimator.estimator).__name__ == "GaussianNB"
 
 
 class Stripes:

@@ -2,16 +2,10 @@
 
 import numpy as np
 import pytest
-from sklearn.calibration import calibration_curve
+from sklearn.calibration import _TemperatureScaling, calibration_curve
 
-from tlfeat.runs.calibration import (
-    BINS,
-    calibrate,
-    calibration_error,
-    fit_temperature,
-    reliability,
-    temper,
-)
+from tlfeat.heads.temperature import fit_temperature, tempered
+from tlfeat.runs.calibration import BINS, calibrate, calibration_error, reliability, temper
 
 RANDOM = np.random.default_rng(0)
 
@@ -50,18 +44,53 @@ def test_bins_equal_scikit_learns():
 
 def test_the_temperature_that_spoilt_probabilities_is_found_again():
     true, scores = sampled()
-    assert fit_temperature(true, scores) == pytest.approx(1, abs=0.1)
-    assert fit_temperature(true, temper(scores, 0.5)) == pytest.approx(2, abs=0.2)
+    assert fit_temperature(true, np.log(scores)) == pytest.approx(1, abs=0.1)
+    assert fit_temperature(true, 2 * np.log(scores)) == pytest.approx(2, abs=0.2)
+
+
+def test_the_temperature_equals_scikit_learns():
+    true, scores = sampled(500)
+    theirs = _TemperatureScaling().fit(3 * np.log(scores), true)
+    assert fit_temperature(true, 3 * np.log(scores)) == pytest.approx(1 / theirs.beta_, rel=1e-3)
+
+
+def test_rows_of_a_class_that_cannot_be_say_nothing_about_the_temperature():
+    true, scores = sampled(500)
+    logits = 2 * np.log(scores)
+    wanted = fit_temperature(true, logits)
+    more = np.column_stack([logits, np.full(500, -np.inf)])
+    assert fit_temperature(true, more) == pytest.approx(wanted)
+    absent = np.vstack([more, more[:50]])
+    labels = np.append(true, np.full(50, 4))
+    assert fit_temperature(labels, absent) == pytest.approx(wanted)
+    assert not tempered(more, 2.0)[:, 4].any()
+
+
+def test_what_no_temperature_can_mend_is_left():
+    assert fit_temperature(np.array([0, 1]), np.zeros((2, 2))) == 1
+    assert fit_temperature(np.zeros(0, int), np.zeros((0, 2))) == 1
+    sure = fit_temperature(np.array([0, 1]), np.array([[5.0, 0.0], [0.0, 5.0]]))
+    assert 0 < sure < 1  # nothing is wrong, so it ends at its bound
 
 
 def test_the_temperature_is_of_validation_and_never_of_test():
     true, scores = sampled()
     sure = temper(scores, 0.4)
     found = calibrate(true[:2000], sure[:2000], (true[2000:], sure[2000:]))
-    assert found.temperature == fit_temperature(true[2000:], sure[2000:])
-    assert found.error_after is not None
-    assert found.error_after < found.error / 2
+    assert found.temperature == pytest.approx(fit_temperature(true[2000:], np.log(sure[2000:])))
+    assert found.after is not None
+    assert not found.is_used
+    assert calibration_error(found.after) < calibration_error(found.bins) / 2
     assert calibrate(true, sure).temperature is None
+
+
+def test_a_temperature_that_a_run_has_is_shown_against_what_it_was_without():
+    true, scores = sampled()
+    found = calibrate(true, scores, used=2.5)
+    assert (found.temperature, found.is_used) == (2.5, True)
+    assert calibration_error(found.bins) == calibration_error(reliability(true, scores))
+    before = reliability(true, temper(scores, 0.4))
+    assert calibration_error(found.before) == pytest.approx(calibration_error(before))
 
 
 def test_a_temperature_changes_no_prediction():

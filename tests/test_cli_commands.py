@@ -221,16 +221,12 @@ def test_into_refuses_a_file_without_markers_and_leaves_it(run, pictures, tmp_pa
 
 def test_a_head_that_the_data_do_not_allow_leaves_the_others(run, pictures, monkeypatch):
     from tlfeat.errors import HeadError
-    from tlfeat.heads import fit
+    from tlfeat.heads.neighbours import Neighbours
 
-    real = fit.fit_head
+    def refuse(*arguments):
+        raise HeadError("too few pictures")
 
-    def refusing(name, *arguments, **settings):
-        if name == "knn":
-            raise HeadError("too few pictures")
-        return real(name, *arguments, **settings)
-
-    monkeypatch.setattr(fit, "fit_head", refusing)
+    monkeypatch.setattr(Neighbours, "check", refuse)
     text = run("compare", pictures, "--head", "lda,knn", *FAST, code=1)
     assert "lda" in text
 

@@ -22,7 +22,7 @@ from tlfeat.finetuning.lpft import fold_logistic
 from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import Classifier
-from tlfeat.heads.standardise import fit_scaler
+from tlfeat.heads.rows import Matrix, Rows
 from tlfeat.runs.record import find_runs
 from tlfeat.studies.finetune import finetune
 from tlfeat.studies.train import train as train_head
@@ -138,7 +138,7 @@ def test_the_tail_shares_its_layers_with_the_whole(network):
 
 
 def standardised_logistic(X, y):
-    scaler = fit_scaler(X)
+    scaler = Rows(Matrix(X, y, y.max() + 1)).scaler()
     logistic = LogisticRegression(max_iter=1000).fit(scaler.transform(X), y)
     return Pipeline([("standardise", scaler), ("logistic", logistic)])
 

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from conftest import SIZE
 from PIL import Image
+from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError, WeightsError
+from tlfeat.heads.persist import LoadedHead
+from tlfeat.heads.trained import TrainedHead
 from tlfeat.runs.record import load_run, write_record
 from tlfeat.studies.train import train
 from tlfeat_cli.app import app
@@ -132,6 +135,11 @@ def test_the_command_gives_csv_or_json_lines(run, pictures):
 def test_a_score_is_not_called_a_probability(pictures, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("TLFEAT_CACHE", str(cache))
     run = train(pictures, head="ridge", size=SIZE, cache=cache, reports=tmp_path / "reports")
+    head = run.head()  # as versions without a temperature saved it
+    before = make_pipeline(head.pipeline[0], head.pipeline[-1].estimator.estimator)
+    older = TrainedHead("ridge", before, {}, "score", len(head.classes))
+    loaded = LoadedHead(**vars(older), classes=head.classes)
+    monkeypatch.setattr(type(run), "head", lambda self: loaded)
     one = predicted(run, pictures / "red" / "red-000.png")[0]
     assert one.score_kind == "score"
     arguments = ["predict", str(run.path), str(pictures / "red")]

@@ -32,7 +32,7 @@ def test_the_commands_make_the_runs_again(tmp_path):
     ]
     assert commands([changed], "x") == [
         "tlfeat compare x --backbone efficientnet-lite0 --head knn --set head.C=1 "
-        "--class-weight balanced --seed 3"
+        "--class-weight balanced --metric accuracy --seed 3"  # as before there were others
     ]
 
 

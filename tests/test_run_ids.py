@@ -1,8 +1,14 @@
-"""An id decides whether a run is done again, so ids of earlier versions stay as they are."""
+"""An id decides whether a run is done again, so ids of earlier versions stay as they are.
+
+Where a head gives other numbers its method is raised, and that alone changes its ids.
+"""
+
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
+from tlfeat.heads import table
 from tlfeat.runs.record import find_runs
 from tlfeat_cli.app import app
 
@@ -85,12 +91,30 @@ IDS = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_run_has_the_id_that_earlier_versions_gave_it(name, tmp_path, monkeypatch):
+# of the heads that made the ids above
+METHODS = {head.name: 2 if head.name.startswith("mlp") else 1 for head in table.HEADS}
+
+
+def made(name, tmp_path, monkeypatch):
+    """Run a command; give the names and ids of its runs."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pinned.toml").write_text(STUDY)
     words = COMMANDS[name].format(study="pinned.toml").split()
     done = CliRunner().invoke(app, [*words, "--cache", "cache", "--reports", "reports", "--quiet"])
     assert done.exit_code == 0, done.output
     (study,) = (tmp_path / "reports").iterdir()
-    assert tuple(f"{run.name} {run.id[:16]}" for run in find_runs(study)) == IDS[name]
+    return tuple(f"{run.name} {run.id[:16]}" for run in find_runs(study))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_run_has_the_id_that_earlier_versions_gave_it(name, tmp_path, monkeypatch):
+    for head in table.HEADS:
+        older = replace(head, method=METHODS[head.name])
+        monkeypatch.setitem(table._BY_NAME, head.name, older)
+    assert made(name, tmp_path, monkeypatch) == IDS[name]
+
+
+def test_another_method_is_another_id(tmp_path, monkeypatch):
+    (run,) = made("train", tmp_path, monkeypatch)
+    assert run.startswith("efficientnet-lite0-logistic ")
+    assert run not in IDS["train"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tlfeat.features.matrix import Features
     from tlfeat.features.settings import FeatureSettings
     from tlfeat.features.transformer import ImageFeatures
+    from tlfeat.heads.classifier import HeadClassifier
     from tlfeat.heads.table import list_heads
     from tlfeat.runs.record import Run, load_run
     from tlfeat.studies.compare import compare
@@ -29,6 +30,7 @@ __all__ = [
     "Dataset",
     "FeatureSettings",
     "Features",
+    "HeadClassifier",
     "ImageFeatures",
     "Run",
     "TlfeatError",
@@ -48,6 +50,7 @@ _HOME = {
     "Dataset": "tlfeat.data.dataset",
     "FeatureSettings": "tlfeat.features.settings",
     "Features": "tlfeat.features.matrix",
+    "HeadClassifier": "tlfeat.heads.classifier",
     "ImageFeatures": "tlfeat.features.transformer",
     "Run": "tlfeat.runs.record",
     "TlfeatError": "tlfeat.errors",

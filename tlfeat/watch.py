@@ -20,6 +20,9 @@ class Watch:
     def step(self, n: int = 1) -> None:
         """Hear that `n` more steps are done."""
 
+    def now(self, what: str) -> None:
+        """Hear what exactly the work is at ("lda on last:avg"); from any thread."""
+
     def finish(self) -> None:
         """Hear that the work is over, done or not."""
 

@@ -16,6 +16,7 @@ from tlfeat_cli.options import (
     FeaturesOpt,
     HeadOpt,
     JsonOpt,
+    MetricOpt,
     QuietOpt,
     RefitOpt,
     RetryOpt,
@@ -70,6 +71,7 @@ def compare(
     search: SearchOpt = True,
     class_weight: ClassWeightOpt = None,
     refit: RefitOpt = False,
+    metric: MetricOpt = None,
     seeds: Annotated[
         int,
         typer.Option(
@@ -128,6 +130,7 @@ def compare(
         search=search,
         class_weight=class_weight,
         refit=refit,
+        metric=metric,
         seeds=seeds,
         retry_failed=retry_failed,
         **vars(where),

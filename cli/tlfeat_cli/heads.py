@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def heads(as_json: JsonOpt = False) -> None:
-    """List the heads: what each is, what is searched, what it gives."""
+    """List the heads: what each is, and what is searched."""
     from tlfeat.heads.table import list_heads
     from tlfeat.runs.results import Column
 
@@ -29,7 +29,6 @@ def heads(as_json: JsonOpt = False) -> None:
                         }
                         for setting in row.settings
                     },
-                    "score_kind": row.score_kind,
                 }
                 for row in rows
             ]
@@ -40,7 +39,6 @@ def heads(as_json: JsonOpt = False) -> None:
             Column("name", [row.name for row in rows], is_number=False),
             Column("what it is", [row.summary for row in rows], is_number=False),
             Column("settings (* searched)", [_settings(row) for row in rows], is_number=False),
-            Column("gives", [row.score_kind for row in rows], is_number=False),
         ]
     )
     say("Settings are given with --set head.KEY=VALUE.", style="dim")

@@ -72,6 +72,15 @@ RefitOpt = Annotated[
         rich_help_panel=_HEAD,
     ),
 ]
+MetricOpt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What settings are chosen and runs ranked by: accuracy, balanced-accuracy, macro-f1, "
+        "log-loss or roc-auc. Usually accuracy; balanced-accuracy with --class-weight balanced.",
+        rich_help_panel=_HEAD,
+    ),
+]
 JsonOpt = Annotated[
     bool, typer.Option("--json", help="Print JSON for scripts.", rich_help_panel=_WHERE)
 ]

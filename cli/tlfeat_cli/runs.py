@@ -55,7 +55,7 @@ def runs(
         _print(mine)
         say()
     say(
-        "val % is on the pictures that all runs of the study were judged on, of several seeds "
+        "val is on the pictures that all runs of the study were judged on, of several seeds "
         "their mean. `tlfeat predict RUN PICTURES...` takes a run's name, or a study's for its "
         "best. A run's folder: STUDY/runs/RUN.",
         style="dim",
@@ -63,7 +63,7 @@ def runs(
 
 
 def _print(ranked: "list[RankedRun]") -> None:
-    from tlfeat.runs.results import Column, place
+    from tlfeat.runs.results import Column, place, validation_column
 
     rows = [(line, run) for line in ranked for run in line.seeds]
     test = [run.metrics.get("test", {}).get("accuracy") for _, run in rows]
@@ -72,7 +72,7 @@ def _print(ranked: "list[RankedRun]") -> None:
         [
             Column("#", [place(line) for line, _ in rows]),
             Column("run", [run.path.name for _, run in rows], is_number=False),
-            Column("val %", [f"{100 * line.standing.accuracy:.1f}" for line, _ in rows]),
+            validation_column([line for line, _ in rows]),
             Column("test %", ["-" if one is None else f"{100 * one:.1f}" for one in test]),
             Column("trained on", [f"{run.n_train:,}" for _, run in rows], drop=1),
             Column("made", made, is_number=False, drop=2),

@@ -109,7 +109,7 @@ def _print(result: "StudyResult") -> None:
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import best_rows, leaderboard
 
-    ranked = rank(result.runs)
+    ranked = rank(result.runs, metric=result.metric)
     print_table(leaderboard(ranked), best_rows(ranked))
     say()
     say(result.paragraph)

@@ -88,17 +88,23 @@ class TerminalWatch(Watch):
             MofNCompleteColumn(),
             Rate(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}", markup=False, style="dim"),
             console=ERRORS,
             transient=True,
             redirect_stdout=False,
         )
-        self._task = self._bar.add_task(what, total=total)
+        self._task = self._bar.add_task(what, total=total, now="")
         self._bar.start()
 
     def step(self, n: int = 1) -> None:
         """Move the bar."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, n)
+
+    def now(self, what: str) -> None:
+        """Say it beside the bar."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, now=what)
 
     def finish(self) -> None:
         """Take the line or the bar away."""

@@ -13,6 +13,7 @@ from tlfeat_cli.options import (
     ClassWeightOpt,
     DataArg,
     JsonOpt,
+    MetricOpt,
     QuietOpt,
     RefitOpt,
     SearchOpt,
@@ -31,6 +32,7 @@ def train(
     search: SearchOpt = True,
     class_weight: ClassWeightOpt = None,
     refit: RefitOpt = False,
+    metric: MetricOpt = None,
     options: DataOptions = DataOptions(),
     where: Where = Where(),
     as_json: JsonOpt = False,
@@ -51,6 +53,7 @@ def train(
         search=search,
         class_weight=class_weight,
         refit=refit,
+        metric=metric,
         **vars(where),
     )
     if as_json:

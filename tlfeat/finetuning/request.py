@@ -17,6 +17,7 @@ from tlfeat.finetuning.optimizers import OPTIMIZERS
 from tlfeat.finetuning.parents import Parent, picture_side
 from tlfeat.finetuning.schedules import SCHEDULES
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings
+from tlfeat.heads.table import get_head
 from tlfeat.settings import checked_values
 
 
@@ -177,6 +178,8 @@ class FinetuneRequest:
             chosen.append((SCHEDULES, phase.schedule_choice))
             chosen.append((OPTIMIZERS, phase.optimizer_choice))
         methods: dict[str, int] = {}
+        if self.settings.phases[0].mode == "lp-ft":  # it starts from that head
+            methods["logistic"] = get_head("logistic").method
         for table, choice in chosen:
             method = table[choice.name].method_of(choice.settings)
             if method > 1:

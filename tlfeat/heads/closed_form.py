@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tlfeat.heads.gram import Double, Regularised, cross_product
-from tlfeat.heads.learner import Finished, Floats, Learner, Problem, softmax, two_columns
+from tlfeat.heads.learner import Finished, Learner, Problem, temper_linear, two_columns
+from tlfeat.heads.rows import Double, Floats
 
 
 class Discriminant(Learner):
@@ -19,44 +18,44 @@ class Discriminant(Learner):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        X, y = problem.X, problem.y
-        counts = np.bincount(y)
-        self.priors = counts * problem.class_weights() / len(y)  # (k,)
-        self.means = class_means(X, y)  # (k, d)
-        weights = np.sqrt(self.priors / counts)[y]  # (n,): A' A = S for A = weights (X - means)
-
-        def centred(block: Double, part: slice) -> Double:
-            block -= self.means[y[part]]
-            block *= weights[part, None]
-            return block
-
-        self.within = Regularised(X, centred)
+        rows = problem.rows
+        self.coordinates = rows.coordinates
+        self.priors = rows.counts * problem.class_weights() / rows.n  # (k,)
+        means, counts = self.coordinates.means, rows.counts
+        # z (r,) a row, m_j the mean of class j, n_j its rows, p_j its prior:
+        # S = sum_j p_j / n_j sum_(z of j) (z - m_j) (z - m_j)'. With p_j = n_j / n that is
+        # (Z' Z - sum_j n_j m_j m_j') / n, and needs no row.
+        if problem.balanced:
+            weights = self.priors / counts
+            self.within = rows.weighted_gram(weights) - (means.T * (weights * counts)) @ means
+        else:
+            self.within = (self.coordinates.gram - (means.T * counts) @ means) / rows.n
+        # rows that equal their class means leave no covariance at all
+        self.spread = max(float(np.trace(self.within)) / rows.d, 1e-12)
 
     def solution(self, shrinkage: float) -> tuple[Double, Double]:
-        """Give coefficients (k, d) and intercepts (k,)."""
-        # m_j (d,) a class mean, p_j its prior, t = trace(S) / d: the score of x for class j is
+        """Give coefficients (r, k) and intercepts (k,)."""
+        # m_j (r,) a class mean, p_j its prior, t = trace(S) / d: the score of x for class j is
         # x' w_j + log p_j - m_j' w_j / 2 with w_j = ((1 - s) S + s t I)^-1 m_j, which is
         # (S + a I)^-1 m_j / (1 - s) for a = s t / (1 - s): one factorisation for all classes.
-        # rows that equal their class means leave no covariance at all
-        spread = max(self.within.trace / self.means.shape[1], 1e-12)
+        means = self.coordinates.means.T
         if shrinkage == 1:
-            coef = self.means / spread
+            coef = means / self.spread
         else:
             kept = 1 - shrinkage
-            coef = self.within.solve(self.means.T, shrinkage * spread / kept).T / kept
-        intercept = -0.5 * (self.means * coef).sum(axis=1) + np.log(self.priors)
-        return coef, intercept
+            coef = solve(self.within, means, shrinkage * self.spread / kept) / kept
+        return coef, np.log(self.priors) - 0.5 * (means * coef).sum(axis=0)
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
-        """Give probabilities; (m, k)."""
-        coef, intercept = self.solution(setting["shrinkage"])
-        return softmax(linear_scores(self.problem.held, coef, intercept))
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
+        """Give the discriminants; (m, k)."""
+        return self.coordinates.held(*self.solution(setting["shrinkage"]))
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give a `LinearDiscriminantAnalysis`, without the covariance that it does not need."""
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-        coef, intercept = self.solution(setting["shrinkage"])
+        inner, intercept = self.solution(setting["shrinkage"])
+        coef = self.coordinates.features(inner).T
         if len(coef) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         priors = self.priors.tolist() if self.problem.balanced else None
@@ -65,11 +64,15 @@ class Discriminant(Learner):
         )
         estimator.classes_ = self.problem.labels
         estimator.priors_ = self.priors
-        estimator.means_ = self.means
+        estimator.means_ = self.problem.rows.class_means
         estimator.coef_ = coef
         estimator.intercept_ = intercept
-        estimator.n_features_in_ = self.means.shape[1]
+        estimator.n_features_in_ = coef.shape[1]
         return Finished([("head", estimator)], coef.size + intercept.size)
+
+    def temper(self, done: Finished, temperature: float) -> Finished:
+        """Divide the weights."""
+        return temper_linear(done, temperature)
 
 
 class Ridge(Learner):
@@ -77,59 +80,58 @@ class Ridge(Learner):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        X, y = problem.X, problem.y
-        weights = problem.class_weights()[y]  # (n,)
-        targets = 2 * np.eye(problem.n_classes)[y] - 1  # (n, k)
-        if problem.n_classes == 2:
+        rows, k = problem.rows, problem.n_classes
+        self.coordinates = rows.coordinates
+        weights = problem.class_weights()  # (k,), of a row of each class
+        mass = weights * rows.counts  # (k,)
+        targets = 2 * np.eye(k) - 1  # (k, columns), of a row of each class
+        if k == 2:
             targets = targets[:, 1:]
-        total = weights.sum()
-        self.middle = weights @ X / total  # (d,)
-        self.level = weights @ targets / total  # (columns,)
-        roots = np.sqrt(weights)
-
-        def centred(block: Double, part: slice) -> Double:
-            block -= self.middle
-            block *= roots[part, None]
-            return block
-
-        self.rows = Regularised(X, centred)
-        # A' T = sum of weights (x - middle) (t - level)'; the middle's part of it is zero
-        self.right = cross_product(X, weights[:, None] * (targets - self.level))  # (d, columns)
+        means = self.coordinates.means
+        self.middle = mass @ means / mass.sum()  # (r,), 0 where all weigh the same
+        self.level = mass @ targets / mass.sum()  # (columns,)
+        gram = rows.weighted_gram(weights) if problem.balanced else self.coordinates.gram
+        # A (n, r) rows less their weighted mean and T (n, columns) targets less theirs, both times
+        # the root of their weights: A' A = sum w z z' - (sum w) m m', and A' T needs the sums of
+        # the classes alone, as all rows of a class have one target.
+        self.inner = gram - mass.sum() * np.outer(self.middle, self.middle)
+        self.right = (means - self.middle).T @ (mass[:, None] * (targets - self.level))
 
     def solution(self, alpha: float) -> tuple[Double, Double]:
-        """Give coefficients (columns, d) and intercepts (columns,)."""
-        # A (n, d) rows and T (n, columns) targets, less their weighted means, times the root of
-        # their weights: W = (A' A + alpha I)^-1 A' T, (d, columns). The intercept is not
-        # penalised: it takes the fit through the means.
-        coef = self.rows.solve(self.right, alpha).T
-        return coef, self.level - coef @ self.middle
+        """Give coefficients (r, columns) and intercepts (columns,)."""
+        # W = (A' A + alpha I)^-1 A' T. The intercept is not penalised: it takes the fit through
+        # the means.
+        coef = solve(self.inner, self.right, alpha)
+        return coef, self.level - self.middle @ coef
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give the fitted values; (m, k)."""
-        coef, intercept = self.solution(setting["alpha"])
-        return two_columns(linear_scores(self.problem.held, coef, intercept))
+        return two_columns(self.coordinates.held(*self.solution(setting["alpha"])))
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give a `RidgeClassifier`."""
         from sklearn.linear_model import RidgeClassifier
 
         problem = self.problem
-        coef, intercept = self.solution(setting["alpha"])
+        inner, intercept = self.solution(setting["alpha"])
+        coef = self.coordinates.features(inner).T
         weight = "balanced" if problem.balanced else None
         estimator = RidgeClassifier(alpha=setting["alpha"], class_weight=weight)
         # fitted to the class means it knows its classes; the coefficients are those of all rows
-        estimator.fit(class_means(problem.X, problem.y), problem.labels)
+        estimator.fit(problem.rows.class_means, problem.labels)
         estimator.coef_ = coef
         estimator.intercept_ = intercept
         return Finished([("head", estimator)], coef.size + intercept.size)
 
 
-def linear_scores(X: Floats, coef: Double, intercept: Double) -> Floats:
-    """Give X coef' + intercept in the precision of X; (m, columns)."""
-    scores: Floats = X @ coef.T.astype(X.dtype) + intercept.astype(X.dtype)
-    return scores
+def solve(matrix: Double, right: Double, penalty: float) -> Double:
+    """Solve (G + penalty I) W = B for G (r, r) symmetric and not negative, B (r, c)."""
+    from scipy.linalg import cho_factor, cho_solve
 
-
-def class_means(X: Floats, y: npt.NDArray[np.integer[Any]]) -> Double:
-    """Give the mean of each class; (k, d)."""
-    return np.stack([X[y == label].mean(axis=0, dtype=np.float64) for label in range(y.max() + 1)])
+    regular = matrix.copy()
+    regular.flat[:: len(regular) + 1] += penalty
+    # G + a I = L L' for a > 0. The transposed view of a symmetric matrix is the matrix, in the
+    # order of LAPACK, which then needs no copy of its own.
+    factor = cho_factor(regular.T, overwrite_a=True, check_finite=False)
+    solution: Double = cho_solve(factor, right, check_finite=False)
+    return solution

@@ -2,27 +2,27 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tlfeat.errors import HeadError
-from tlfeat.heads.folds import assign_folds
-from tlfeat.heads.learner import Finished, Floats, Ints, Learner, Problem, learner_class
-from tlfeat.heads.search import Choice, Held, choose
+from tlfeat.heads.ground import Ground
+from tlfeat.heads.learner import Finished, Learner, Problem, learner_class
+from tlfeat.heads.metric import check_metric
+from tlfeat.heads.objective import Objective
+from tlfeat.heads.pool import Job, run_jobs
+from tlfeat.heads.rows import Floats, Ints, Rows
+from tlfeat.heads.search import Choice, Search, choose
 from tlfeat.heads.settings import Grid, plan_settings
-from tlfeat.heads.standardise import fit_scaler
 from tlfeat.heads.table import Head, check_class_weight, get_head
-from tlfeat.heads.threads import one_numeric_thread
-from tlfeat.heads.trained import TrainedHead, all_classes
+from tlfeat.heads.temperature import fit_temperature, tempered
+from tlfeat.heads.trained import TrainedHead
 
-# Bytes for folds that are fitted side by side; each takes about three copies of its rows.
-_FOLD_BYTES: Final = 4 * 2**30
-# On so few rows one draw of the folds decides little: some heads add up the errors of three.
-_FEW: Final = 1000
+_BLOCK: Final = 4096  # rows looked at a time
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class FittedHead(TrainedHead):
 
     grid: Grid  # what the search tried, by setting
     chosen: Mapping[str, Any]
-    search_table: list[dict[str, Any]]  # setting, score (share of right ones)
+    search_table: list[dict[str, Any]]  # setting, score (share of right ones), log_loss, parts
+    edges: list[str]  # settings whose best value is the first or last that was tried
+    temperature: float  # that its logits were divided by
     converged: bool
     seconds: Mapping[str, float]  # search, fit: of a processor, whatever else it was doing
     warnings: list[str]
@@ -57,6 +59,7 @@ def fit_head(
     seed: int = 0,
     jobs: int = 1,
     kernel_budget: int = 2**30,
+    metric: str = "accuracy",
 ) -> FittedHead:
     """Choose a head's settings and train it.
 
@@ -83,14 +86,16 @@ def fit_head(
     search : bool
         Use the defaults of the other settings if False.
     class_weight : {None, "balanced"}
-        "balanced" gives every class the same total weight in training. The search counts errors
-        as ever.
+        "balanced" gives every class the same total weight in training. What the search
+        makes best is `metric`, with it as without.
     seed : int
         Of the folds and of what a head draws.
     jobs : int
         Threads to use.
     kernel_budget : int
         Bytes that a kernel matrix may take.
+    metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}
+        What the search makes best on held rows.
 
     Returns
     -------
@@ -99,161 +104,199 @@ def fit_head(
     Raises
     ------
     UnknownName
-        If there is no such head.
+        If there is no such head or metric.
     HeadError
         If the data, a setting or the budget do not allow it.
     """
-    head = get_head(name)
-    fixed, wanted = plan_settings(head.name, head.settings, params or {}, search)
-    check_class_weight(head, class_weight)
-    X, y = _checked(X, y, n_classes, "train")
+    order = HeadOrder(
+        name, params or {}, search, class_weight, refit_on_validation, seed, kernel_budget, metric
+    )
     held = None
     if validation is not None and len(validation[0]):
-        held = _checked(*validation, n_classes, "validation")
-    _refuse_one_class(head, y, n_classes)
-    fold = assign_folds(y, groups, seed=seed) if held is None else None
-    refit = held is not None and refit_on_validation
-    n_most = len(y) + (len(held[1]) if held is not None and refit else 0)
-    n_least = len(y) if fold is None else len(y) - int(np.bincount(fold).max())
-    grid = learner_class(head).check(fixed, wanted, n_least, n_most, kernel_budget)
-    job = _Job(head, fixed, grid, class_weight is not None, n_classes, seed)
+        held = checked_rows(*validation, n_classes, "validation")
+    ground = Ground(*checked_rows(X, y, n_classes, "train"), n_classes, groups, held, seed)
+    (fitted,) = run_jobs([fit_on(ground, order)], jobs)
+    if isinstance(fitted, Exception):
+        raise fitted
+    return fitted
+
+
+@dataclass(frozen=True)
+class HeadOrder:
+    """A head that is asked for, see `fit_head`."""
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    search: bool = True
+    class_weight: str | None = None
+    refit: bool = False
+    seed: int = 0
+    kernel_budget: int = 2**30
+    metric: str = "accuracy"
+
+
+def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
+    """Choose a head's settings and train it, as a job of `run_jobs`.
+
+    Parameters
+    ----------
+    ground : Ground
+        Shared by all heads on the same rows.
+    order : HeadOrder
+
+    Yields
+    ------
+    tasks : list of callables
+
+    Raises
+    ------
+    HeadError
+        If the data, a setting or the budget do not allow it.
+    """
+    head = get_head(order.name)
+    fixed, wanted = plan_settings(head.name, head.settings, order.params, order.search)
+    check_class_weight(head, order.class_weight)
+    check_metric(order.metric)
+    _refuse_one_class(head, ground)
+    refit = ground.validation is not None and order.refit
+    on_folds = ground.validation is None
+    grid = learner_class(head).check(fixed, wanted, *_rows_of(ground, refit), order.kernel_budget)
+    learner = partial(_learner, head, fixed, grid, order)
 
     choice: Choice | None = None
-    with one_numeric_thread():
-        if fold is not None:
-            choice = job.choose_on_folds(X, y, groups, fold, jobs)
-        elif held is not None and (grid or refit):
-            choice = job.choose([[job.validation(X, y, *held)]], 1)
-        chosen = choice.setting if choice is not None else {}
-        if held is not None and refit:
-            X, y = np.concatenate([X, held[0]]), np.concatenate([y, held[1]])
-        began = time.thread_time()
-        pipeline, done = job.pipeline(X, y, chosen)
-        fit_seconds = time.thread_time() - began
-
-    settings = {**fixed, **chosen, "class_weight": class_weight}
-    trained = TrainedHead(head.name, pipeline, settings, head.score_kind, n_classes)
-    validation_scores = None
-    if held is not None:  # of a head that has not seen them
-        validation_scores = choice.scores if choice and refit else trained.scores(held[0])
+    if on_folds or grid or refit:
+        main = next((one for one in head.settings if one.name in grid), None)
+        outward = main is not None and head.outward and main.name not in order.params
+        search = Search(
+            fixed,
+            grid,
+            Objective(order.metric, ground.held_counts),
+            head.patience,
+            learner,
+            main.beyond if main and outward else lambda values: None,
+        )
+        if on_folds and ground.matrix.is_tall:
+            yield [partial(ground.matrix.part_sums, i) for i in range(len(ground.parts))]
+        choice = yield from choose(search, ground.parts)
+    chosen = choice.setting if choice is not None else {}
+    setting = {**fixed, **chosen}
+    (end,) = yield [partial(_end, ground, refit, learner, choice, setting)]
+    trouble = end.done.trouble
+    settings = {**setting, "class_weight": order.class_weight}
+    trained = TrainedHead(head.name, end.pipeline, settings, "probability", ground.n_classes)
     return FittedHead(
         **vars(trained),
         grid=grid,
         chosen=chosen,
         search_table=choice.table if choice is not None and grid else [],
-        converged=not done.trouble,
-        seconds={"search": choice.seconds if choice else 0.0, "fit": fit_seconds},
-        warnings=[f"{head.name} did not converge: {done.trouble}."] if done.trouble else [],
-        n_train=len(y),
-        n_parameters=done.n_parameters,
-        validation_scores=validation_scores,
-        out_of_fold_scores=choice.scores if choice is not None and held is None else None,
-        fold=fold,
+        edges=choice.edges if choice is not None else [],
+        temperature=end.temperature,
+        converged=not trouble,
+        seconds={"search": choice.seconds if choice else 0.0, "fit": end.seconds},
+        warnings=[f"{head.name} did not converge: {trouble}."] if trouble else [],
+        n_train=end.n_train,
+        n_parameters=end.done.n_parameters,
+        validation_scores=None if on_folds else end.held,
+        out_of_fold_scores=end.held if on_folds else None,
+        fold=ground.fold if on_folds else None,
     )
 
 
-def _refuse_one_class(head: Head, y: Ints, n_classes: int) -> None:
-    n_present = len(np.unique(y))
+def _rows_of(ground: Ground, refit: bool) -> tuple[int, int]:
+    """Give the rows of the smallest and of the largest set to be fitted."""
+    n = len(ground.y)
+    if ground.validation is not None:
+        return n, n + (len(ground.validation[1]) if refit else 0)
+    return n - int(np.bincount(ground.fold).max()), n
+
+
+def _refuse_one_class(head: Head, ground: Ground) -> None:
+    n_present = len(np.unique(ground.y))
     if n_present < 2:
         raise HeadError(
-            f"{len(y)} training rows of {n_present} of {n_classes} classes: {head.name} needs "
-            "training rows of two classes or more."
+            f"{len(ground.y)} training rows of {n_present} of {ground.n_classes} classes: "
+            f"{head.name} needs training rows of two classes or more."
         )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A head and the settings that are the same for all its learners."""
+def _learner(
+    head: Head, fixed: Mapping[str, Any], grid: Grid, order: HeadOrder, rows: Rows
+) -> Learner:
+    problem = Problem(rows, fixed, grid, order.class_weight is not None, order.seed)
+    return learner_class(head)(problem) if len(rows.labels) > 1 else _OneClass(problem)
 
-    head: Head
-    fixed: Mapping[str, Any]
-    grid: Grid
-    balanced: bool
-    n_classes: int
-    seed: int
 
-    def choose(self, repeats: list[list[Held]], jobs: int) -> Choice:
-        return choose(
-            repeats,
-            self.fixed,
-            self.grid,
-            n_classes=self.n_classes,
-            probabilities=self.head.score_kind == "probability",
-            patience=self.head.patience,
-            jobs=jobs,
-        )
+class _End(NamedTuple):
+    """A head that is trained, and what was found out about it."""
 
-    def choose_on_folds(
-        self, X: Floats, y: Ints, groups: npt.ArrayLike | None, fold: Ints, jobs: int
-    ) -> Choice:
-        repeats = self.head.cv_repeats if self.grid and len(y) <= _FEW else 1
-        others = (assign_folds(y, groups, seed=self.seed + i) for i in range(1, repeats))
-        side_by_side = max(1, min(jobs, _FOLD_BYTES // (3 * X.nbytes)))
-        return self.choose([self.folds(X, y, draw) for draw in (fold, *others)], side_by_side)
+    pipeline: Any
+    done: Finished
+    n_train: int
+    temperature: float
+    held: Floats  # probabilities of the held rows, (m, n_classes)
+    seconds: float  # of a processor
 
-    def validation(self, X: Floats, y: Ints, held_X: Floats, held_y: Ints) -> Held:
-        make = partial(self._learner, X, y, held_X)
-        return Held(np.arange(len(held_y)), held_y, make, self._spread(y))
 
-    def folds(self, X: Floats, y: Ints, fold: Ints) -> list[Held]:
-        return [self._fold(X, y, fold == number) for number in np.unique(fold)]
+def _end(
+    ground: Ground,
+    refit: bool,
+    make: Callable[[Rows], Learner],
+    choice: Choice | None,
+    setting: Mapping[str, Any],
+) -> _End:
+    """Fit on all rows, with probabilities that held rows say can be believed."""
+    from sklearn.pipeline import Pipeline
 
-    def _fold(self, X: Floats, y: Ints, out: npt.NDArray[np.bool_]) -> Held:
-        def make() -> Learner:  # the rows are copied when the fold's turn comes
-            return self._learner(X[~out], y[~out], X[out])
+    began = time.thread_time()
+    if ground.validation is None or refit:
+        assert choice is not None
+        learner, logits = make(ground.whole(refit=refit)), choice.logits
+        done = learner.finish(setting)
+    else:
+        part = ground.held_out
+        learner = choice.learner if choice and choice.learner else make(part.made())
+        done = learner.finish(setting)
+        logits = part.spread(learner.logits(setting))
+    y = ground.y if ground.validation is None else ground.validation[1]
+    temperature = fit_temperature(y, logits)
+    done = learner.temper(done, temperature)
+    rows = learner.problem.rows
+    pipeline = Pipeline([("standardise", rows.scaler()), *done.steps])
+    held = _cross_tempered(y, logits, ground.parts_of_held, temperature)
+    return _End(pipeline, done, rows.n, temperature, held, time.thread_time() - began)
 
-        return Held(np.flatnonzero(out), y[out], make, self._spread(y[~out]))
 
-    def pipeline(self, X: Floats, y: Ints, chosen: Mapping[str, Any]) -> tuple[Any, Finished]:
-        """Fit on all rows; give the pipeline and what is to be said about it."""
-        from sklearn.pipeline import Pipeline
+def _cross_tempered(y: Ints, logits: Floats, part: Ints, usual: float) -> Floats:
+    """Give probabilities of held rows, each part's with the temperature of the others.
 
-        scaler = fit_scaler(X)
-        done = self._learner(X, y, X[:0], scaler).finish({**self.fixed, **chosen})
-        return Pipeline([("standardise", scaler), *done.steps]), done
-
-    def _learner(self, X: Floats, y: Ints, held: Floats, scaler: Any = None) -> Learner:
-        scaler = scaler or fit_scaler(X)
-        labels, codes = np.unique(y, return_inverse=True)
-        problem = Problem(
-            scaler.transform(X),
-            codes,
-            labels,
-            scaler.transform(held) if len(held) else held,
-            self.fixed,
-            self.grid,
-            self.balanced,
-            self.seed,
-        )
-        return learner_class(self.head)(problem) if len(labels) > 1 else _OneClass(problem)
-
-    def _spread(self, y: Ints) -> Callable[[Floats], Floats]:
-        labels, kind = np.unique(y), self.head.score_kind
-
-        def spread(present: Floats) -> Floats:
-            return all_classes(present, labels, self.n_classes, kind)
-
-        return spread
+    A temperature that was fitted to the very rows would flatter them.
+    """
+    held = np.empty(logits.shape, dtype=np.float32)
+    for one in np.unique(part):
+        mine = part == one
+        others = fit_temperature(y[~mine], logits[~mine]) if not mine.all() else usual
+        held[mine] = tempered(logits[mine], others)
+    return held
 
 
 class _OneClass(Learner):
     """What a fold can say whose training rows have one class only."""
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
-        return np.ones((len(self.problem.held), 1), dtype=np.float32)
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
+        return np.zeros((self.problem.rows.n_held, 1), dtype=np.float32)
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         raise AssertionError("only folds can have one class, and a fold is never finished")
 
 
-def _checked(X: Floats, y: npt.ArrayLike, n_classes: int, what: str) -> tuple[Floats, Ints]:
+def checked_rows(X: Floats, y: npt.ArrayLike, n_classes: int, what: str) -> tuple[Floats, Ints]:
     """Give features as float32 or float64 and labels as integers; refuse what makes no sense."""
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"{what}: X must be (n, d) and y (n,); got {X.shape} and {y.shape}.")
     if X.dtype not in (np.float32, np.float64):
         X = X.astype(np.float32)
-    if not np.isfinite(X).all():
+    if not all(np.isfinite(X[i : i + _BLOCK]).all() for i in range(0, len(X), _BLOCK)):
         raise ValueError(f"{what}: X holds numbers that are not finite.")
     if len(y) and not 0 <= y.min() <= y.max() < n_classes:
         raise ValueError(f"{what}: y must be class indexes from 0 to {n_classes - 1}.")

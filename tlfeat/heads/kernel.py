@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.errors import HeadError
-from tlfeat.heads.gram import Double
-from tlfeat.heads.learner import Finished, Floats, Learner, Problem, two_columns
+from tlfeat.heads.learner import Finished, Learner, Problem, two_columns
 from tlfeat.heads.linear import LinearMachine
+from tlfeat.heads.rows import Double, Floats, Matrix, Rows
 from tlfeat.heads.settings import Grid, gamma_factor
 
 _BLOCK: Final = 1024  # rows whose kernel with all others is made at a time
@@ -37,14 +37,19 @@ def gamma_value(gamma: float | str, X: Floats) -> float:
 
 def gaussian_kernel(A: Double, B: Double, gamma: float) -> Double:
     """Give exp(-gamma |a - b|^2) for rows a of A (m, d) and b of B (n, d); (m, n)."""
+    of_a, of_b = (np.einsum("ij,ij->i", rows, rows) for rows in (A, B))
+    return _from_products(A @ B.T, of_a, of_b, gamma)
+
+
+def _from_products(products: Double, of_a: Double, of_b: Double, gamma: float) -> Double:
+    """Make the kernel of the products a' b (m, n), in their place, and of |a|^2 and |b|^2."""
     # -|a - b|^2 = 2 a' b - |a|^2 - |b|^2: one product of matrices. Rounding can leave it above
     # 0, where a kernel above 1 would be no kernel.
-    kernel = A @ B.T
-    kernel *= 2 * gamma
-    kernel -= gamma * np.einsum("ij,ij->i", A, A)[:, None]
-    kernel -= gamma * np.einsum("ij,ij->i", B, B)
-    np.minimum(kernel, 0, out=kernel)
-    return np.exp(kernel, out=kernel)
+    products *= 2 * gamma
+    products -= gamma * of_a[:, None]
+    products -= gamma * of_b
+    np.minimum(products, 0, out=products)
+    return np.exp(products, out=products)
 
 
 class KernelMachine(Learner):
@@ -82,12 +87,12 @@ class KernelMachine(Learner):
             **kernel,
         )
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give decision values, one class against the rest; (m, k)."""
         width = gamma_value(setting["gamma"], self.problem.X)
         if width != self.width:
             self.kernel = None  # the old one goes before the new one comes
-            self.kernel = gaussian_kernel(self.X, self.X, width)
+            self.kernel = self._own_kernel(width)
             self.width = width
         machine = self.machine(setting, kernel="precomputed")
         machine.fit(self.kernel, self.problem.y)
@@ -103,6 +108,14 @@ class KernelMachine(Learner):
             scores.append(two_columns(raw[:, None] if raw.ndim == 1 else raw))
         joined: Floats = np.concatenate(scores).astype(np.float32)
         return joined
+
+    def _own_kernel(self, width: float) -> Double:
+        """Give the kernel of the rows with each other; (n, n)."""
+        if not self.problem.rows.is_wide:
+            return gaussian_kernel(self.X, self.X, width)
+        gram = self.problem.rows.row_gram  # other heads have made it already
+        squares = gram.diagonal().copy()
+        return _from_products(gram.copy(), squares, squares, width)
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give an `SVC`."""
@@ -132,19 +145,22 @@ class Nystroem(Learner):
         if self.machine is None or width != self.width:
             components = min(int(problem.fixed["components"]), len(problem.X))
             self.sample = Map(gamma=width, n_components=components, random_state=problem.seed)
-            rows = self.sample.fit_transform(problem.X)
-            held = self.sample.transform(problem.held) if len(problem.held) else rows[:0]
-            self.machine = LinearMachine(replace(problem, X=rows, held=held))
+            mapped = self.sample.fit_transform(problem.X)
+            held = self.sample.transform(problem.held) if len(problem.held) else None
+            matrix = Matrix(mapped, problem.y, problem.n_classes)
+            rows = Rows(matrix, held=held, standardised=False)
+            self.machine = LinearMachine(replace(problem, rows=rows))
             self.width = width
         return self.machine
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give distances to the boundaries; (m, k)."""
-        return self.mapped(setting["gamma"]).scores(setting)
+        return self.mapped(setting["gamma"]).logits(setting)
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give a `Nystroem` map and a `LinearSVC`."""
         done = self.mapped(setting["gamma"]).finish(setting)
+        done.steps[0][1].classes_ = self.problem.labels  # the machine knows them as 0 to k - 1
         learned = self.sample.components_.size + self.sample.normalization_.size
         return Finished(
             [("kernel", self.sample), *done.steps], done.n_parameters + learned, done.trouble

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.heads.gram import Double
+from tlfeat.heads.rows import Double
 
 _MEMORY: Final = 10  # pairs of steps and changes of the gradient
 _DECREASE: Final = 1e-4  # share of the promised decrease that a step must give
@@ -33,17 +33,27 @@ class Minimum(NamedTuple):
     converged: bool
 
 
-def minimise(objective: Objective, start: Double, *, tolerance: float, most: int) -> Minimum:
+def minimise(
+    objective: Objective,
+    start: Double,
+    precondition: Callable[[Double], Double],
+    *,
+    tolerance: float,
+    most: int,
+) -> Minimum:
     """Minimise a smooth convex function.
 
     Parameters
     ----------
     objective : callable
-        Gives the value and the gradient (n,) at a point (n,). The better its second derivative
-        resembles the identity, the fewer iterations.
+        Gives the value and the gradient (n,) at a point (n,).
     start : ndarray of shape (n,)
+    precondition : callable
+        Multiplies a gradient by a fixed positive definite matrix: the more it resembles the
+        inverse of the second derivative, the fewer iterations.
     tolerance : float
-        Of the largest component of the gradient.
+        Of the Newton decrement (g' H g)^1/2, with the estimate H of the inverse second
+        derivative.
     most : int
         Iterations.
 
@@ -56,37 +66,41 @@ def minimise(objective: Objective, start: Double, *, tolerance: float, most: int
     value, gradient = objective(x)
     pairs: deque[tuple[Double, Double, float]] = deque(maxlen=_MEMORY)
     for iteration in range(most):
-        if np.abs(gradient).max() <= tolerance:
+        direction = _direction(gradient, pairs, precondition)
+        decrement = np.sqrt(max(-float(gradient @ direction), 0.0))
+        if decrement <= tolerance:
             return Minimum(x, iteration, True)
-        found = _step(objective, x, value, gradient, _direction(gradient, pairs))
+        found = _step(objective, x, value, gradient, direction)
         if found is None and pairs:
             pairs.clear()
-            found = _step(objective, x, value, gradient, -gradient)
+            found = _step(objective, x, value, gradient, -precondition(gradient))
         if found is None:
-            return Minimum(x, iteration, bool(np.abs(gradient).max() <= 10 * tolerance))
+            return Minimum(x, iteration, bool(decrement <= 10 * tolerance))
         new_x, value, new_gradient = found
         step, change = new_x - x, new_gradient - gradient
         curvature = float(step @ change)
         if curvature > 0:
             pairs.append((step, change, curvature))
         x, gradient = new_x, new_gradient
-    return Minimum(x, most, bool(np.abs(gradient).max() <= tolerance))
+    return Minimum(x, most, False)
 
 
-def _direction(gradient: Double, pairs: deque[tuple[Double, Double, float]]) -> Double:
+def _direction(
+    gradient: Double,
+    pairs: deque[tuple[Double, Double, float]],
+    precondition: Callable[[Double], Double],
+) -> Double:
     """Multiply the gradient by minus the estimate of the inverse second derivative."""
     # -H g for the estimate H (n, n) of the inverse second derivative, without making H: it is
-    # (s'y / y'y) I of the last pair, updated by every pair, s a step and y the change of the
-    # gradient on it. From the newest pair to the oldest, then back.
+    # the preconditioner, updated by every pair, s a step and y the change of the gradient on it.
+    # From the newest pair to the oldest, then back.
     direction = -gradient
     weights = []
     for step, change, curvature in reversed(pairs):
         weight = float(step @ direction) / curvature
         direction -= weight * change
         weights.append(weight)
-    if pairs:
-        _, change, curvature = pairs[-1]
-        direction *= curvature / float(change @ change)
+    direction = precondition(direction)
     for (step, change, curvature), weight in zip(pairs, reversed(weights), strict=True):
         direction += (weight - float(change @ direction) / curvature) * step
     return direction

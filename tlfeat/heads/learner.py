@@ -12,14 +12,10 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from tlfeat.heads.rows import Double, Floats, Ints, Rows
 from tlfeat.heads.settings import Grid
 from tlfeat.heads.table import Head
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.integer[Any]]
-
 
 _FOR_ALL: Final = (
     "joblib",
@@ -31,28 +27,44 @@ _FOR_ALL: Final = (
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows to learn from and rows to score."""
+    """Rows to learn from, rows to score, and what is asked of a head."""
 
-    X: Floats  # (n, d), standardised
-    y: Ints  # (n,), 0 to k - 1, each of them present
-    labels: Ints  # (k,), the class index behind each of them, rising
-    held: Floats  # (m, d), standardised as X; m may be 0
+    rows: Rows
     fixed: Mapping[str, Any]
     grid: Grid
     balanced: bool
     seed: int
 
     @property
+    def X(self) -> Floats:  # noqa: N802
+        """Rows to learn from, standardised; (n, d)."""
+        return self.rows.X
+
+    @property
+    def y(self) -> Ints:
+        """The class of each row, 0 to k - 1, each of them present; (n,)."""
+        return self.rows.y
+
+    @property
+    def labels(self) -> Ints:
+        """The class index behind each of them, rising; (k,)."""
+        return self.rows.labels
+
+    @property
+    def held(self) -> Floats:
+        """Rows to score, standardised as X; (m, d), m may be 0."""
+        return self.rows.held
+
+    @property
     def n_classes(self) -> int:
         """How many classes are present."""
         return len(self.labels)
 
-    def class_weights(self) -> npt.NDArray[np.float64]:
+    def class_weights(self) -> Double:
         """Give each class its weight: 1, or what makes their totals equal; (k,)."""
-        counts = np.bincount(self.y, minlength=self.n_classes)
         if not self.balanced:
             return np.ones(self.n_classes)
-        return len(self.y) / (self.n_classes * counts)
+        return self.rows.n / (self.n_classes * self.rows.counts)
 
 
 class Finished(NamedTuple):
@@ -87,12 +99,25 @@ class Learner(ABC):
         return grid
 
     @abstractmethod
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
-        """Score the held rows; (m, k)."""
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
+        """Score the held rows; (m, k).
+
+        A temperature divides them, and softmax makes probabilities of that.
+        """
 
     @abstractmethod
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give the estimator for a setting."""
+
+    def temper(self, done: Finished, temperature: float) -> Finished:
+        """Let the estimator's probabilities be softmax(logits / temperature).
+
+        Where that can be part of the weights a learner does so; here it stands behind the
+        estimator, as scikit-learn's own calibration would put it there.
+        """
+        name, estimator = done.steps[-1]
+        calibrated = calibrated_by(estimator, temperature, self.problem.labels)
+        return done._replace(steps=[*done.steps[:-1], (name, calibrated)])
 
 
 def learner_class(head: Head) -> type[Learner]:
@@ -107,6 +132,33 @@ def learner_class(head: Head) -> type[Learner]:
     module, _, name = head.learner.partition(":")
     found: type[Learner] = getattr(import_module(module), name)
     return found
+
+
+def calibrated_by(estimator: Any, temperature: float, labels: Ints) -> Any:
+    """Give a `CalibratedClassifierCV` around a fitted estimator, with this very temperature.
+
+    Its own `fit` would look for one on rows that the estimator has learned from.
+    """
+    from sklearn import calibration
+    from sklearn.frozen import FrozenEstimator
+
+    frozen = FrozenEstimator(estimator)
+    scaling = calibration._TemperatureScaling()
+    scaling.beta_ = np.float64(1 / temperature)
+    whole = calibration.CalibratedClassifierCV(frozen, method="temperature")
+    whole.classes_, whole.n_features_in_ = labels, estimator.n_features_in_
+    whole.calibrated_classifiers_ = [
+        calibration._CalibratedClassifier(frozen, [scaling], classes=labels, method="temperature")
+    ]
+    return whole
+
+
+def temper_linear(done: Finished, temperature: float) -> Finished:
+    """Divide the weights of a linear estimator, whose scores are its logits."""
+    estimator = done.steps[-1][1]
+    estimator.coef_ = estimator.coef_ / temperature
+    estimator.intercept_ = estimator.intercept_ / temperature
+    return done
 
 
 def two_columns(scores: Floats) -> Floats:

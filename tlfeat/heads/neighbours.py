@@ -6,11 +6,12 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.errors import HeadError
-from tlfeat.heads.closed_form import class_means
-from tlfeat.heads.gram import Double
-from tlfeat.heads.learner import Finished, Floats, Ints, Learner, Problem
+from tlfeat.heads.learner import Finished, Learner, Problem, two_columns
+from tlfeat.heads.rows import Double, Floats, Ints, class_means
 from tlfeat.heads.settings import Grid
+from tlfeat.heads.standardise import floored
 
+_NO_VOTE: Final = 1e-12
 _BLOCK: Final = 512  # rows whose distances to all others are held at a time
 
 
@@ -37,8 +38,8 @@ class Neighbours(Learner):
             return grid
         return {**grid, "k": tuple(k for k in grid["k"] if k <= n_least) or (1,)}
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
-        """Give each class's share of the votes; (m, k)."""
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
+        """Give the logarithm of each class's share of the votes; (m, k)."""
         metric = setting["metric"]
         if metric not in self.found:
             self.found[metric] = nearest(self.problem.X, self.problem.held, self.most, metric)
@@ -51,8 +52,9 @@ class Neighbours(Learner):
         # cell i k + j of one long row counts the votes of query i for class j
         cells = np.arange(m)[:, None] * k + self.problem.y[rows]
         counted = np.bincount(cells.ravel(), votes.ravel(), minlength=m * k).reshape(m, k)
-        shares: Floats = counted / counted.sum(axis=1, keepdims=True)
-        return shares
+        # as scikit-learn makes logits of shares of 0
+        logits: Floats = np.log(counted / counted.sum(axis=1, keepdims=True) + _NO_VOTE)
+        return logits
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give a `KNeighborsClassifier`."""
@@ -127,6 +129,7 @@ class Centroids(Learner):
             for label, mean in enumerate(self.means)
         )
         self.deviation = np.sqrt(within / max(n - k, 1))  # (d,)
+        self.width = floored(np.zeros_like(within), self.deviation**2)  # (d,), what divides
         # m_j the mean of class j and m of all, s (d,) the deviation within classes, s0 its median:
         # d_j = (m_j - m) / ((1/n_j - 1/n)^1/2 (s + s0)) is shrunk towards 0 by the threshold, and
         # the class mean becomes m + what is left of d_j times the same divisor.
@@ -143,9 +146,13 @@ class Centroids(Learner):
         means: Double = self.middle + np.sign(away) * left
         return means
 
-    def scores(self, setting: Mapping[str, Any]) -> Floats:
-        """Give negative distances to the means; (m, k)."""
-        return -centroid_distances(self.problem.held, self.shrunk(setting["shrink"]))
+    def logits(self, setting: Mapping[str, Any]) -> Floats:
+        """Give negative squared distances, in deviations within classes, and priors; (m, k)."""
+        # -|(x - m_j) / s|^2 + 2 log(1 / k), s the deviation within classes
+        means = self.shrunk(setting["shrink"]) / self.width
+        squared = centroid_distances(self.problem.held / self.width, means) ** 2
+        logits = -squared - 2 * np.log(len(means))
+        return two_columns(logits[:, 1:] - logits[:, :1]) if len(means) == 2 else logits
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
         """Give a `NearestCentroid`."""
@@ -157,7 +164,7 @@ class Centroids(Learner):
         estimator.classes_ = self.problem.labels
         estimator.class_prior_ = np.full(k, 1 / k)
         estimator.centroids_ = means
-        estimator.within_class_std_dev_ = self.deviation
+        estimator.within_class_std_dev_ = self.width
         estimator.deviations_ = np.divide(
             means - self.middle, self.errors, out=np.zeros((k, d)), where=self.errors > 0
         )

@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile
 
 from tlfeat.errors import HeadError, UnknownName, first_line
 from tlfeat.files import replacing
-from tlfeat.heads.table import Head, get_head
+from tlfeat.heads.table import CALIBRATION_TYPES, Head, get_head
 from tlfeat.heads.trained import TrainedHead
 
 _FACTS: Final = "tlfeat.json"
@@ -87,8 +87,9 @@ def load_head(path: str | Path) -> LoadedHead:
     path = Path(path)
     head, facts = _inspect(path)
     try:
-        # all types are known by now; what skops itself does not trust is still refused
-        pipeline = skops.io.load(path, trusted=[])
+        # all types are on the head's list by now; of those that skops does not trust by itself
+        # only scikit-learn's calibration is meant
+        pipeline = skops.io.load(path, trusted=list(CALIBRATION_TYPES))
         labels = [int(label) for label in pipeline.classes_]
     except Exception as error:
         raise HeadError(f"{path} cannot be read as a head: {first_line(error)}") from error
@@ -101,7 +102,7 @@ def load_head(path: str | Path) -> LoadedHead:
         head.name,
         pipeline,
         facts["settings"],
-        head.score_kind,
+        facts["score_kind"],
         len(facts["classes"]),
         tuple(facts["classes"]),
     )
@@ -117,6 +118,8 @@ def _inspect(path: Path) -> tuple[Head, Mapping[str, Any]]:
             facts = json.loads(file.read(_FACTS))
             schema = json.loads(file.read("schema.json"))
         head = get_head(str(facts["head"]))
+        if facts["score_kind"] not in ("probability", "score"):
+            raise ValueError("its scores are of no known kind")
         if not isinstance(facts["settings"], dict) or not all(
             isinstance(name, str) for name in facts["classes"]
         ):

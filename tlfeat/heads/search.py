@@ -1,121 +1,165 @@
-"""The search for a head's settings: fewest errors on held rows, then the least log loss.
+"""The search for a head's settings on held rows.
 
-Errors are few and often equal, so the log loss decides between settings of a head that gives
-probabilities; what is equal even then goes to the more regularised one.
+Errors are few and chance moves them, so they only say which settings are as good as the best:
+within a standard error of it. Among these the log loss decides, once a temperature has made the
+most of the scores: the most regularised is chosen whose log loss is the least, or above it by half
+a standard error of the difference at most. docs/heads.md has what was tried beside this.
 
 A setting is one point of the grid. They are walked along the main regulariser from the most
-regularised value on, the way in which a solution is the start of the next one.
+regularised value on, the way in which a solution is the start of the next one. The first part
+tries them all, and goes on outward where the best lies at the edge of the grid; on the others
+only those run that can still win.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product, zip_longest
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.heads.learner import Floats, Ints, Learner
+from tlfeat.heads.ground import Part
+from tlfeat.heads.learner import Learner
+from tlfeat.heads.objective import Judged, Objective
+from tlfeat.heads.pool import Job
+from tlfeat.heads.rows import Double, Floats, Rows
 from tlfeat.heads.settings import Grid
-from tlfeat.heads.threads import one_numeric_thread
-from tlfeat.log_loss import log_losses
 
 Values = tuple[Any, ...]  # one value for each key of the grid, in its order
 
-
-class Held(NamedTuple):
-    """Rows that a learner has not seen, and what is true of them."""
-
-    rows: Ints  # their places in the whole
-    y: Ints  # their class indexes
-    learner: Callable[[], Learner]  # makes the learner, when its turn comes
-    spread: Callable[[Floats], Floats]  # from the classes present to all classes
+# A setting is out when it loses to the best of the first part by more than so many standard
+# errors of their difference, row by row.
+_HOPELESS: Final = 2.0
+_FAR: Final = 2  # places along the main regulariser
+_AS_GOOD: Final = 0.5  # standard errors by which log losses may differ
+# Bytes of held logits that are kept while a search goes on; beyond, those of the chosen setting
+# are made again.
+_KEPT: Final = 2**27
+_OUTWARD: Final = 4  # values beyond either edge of a grid
 
 
 class Choice(NamedTuple):
     """What a search found."""
 
     setting: dict[str, Any]
-    table: list[dict[str, Any]]  # setting, score (share of right ones); in the order of the walk
-    scores: Floats  # of the chosen setting on all held rows of the first draw, in their places
+    table: list[dict[str, Any]]  # setting, score (1 - badness), log_loss, parts: on how many
+    edges: list[str]  # settings whose best value is the first or last that was tried
+    logits: Floats  # of the chosen setting on all held rows, in their places
     seconds: float  # of a processor, all parts together
+    learner: Learner | None  # of the only part, where there is one
 
 
-def choose(
-    draws: Sequence[Sequence[Held]],
-    fixed: Mapping[str, Any],
-    grid: Grid,
-    *,
-    n_classes: int,
-    probabilities: bool,
-    patience: int | None = None,
-    jobs: int = 1,
-) -> Choice:
+class Search(NamedTuple):
+    """What is searched, and how."""
+
+    fixed: Mapping[str, Any]
+    grid: Grid
+    objective: Objective
+    patience: int | None  # a walk ends after so many settings in a row of no less log loss
+    learner: Callable[[Rows], Learner]
+    # the value of the main regulariser beyond the last of some, None where there is none
+    outward: Callable[[Sequence[Any]], Any] = lambda values: None
+
+    def setting(self, values: Values) -> dict[str, Any]:
+        """Give what was chosen from the grid by its names."""
+        return dict(zip(self.grid, values, strict=True))
+
+
+def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
     """Try the settings of a grid on every part and choose one.
 
     Parameters
     ----------
-    draws : sequence of sequences of Held
-        Each is one way to hold out: the folds of one draw, or the validation rows alone. The
-        rows of a draw are 0 to n - 1 together; the errors of all draws are added up.
-    fixed, grid
-        From `plan_settings`.
-    n_classes : int
-    probabilities : bool
-        Whether the head gives them, so that there is a log loss.
-    patience : int, optional
-        End a walk after so many settings in a row that are not better. The first part decides
-        which settings are tried, since all parts must try the same.
-    jobs : int
-        Parts at a time.
+    search : Search
+    parts : sequence of Part
+        The folds, or the validation rows alone. Their rows are 0 to n - 1 together.
+
+    Yields
+    ------
+    tasks : list of callables
+        See `run_jobs`.
     """
-    from joblib import Parallel, delayed
-
-    parts = [part for draw in draws for part in draw]
-    first, *others = parts
-    walks = [_walk(first, fixed, grid, _lines(grid), probabilities, patience)]
-    tried = list(walks[0].scores)
-    walks += Parallel(n_jobs=min(jobs, len(others) or 1), prefer="threads")(
-        delayed(_walk)(part, fixed, grid, [tried], probabilities) for part in others
-    )
-    kept = [walk.scores for walk in walks]
-    # Each draw holds out all n rows once, so a setting is wrong in `wrong` of n x draws cases.
-    n = sum(len(part.rows) for part in draws[0])
-    badness = {
-        values: _total(
-            _badness(part, scores[values], probabilities)
-            for part, scores in zip(parts, kept, strict=True)
-        )
-        for values in tried
-    }
-    best = min(tried, key=lambda values: (badness[values], _rank(grid, values)))
-    together = np.empty((n, n_classes), dtype=np.float32)
-    for part, scores in zip(draws[0], kept, strict=False):
-        together[part.rows] = scores[best]
-    table = [
-        {"setting": dict(zip(grid, values, strict=True)), "score": 1 - wrong / (n * len(draws))}
-        for values, (wrong, _) in badness.items()
+    n = sum(len(part.rows) for part in parts)
+    n_classes = len(search.objective.counts)
+    lines = _lines(search.grid)
+    keeps = 4 * n * n_classes * sum(map(len, lines)) <= _KEPT
+    (first,) = yield [
+        partial(_walk, search, parts[0], lines, keeps, explores=True, stays=len(parts) == 1)
     ]
+    left = _hopeful(search, first.judged)
+    others = [partial(_walk, search, part, _as_lines(left), keeps) for part in parts[1:]]
+    walks = [first, *(yield others)]
     seconds = sum(walk.seconds for walk in walks)
-    return Choice(dict(zip(grid, best, strict=True)), table, together, seconds)
+    judged = {values: [walk.judged[values] for walk in walks] for values in left}
+    best = least_bad(search.objective, judged)
+    if not keeps:
+        walks = yield [partial(_walk, search, part, [[best]], True) for part in parts]
+        seconds += sum(walk.seconds for walk in walks)
+    together = np.empty((n, n_classes), dtype=np.float32)
+    for part, walk in zip(parts, walks, strict=True):
+        together[part.rows] = walk.logits[best]
+    return Choice(
+        search.setting(best),
+        _table(search, {values: [one] for values, one in first.judged.items()} | judged),
+        _edges(search.grid, best, list(first.judged)),
+        together,
+        seconds,
+        first.learner,
+    )
 
 
-class _Badness(NamedTuple):
-    """How bad a setting is on some rows; compared in this order."""
+def least_bad(objective: Objective, judged: Mapping[Values, Sequence[Judged]]) -> Values:
+    """Choose a setting.
 
-    errors: int
-    loss: float  # sum of the rows' log losses; 0 where there are no probabilities
+    Parameters
+    ----------
+    objective : Objective
+    judged : mapping
+        What each setting is worth on the same parts; the more regularised come first.
+    """
+    badness = {values: objective.badness(parts) for values, parts in judged.items()}
+    best = min(badness.values(), key=lambda one: (one.value, one.log_loss))
+    good = [values for values in badness if badness[values].value <= best.value + best.error]
+    losses = {
+        values: np.concatenate([part.log_losses for part in judged[values]]) for values in good
+    }
+    least = losses[min(good, key=lambda values: badness[values].log_loss)]
+    return next(one for one in good if not _is_more(losses[one], least, _AS_GOOD))
 
 
-def _badness(part: Held, scores: Floats, probabilities: bool) -> _Badness:
-    errors = int((scores.argmax(axis=1) != part.y).sum())
-    if not probabilities:
-        return _Badness(errors, 0.0)
-    return _Badness(errors, float(log_losses(part.y, scores).sum()))
+def _hopeful(search: Search, judged: Mapping[Values, Judged]) -> list[Values]:
+    """Give the settings that can still win after the first part.
+
+    One cannot that is far from what the first part chooses, or clearly worse than the best, or
+    clearly has more log loss than one that is as good.
+    """
+    alone = {values: [one] for values, one in judged.items()}
+    badness = {values: search.objective.badness(alone[values]) for values in alone}
+    fewest = judged[min(badness, key=lambda values: badness[values].value)]
+    best = least_bad(search.objective, alone)
+    main = list(dict.fromkeys(values[0] for values in judged if values))
+    return [
+        values
+        for values, one in judged.items()
+        if values == best
+        or not (
+            abs(main.index(values[0]) - main.index(best[0])) > _FAR
+            or _is_more(one.values, fewest.values, _HOPELESS)
+            or _is_more(one.log_losses, judged[best].log_losses, _HOPELESS)
+        )
+    ]
 
 
-def _total(parts: Iterable[_Badness]) -> _Badness:
-    every = list(parts)
-    return _Badness(sum(one.errors for one in every), sum(one.loss for one in every))
+def _is_more(more: Double | None, less: Double | None, errors: float) -> bool:
+    """Say whether some rows' values (m,) lie above others of the same rows, on the mean.
+
+    By more than so many standard errors of the mean difference; to five digits all the same.
+    """
+    if more is None or less is None:
+        return False
+    away = more - less
+    return bool(away.mean() > max(errors * away.std() / np.sqrt(len(away)), 1e-5))
 
 
 def _lines(grid: Grid) -> list[list[Values]]:
@@ -126,49 +170,115 @@ def _lines(grid: Grid) -> list[list[Values]]:
     return [[(value, *rest) for value in main] for rest in product(*others)]
 
 
-def _rank(grid: Grid, values: Values) -> tuple[int, ...]:
-    """Give the places of values in the grid: the lower, the more regularised."""
-    return tuple(places.index(value) for places, value in zip(grid.values(), values, strict=True))
+def _as_lines(settings: Sequence[Values]) -> list[list[Values]]:
+    """Put settings together that differ in the main regulariser alone."""
+    lines: dict[Values, list[Values]] = {}
+    for values in settings:
+        lines.setdefault(values[1:], []).append(values)
+    return list(lines.values())
+
+
+def _table(search: Search, judged: Mapping[Values, Sequence[Judged]]) -> list[dict[str, Any]]:
+    """Give a row for each setting that was tried."""
+    rows = []
+    for values, parts in judged.items():
+        bad = search.objective.badness(parts)
+        rows.append(
+            {
+                "setting": search.setting(values),
+                "score": -bad.value if search.objective.metric == "log-loss" else 1 - bad.value,
+                "log_loss": bad.log_loss,
+                "parts": len(parts),
+            }
+        )
+    return rows
+
+
+def _edges(grid: Grid, best: Values, tried: Sequence[Values]) -> list[str]:
+    """Name the settings whose best number is the least or the most of three or more."""
+    edges = []
+    for place, name in enumerate(grid):
+        values = [one[place] for one in tried]
+        if all(isinstance(value, int | float) for value in values) and len(set(values)) > 2:
+            edges += [name] if best[place] in (min(values), max(values)) else []
+    return edges
 
 
 class _Walk(NamedTuple):
-    scores: dict[Values, Floats]  # of the part's rows, by what was tried
+    judged: dict[Values, Judged]  # by what was tried, the more regularised first
+    logits: dict[Values, Floats]  # of the part's rows, where they are kept
     seconds: float  # of the one processor that it was on
+    learner: Learner | None  # where it is of use for the end
 
 
 def _walk(
-    part: Held,
-    fixed: Mapping[str, Any],
-    grid: Grid,
+    search: Search,
+    part: Part,
     lines: Sequence[Sequence[Values]],
-    probabilities: bool,
-    patience: int | None = None,
+    keeps: bool,
+    *,
+    explores: bool = False,
+    stays: bool = False,
 ) -> _Walk:
-    """Score a part's rows with each setting, lines cut short where patience ends."""
-    with one_numeric_thread():
-        began = time.thread_time()
-        scores = _scores(part, fixed, grid, lines, probabilities, patience)
-        return _Walk(scores, time.thread_time() - began)
+    """Score a part's rows with the settings of some lines.
+
+    One that explores cuts lines short where patience ends, and draws them out where the best is
+    their first or last.
+    """
+    began = time.thread_time()
+    learner = search.learner(part.made())
+    judged: dict[Values, Judged] = {}
+    kept: dict[Values, Floats] = {}
+
+    def loss(values: Values) -> Double:
+        logits = part.spread(learner.logits({**search.fixed, **search.setting(values)}))
+        judged[values] = search.objective.judge(part.y, logits)
+        if keeps:
+            kept[values] = logits.astype(np.float32)
+        return judged[values].log_losses
+
+    if explores:
+        walked = [_explore(search, line, loss) for line in lines]
+        order = [
+            values for column in zip_longest(*walked) for values in column if values is not None
+        ]
+    else:
+        order = [values for line in lines for values in line]
+        for values in order:
+            loss(values)
+    seconds = time.thread_time() - began
+    ordered = {values: judged[values] for values in order}
+    return _Walk(ordered, kept, seconds, learner if stays else None)
 
 
-def _scores(
-    part: Held,
-    fixed: Mapping[str, Any],
-    grid: Grid,
-    lines: Sequence[Sequence[Values]],
-    probabilities: bool,
-    patience: int | None,
-) -> dict[Values, Floats]:
-    learner = part.learner()
-    scores: dict[Values, Floats] = {}
-    for line in lines:
-        least, since = _Badness(len(part.y) + 1, 0.0), 0
-        for values in line:
-            setting = {**fixed, **dict(zip(grid, values, strict=True))}
-            scores[values] = part.spread(learner.scores(setting)).astype(np.float32)
-            badness = _badness(part, scores[values], probabilities)
-            since = 0 if badness < least else since + 1
-            least = min(least, badness)
-            if patience is not None and since >= patience:
+def _explore(
+    search: Search, line: Sequence[Values], loss: Callable[[Values], Double]
+) -> list[Values]:
+    """Walk a line as far as it pays; give what was tried, the more regularised first."""
+    losses: dict[Values, Double] = {}
+    tried: list[Values] = []
+    best, since = line[0], -1  # the first is no better than itself
+
+    def visit(values: Values) -> bool:
+        """Try a setting; say whether it is better than the best so far."""
+        nonlocal best
+        losses[values] = loss(values)
+        tried.append(values)
+        is_better = _is_more(losses[best], losses[values], _AS_GOOD)
+        best = values if is_better else best
+        return is_better
+
+    for values in line:
+        since = 0 if visit(values) else since + 1
+        if search.patience is not None and since >= search.patience:
+            break
+    for _ in ("last", "first"):  # beyond the one, then beyond the other
+        for _ in range(_OUTWARD):
+            if len(tried) < 2 or tried[-1] != best:
                 break
-    return scores
+            beyond = search.outward([values[0] for values in tried])
+            if beyond is None:
+                break
+            visit((beyond, *line[0][1:]))
+        tried.reverse()
+    return tried

@@ -4,7 +4,7 @@ Values stay plain (numbers and texts), since a run's id and its record are made 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,6 +57,22 @@ class Setting:
                 f"The setting {self.name!r} of {head} must be {self.wanted()}; got {value!r}."
             )
         return read
+
+    def beyond(self, values: Sequence[Any]) -> Any:
+        """Give the value beyond the last of some, as far as that is from the one before it.
+
+        None where there is none.
+
+        Examples
+        --------
+        >>> Setting("C", "number", 1.0, "", above=0).beyond([10.0, 1.0])
+        0.1
+        """
+        before, last = values[-2:]
+        if self.kind != "number" or 0 in (before, last):
+            return None
+        beyond = self._number(float(f"{last * last / before:.2g}"))
+        return None if beyond in values else beyond
 
     def wanted(self) -> str:
         """Say what a value must be, as in "a number above 0"."""

@@ -42,6 +42,13 @@ def one_numeric_thread() -> Iterator[None]:
                 _restore()
 
 
+def limit_openmp() -> None:
+    """Let OpenMP in this thread use one thread from now on."""
+    from threadpoolctl import ThreadpoolController
+
+    ThreadpoolController().select(user_api="openmp").limit(limits=1)
+
+
 def _limit(libraries: Any) -> Callable[[], None]:
     """Limit some libraries; give what restores them."""
     limiter = _aside(lambda: libraries.limit(limits=1))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tlfeat.heads.learner import Floats, Ints, two_columns
-from tlfeat.heads.table import get_head
+from tlfeat.heads.learner import two_columns
+from tlfeat.heads.rows import Floats, Ints
 
 _BLOCK = 8192  # rows standardised and scored at a time
 
@@ -19,7 +19,7 @@ class TrainedHead:
     name: str
     pipeline: Any  # sklearn.pipeline.Pipeline: standardise first
     settings: Mapping[str, Any]  # all of them, the chosen ones included
-    score_kind: str  # "probability" or "score"
+    score_kind: str  # "probability", or "score" in files of before heads had temperatures
     n_classes: int  # of the dataset; train may have lacked some
 
     def scores(self, X: Floats) -> Floats:
@@ -36,25 +36,25 @@ class TrainedHead:
             Probabilities, or scores whose largest is the predicted class. A class that train
             lacked has probability 0, or a score below all others of its row.
         """
-        found = get_head(self.name).scored_by
-        blocks = [
-            self._present(X[start : start + _BLOCK], found) for start in range(0, len(X), _BLOCK)
-        ]
+        blocks = [self._present(X[start : start + _BLOCK]) for start in range(0, len(X), _BLOCK)]
         if not blocks:
             return np.zeros((0, self.n_classes), dtype=np.float32)
         return all_classes(
             np.concatenate(blocks), self.pipeline.classes_, self.n_classes, self.score_kind
         )
 
-    def _present(self, X: Floats, scored_by: str) -> Floats:
+    def _present(self, X: Floats) -> Floats:
         """Score rows for the classes that train had."""
-        if scored_by == "distance":
+        if self.score_kind == "probability":
+            shares: Floats = self.pipeline.predict_proba(X)
+            return shares
+        if hasattr(self.pipeline[-1], "centroids_"):
             from tlfeat.heads.neighbours import centroid_distances
 
             return -centroid_distances(
                 self.pipeline[:-1].transform(X), self.pipeline[-1].centroids_
             )
-        raw: Floats = getattr(self.pipeline, scored_by)(X)
+        raw: Floats = self.pipeline.decision_function(X)
         return two_columns(raw[:, None]) if raw.ndim == 1 else raw
 
     def predict(self, X: Floats) -> Ints:
@@ -72,7 +72,8 @@ def all_classes(present: Floats, labels: Ints, n_classes: int, score_kind: str) 
     labels : ndarray of shape (k,)
         The class index of each column.
     n_classes : int
-    score_kind : {"probability", "score"}
+    score_kind : {"probability", "logit", "score"}
+        A class without a column gets 0, minus infinity, or less than the others of its row.
 
     Returns
     -------
@@ -80,7 +81,8 @@ def all_classes(present: Floats, labels: Ints, n_classes: int, score_kind: str) 
     """
     if len(labels) == n_classes:
         return present
-    scores = np.zeros((len(present), n_classes), dtype=present.dtype)
+    absent = -np.inf if score_kind == "logit" else 0.0
+    scores = np.full((len(present), n_classes), absent, dtype=present.dtype)
     if score_kind == "score":
         scores += present.min(axis=1, keepdims=True) - 1
     scores[:, labels] = present

@@ -11,6 +11,7 @@ from tlfeat.report.contents import Part, predictions_label
 from tlfeat.report.pictures import MISTAKES
 from tlfeat.report.projection import Projection
 from tlfeat.report.style import CLASS_COLOURS, apart, short
+from tlfeat.runs.calibration import calibration_error
 from tlfeat.runs.statistics import known_intervals
 
 if TYPE_CHECKING:
@@ -159,16 +160,18 @@ def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
         if drawn is None:
             bins = fit.bins.copy()
             bins.attrs["split"] = part.split
+            before = fit.before if fit.is_used else None
             drawn = {
                 "run": label,
-                "svg": draw("reliability", figures.draw_reliability(bins)),
+                "svg": draw("reliability", figures.draw_reliability(bins, before=before)),
             }
         rows.append(
             {
                 "run": label,
-                "error": f"{100 * fit.error:.1f}",
+                "before": f"{100 * calibration_error(fit.before):.1f}",
                 "temperature": "-" if fit.temperature is None else f"{fit.temperature:.2f}",
-                "after": "-" if fit.error_after is None else f"{100 * fit.error_after:.1f}",
+                "after": "-" if fit.after is None else f"{100 * calibration_error(fit.after):.1f}",
+                "used": "yes" if fit.is_used else "no",
             }
         )
     without = [part.labels[one.run.name] for one in part.predictions if one.calibration is None]

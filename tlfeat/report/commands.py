@@ -7,6 +7,7 @@ from typing import Any
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.plan import DEFAULT_CUT, Phase
 from tlfeat.finetuning.settings import FinetuneSettings
+from tlfeat.heads.metric import usual_metric
 from tlfeat.runs.record import Run
 from tlfeat.settings import unusual_values
 
@@ -64,6 +65,8 @@ def _of_head(run: Run) -> str:
         given.append("--no-search")
     if head.class_weight:
         given += ["--class-weight", head.class_weight]
+    if head.metric != usual_metric(head.class_weight):
+        given += ["--metric", head.metric]
     if head.refit:
         given.append("--refit")
     return f" {shlex.join([*given, '--seed', str(run.seed), *_of_data(run)])}"

@@ -97,13 +97,15 @@ class Part:
         return confident_mistakes(one.predicted != self.facts.true, one.confidence, MISTAKES)
 
 
-def split_by_data(runs: Sequence[Run]) -> list[list[RankedRun]]:
+def split_by_data(runs: Sequence[Run], metric: str | None = None) -> list[list[RankedRun]]:
     """Put runs together that can be compared: of one dataset and one split.
 
     Parameters
     ----------
     runs : sequence of Run
         The same run may be there twice.
+    metric : str, optional
+        What ranks, see `rank`.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def split_by_data(runs: Sequence[Run]) -> list[list[RankedRun]]:
     for run in runs:
         key = run.dataset.fingerprint, run.split.fingerprint
         found.setdefault(key, {}).setdefault(run.id, run)
-    return [rank(list(part.values())) for part in found.values()]
+    return [rank(list(part.values()), metric=metric) for part in found.values()]
 
 
 def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Part:
@@ -208,7 +210,9 @@ def _summarise(run: RankedRun, predictions: SplitPredictions, split: str) -> Run
     assert scores is not None
     if run.gives_probabilities:
         confidence = scores.max(axis=1)
-        calibration = calibrate(predictions.true, scores, _held_out(run, split))
+        used = None if run.is_finetune else run.head_settings.temperature
+        held = _held_out(run, split) if used is None else None
+        calibration = calibrate(predictions.true, scores, held, used=used)
     else:
         top = np.partition(scores, -2, axis=1)[:, -2:]
         confidence, calibration = top[:, 1] - top[:, 0], None

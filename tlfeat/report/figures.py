@@ -292,7 +292,9 @@ def draw_learning_curves(
 
 
 @_in_style
-def draw_reliability(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
+def draw_reliability(
+    table: "pd.DataFrame", ax: "Axes | None" = None, *, before: "pd.DataFrame | None" = None
+) -> "Axes":
     """Draw how often predictions of each confidence are right.
 
     Parameters
@@ -301,6 +303,8 @@ def draw_reliability(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
         from, to, n, confidence, accuracy, low, high, all from 0 to 1 but n:
         `tlfeat.runs.calibration.reliability`.
     ax : Axes, optional
+    before : DataFrame, optional
+        The same without the temperature, which is drawn behind it.
 
     Returns
     -------
@@ -318,6 +322,13 @@ def draw_reliability(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
         100 * table["from"], 18 * table["n"] / tallest, width=widths * 0.92, align="edge",
         color=SKY, alpha=0.45, zorder=0,
     )  # fmt: skip
+    if before is not None:
+        ax.plot(
+            100 * before["confidence"], 100 * before["accuracy"], color=MUTED, marker="o",
+            markersize=3.5, markerfacecolor="none", linewidth=1, zorder=2,
+            label="without its temperature",
+        )  # fmt: skip
+        ax.legend(loc="upper left", fontsize=7.5)
     x = 100 * table["confidence"]
     ax.vlines(x, 100 * table["low"], 100 * table["high"], colors=BLUE, linewidth=1.4, zorder=2)
     ax.plot(x, 100 * table["accuracy"], color=BLUE, marker="o", markersize=4.5, zorder=3)

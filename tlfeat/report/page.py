@@ -40,6 +40,7 @@ def write_report(
     cache: Path | None = None,
     refused: Mapping[str, str] | None = None,
     studies: Sequence[Path] | None = None,
+    metric: str | None = None,
     watch: Watch = SILENT,
 ) -> Path:
     """Write index.html, figures/ and results.tex of a study, unless they are of these runs.
@@ -58,6 +59,8 @@ def write_report(
         Runs that could not be trained, and why.
     studies : sequence of Path, optional
         Folders that the runs are from, to find what is unfinished; `folder` if None.
+    metric : str, optional
+        What ranks, see `rank`.
     watch : Watch
         Hears of the progress.
 
@@ -77,7 +80,7 @@ def write_report(
         missing = [text for text in missing if not text.startswith(f"{name}: ")]
         missing.append(f"{name} was refused: {reason}")
     page = folder / INDEX
-    key = _key(folder, runs, missing, datasets, cache)
+    key = _key(folder, runs, [*missing, metric or ""], datasets, cache)
     if has_key(page, key) and any((folder / FIGURES).glob("*leaderboard.svg")):
         return page
     from tlfeat.report.contents import gather, split_by_data
@@ -85,7 +88,7 @@ def write_report(
     from tlfeat.report.pictures import MOST_BYTES, MOST_PICTURES, MOST_SAMPLES, thumbnails
     from tlfeat.report.sections import section
 
-    parts = split_by_data(runs)
+    parts = split_by_data(runs, metric)
     sections = []
     for number, ranked in enumerate(parts):
         part = gather(ranked, cache, MOST_SAMPLES // len(parts))

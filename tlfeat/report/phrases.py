@@ -32,7 +32,7 @@ def summary(ranked: Sequence[RankedRun], pairs: Sequence[Pair], labels: dict[str
     text : str
     """
     best = ranked[0]
-    of = f"Best of {len(ranked)} runs by validation" if len(ranked) > 1 else "The only run"
+    of = f"Best of {len(ranked)} runs by {best.standing.by}" if len(ranked) > 1 else "The only run"
     name = labels[best.name]
     sizes = {run.pictures.size for run in ranked}
     pixels = f" at {best.pictures.size} pixels" if len(sizes) > 1 else ""
@@ -52,7 +52,7 @@ def summary(ranked: Sequence[RankedRun], pairs: Sequence[Pair], labels: dict[str
     tied = sum(run.standing.place == 1 for run in ranked) - 1
     if tied:
         others = "another one is" if tied == 1 else f"{tied} others are"
-        text += f" By validation {others} tied with it, within a standard error."
+        text += f" By {best.standing.by} {others} tied with it, within a standard error."
     alike, worse, better = _against(best, pairs)
     if not (alike or worse or better):
         return text

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tlfeat.heads.temperature import fit_temperature, tempered
 from tlfeat.log_loss import probabilities
 from tlfeat.runs.statistics import wilson
 
@@ -11,24 +12,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 15
-_TEMPERATURES = (0.02, 50.0)
 
 
 class Calibration(NamedTuple):
     """How well the probabilities of a run can be believed, on test."""
 
-    error: float  # expected calibration error, 0 to 1
-    temperature: float | None  # fitted on validation; None where there is none to fit on
-    error_after: float | None  # the same after dividing the logits by it
-    bins: "pd.DataFrame"  # what `reliability` gives
+    temperature: float | None  # fitted on held rows; None where there are none to fit on
+    is_used: bool  # whether the run's probabilities have it
+    before: "pd.DataFrame"  # what `reliability` gives without the temperature
+    after: "pd.DataFrame | None"  # and with it
+
+    @property
+    def bins(self) -> "pd.DataFrame":
+        """The bins of the probabilities that the run gives."""
+        return self.after if self.is_used and self.after is not None else self.before
 
 
 def calibrate(
     true: np.ndarray,
     scores: np.ndarray,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    used: float | None = None,
 ) -> Calibration:
-    """Measure the calibration of probabilities on test; fit a temperature on validation only.
+    """Measure the calibration of probabilities on test, without a temperature and with one.
 
     Parameters
     ----------
@@ -36,18 +43,23 @@ def calibrate(
     scores : ndarray of shape (n_samples, n_classes)
         Probabilities.
     validation : tuple of ndarray, optional
-        True classes and probabilities of the validation split.
+        True classes and probabilities of validation, to fit a temperature on.
+    used : float, optional
+        The temperature that the probabilities have already; then none is fitted.
 
     Returns
     -------
     calibration : Calibration
     """
     bins = reliability(true, scores)
-    temperature = after = None
-    if validation is not None and len(validation[0]):
-        temperature = fit_temperature(*validation)
-        after = calibration_error(reliability(true, temper(scores, temperature)))
-    return Calibration(calibration_error(bins), temperature, after, bins)
+    if used is not None:
+        return Calibration(used, True, reliability(true, temper(scores, 1 / used)), bins)
+    if validation is None or not len(validation[0]):
+        return Calibration(None, False, bins, None)
+    held, shares = validation
+    temperature = fit_temperature(held, np.log(probabilities(shares)))
+    after = reliability(true, temper(scores, temperature))
+    return Calibration(temperature, False, bins, after)
 
 
 def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd.DataFrame":
@@ -135,42 +147,4 @@ def temper(scores: np.ndarray, temperature: float) -> np.ndarray:
     -------
     probabilities : ndarray of shape (n_samples, n_classes), float64
     """
-    from scipy.special import softmax
-
-    logits = np.log(probabilities(scores))
-    return np.asarray(softmax(logits / temperature, axis=1))
-
-
-def fit_temperature(true: np.ndarray, scores: np.ndarray) -> float:
-    """Find the temperature of the least log loss.
-
-    Parameters
-    ----------
-    true : ndarray of shape (n_samples,), int
-        Of validation: never of the split that is reported.
-    scores : ndarray of shape (n_samples, n_classes)
-        Probabilities.
-
-    Returns
-    -------
-    temperature : float
-        0.02 to 50.
-
-    References
-    ----------
-    Guo, Pleiss, Sun and Weinberger (2017), as above; scipy.optimize.minimize_scalar.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    # Z (n, k) logits, T the temperature: the loss is the mean over rows of
-    # log sum_j exp(z_j / T) - z_true / T, minimised over log T, in which T and 1 / T are as far.
-    logits = np.log(probabilities(scores))
-    of_true = logits[np.arange(len(true)), true]
-
-    def loss(log_temperature: float) -> float:
-        factor = np.exp(-log_temperature)
-        return float((logsumexp(logits * factor, axis=1) - of_true * factor).mean())
-
-    found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
+    return tempered(np.log(probabilities(scores)), temperature)

@@ -62,6 +62,9 @@ class HeadFacts:
     tried: Sequence[Mapping[str, Any]]  # a row a setting
     score_kind: str  # "probability" or "score"
     converged: bool = True
+    metric: str = "accuracy"  # that the search made best; earlier versions knew no other
+    temperature: float | None = None  # that its logits were divided by
+    edges: Sequence[str] = ()  # settings whose best value is the first or last that was tried
     method: int = 1  # raised when a head's numbers change
 
 

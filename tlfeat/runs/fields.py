@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tlfeat.features.recipe import MOST_PIXELS
+from tlfeat.heads.metric import METRICS
 
 Check = Callable[[Any, str], str | None]  # of a value and its place: what is wrong, or None
 
@@ -26,6 +27,9 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
         wrong = _maybe(_TEXT)(record.get("weights"), "weights")
         wrong = wrong or _maybe(_MAPPING)(record["dataset"].get("asked"), "dataset.asked")
         wrong = wrong or _maybe(_MAPPING)(record.get("later_settings", {}), "later")
+        if record["kind"] == "head":
+            metric = record["head"].get("metric", "accuracy")
+            wrong = wrong or _one_of(*METRICS)(metric, "head.metric")
     if wrong is None:
         classes = set(record["dataset"]["classes"])
         for split, metrics in record["metrics"].items():

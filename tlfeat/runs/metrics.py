@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tlfeat.heads.objective import roc_area
 from tlfeat.log_loss import log_losses
 
 # In the order in which tables show them; True where less is better.
@@ -67,7 +68,7 @@ def evaluate(
         "precision_macro": float(precision[occurs].mean()),
         "recall_macro": float(recall[occurs].mean()),
         "f1_macro": float(f1[occurs].mean()),
-        "roc_auc": _roc_auc(true, scores),
+        "roc_auc": roc_area(true, scores),
         "log_loss": None,
     }
     if score_kind == "probability":
@@ -89,16 +90,3 @@ def evaluate(
         for i, name in enumerate(classes)
     }
     return metrics
-
-
-def _roc_auc(true: np.ndarray, scores: np.ndarray) -> float | None:
-    """One class against the rest, mean over classes that occur, but not everywhere."""
-    from sklearn.metrics import roc_auc_score
-
-    columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
-    areas = [
-        roc_auc_score(true == column, scores[:, column])
-        for column in columns
-        if 0 < np.count_nonzero(true == column) < len(true)
-    ]
-    return float(np.mean(areas)) if areas else None

@@ -1,13 +1,14 @@
 """A head that is asked for: its settings, and its run's name, id and folder."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tlfeat.data.dataset import Dataset
 from tlfeat.features.settings import FeatureRequest, FeatureSettings
+from tlfeat.heads.metric import check_metric, usual_metric
 from tlfeat.heads.table import check_class_weight, check_settings, get_head
 from tlfeat.runs.identity import run_identity
 from tlfeat.runs.record import as_text, run_folder
@@ -23,13 +24,23 @@ class HeadPlan:
     class_weight: str | None = None  # None or "balanced"
     refit: bool = False  # after the choice, train on train and validation
     seed: int = 0
+    metric: str | None = None  # what the search makes best; checked, it is never None
 
     def checked(self) -> "HeadPlan":
         """Give the plan with its values read, or say what is wrong with them."""
         row = get_head(self.head)
         params = check_settings(row.name, self.params)
         check_class_weight(row, self.class_weight)
-        return HeadPlan(row.name, params, self.search, self.class_weight, self.refit, self.seed)
+        metric = self.metric or usual_metric(self.class_weight)
+        check_metric(metric)
+        return replace(self, head=row.name, params=params, metric=metric)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what decides an id; the usual metric is left out, as before there were any."""
+        values = asdict(self)
+        if self.metric == usual_metric(self.class_weight):
+            del values["metric"]
+        return values | method_of(self.head)
 
 
 def method_of(head: str) -> dict[str, int]:
@@ -54,7 +65,7 @@ class HeadJob:
         """SHA-256 of all that decides the run."""
         settings = {
             "recipes": [recipe.as_dict() for recipe in self.request.recipes],
-            "head": asdict(self.plan) | method_of(self.plan.head),
+            "head": self.plan.as_dict(),
         }
         return run_identity("head", self.dataset, settings)
 
@@ -83,6 +94,8 @@ def head_name(settings: FeatureSettings, plan: HeadPlan) -> str:
         parts.append("no-search")
     if plan.class_weight:
         parts.append(plan.class_weight)
+    if plan.metric not in (None, usual_metric(plan.class_weight)):
+        parts.append(f"by-{plan.metric}")  # balanced-accuracy alone would be taken for a weight
     if plan.refit:
         parts.append("refit")
     if plan.seed:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tlfeat.heads.metric import WORDS
 from tlfeat.runs.record import Run
 
 
@@ -14,9 +15,18 @@ class Standing(NamedTuple):
     place: int  # 1 is the best; lines that are tied share it
     tied: bool  # another one is within a standard error
     accuracy: float  # on the rows that all have, 0 to 1
-    error: float  # standard error of it
+    error: float  # standard error of the value that ranks
     n: int  # rows
     same_rows: bool  # whether there are rows that all have; if not, each is judged on its own
+    metric: str = "accuracy"  # that ranks
+    value: float = 0.0  # of it; of accuracy the same
+
+    @property
+    def by(self) -> str:
+        """What ranks, in words; accuracy is not named."""
+        if self.metric == "accuracy":
+            return "validation"
+        return f"{WORDS[self.metric]} on validation"
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,7 +105,7 @@ def _mean(values: Sequence[Any]) -> Any:
 def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
     """Give what decides a run but its seed, and that of the run that it starts from."""
     # What follows from the seed is left out, the rest was asked for.
-    settings = _without(run.settings, "chosen", "converged")
+    settings = _without(run.settings, "chosen", "converged", "temperature", "edges")
     settings["phases"] = [_without(phase, "trained_epochs") for phase in run.phases]
     # A random network's weights are drawn from the seed too.
     weights, start = run.weights_digest.partition(":")[0], None

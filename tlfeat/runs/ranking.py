@@ -12,6 +12,15 @@ import numpy as np
 
 from tlfeat.errors import TlfeatError
 from tlfeat.log_loss import log_losses
+from tlfeat.runs.measured import (
+    Rows,
+    Value,
+    goodness,
+    measure,
+    of_means,
+    of_record,
+    shared_metric,
+)
 from tlfeat.runs.predictions import clusters_of, read_predictions
 from tlfeat.runs.ranked import RankedRun, Standing, merged_record, seed_families
 from tlfeat.runs.record import Run
@@ -23,13 +32,17 @@ class _Measured(NamedTuple):
     """What a line is worth on some rows."""
 
     accuracy: float
-    error: float
+    value: float  # of the metric that ranks
+    good: float  # the greater the better
+    error: float  # standard error of the value
     loss: float  # infinite where there are no probabilities
     n: int
 
 
-def rank(runs: Sequence[Run], asked: Collection[str] | None = None) -> list[RankedRun]:
-    """Order runs, best first: by validation accuracy, then log loss, then name.
+def rank(
+    runs: Sequence[Run], asked: Collection[str] | None = None, metric: str | None = None
+) -> list[RankedRun]:
+    """Order runs, best first: by a metric of validation, then log loss, then name.
 
     Parameters
     ----------
@@ -37,30 +50,42 @@ def rank(runs: Sequence[Run], asked: Collection[str] | None = None) -> list[Rank
         On one dataset and split, no run twice. Those that differ in their seed alone become one.
     asked : collection of str, optional
         Ids of the runs that were asked for; others never become one with them.
+    metric : str, optional
+        One of `tlfeat.heads.metric.METRICS`. Usually the one that the settings of all heads were
+        chosen by, and accuracy where they were chosen by several.
 
     Returns
     -------
     ranked : list of RankedRun
-        No two of one name. Tied are those whose accuracy is within a standard error of the best
-        of them.
+        No two of one name. Tied are those within a standard error of the best of them.
     """
+    metric = metric or shared_metric(runs)
     families = seed_families([_with_our_log_loss(run) for run in runs], asked)
     names = _names(families)
-    rows = _rows_of_all(families)
+    rows = _rows_of_all(families, metric)
     if rows is None:
-        measured = [_by_record(family) for family in families]
+        measured = [_by_record(family, metric) for family in families]
     else:
-        measured = [_on_rows(family, rows[1]) for family in rows[0]]
+        measured = [_on_rows(family, rows[1], metric) for family in rows[0]]
     order = sorted(
         range(len(families)),
-        key=lambda i: (-measured[i].accuracy, measured[i].loss, names[i]),
+        key=lambda i: (-measured[i].good, measured[i].loss, names[i]),
     )
     ranked: list[RankedRun] = []
     places = _places([measured[i] for i in order])
     for i, (place, tied) in zip(order, places, strict=True):
         family, worth = families[i], measured[i]
         record = {**merged_record(family), "name": names[i]}
-        standing = Standing(place, tied, worth.accuracy, worth.error, worth.n, rows is not None)
+        standing = Standing(
+            place,
+            tied,
+            worth.accuracy,
+            worth.error,
+            worth.n,
+            rows is not None,
+            metric,
+            worth.value,
+        )
         ranked.append(RankedRun.of(family[0].path, record, seeds=tuple(family), standing=standing))
     return ranked
 
@@ -95,42 +120,35 @@ def _places(measured: Sequence[_Measured]) -> list[tuple[int, bool]]:
     places: list[int] = []
     leader = None
     for i, line in enumerate(measured):
-        if leader is None or line.accuracy < leader.accuracy - leader.error:
+        if leader is None or line.good < leader.good - leader.error:
             leader, place = line, i + 1
         places.append(place)
     return [(place, places.count(place) > 1) for place in places]
 
 
-def _by_record(family: Sequence[Run]) -> _Measured:
+def _by_record(family: Sequence[Run], metric: str) -> _Measured:
     """Judge a line by what its records say, where predictions are gone or share no rows."""
     metrics = merged_record(family)["metrics"][_SPLIT]
-    accuracy, n, loss = metrics["accuracy"], metrics["n"], metrics["log_loss"]
-    error = float(np.sqrt(accuracy * (1 - accuracy) / n))
-    return _Measured(accuracy, error, np.inf if loss is None else loss, round(n))
+    value, error = of_record(metric, metrics, metrics["n"])
+    loss = np.inf if metrics["log_loss"] is None else metrics["log_loss"]
+    good = goodness(metric, value)
+    return _Measured(metrics["accuracy"], value, good, error, loss, round(metrics["n"]))
 
 
-class _Rows(NamedTuple):
-    """What one run was worth on each of its validation rows."""
-
-    ids: np.ndarray  # (n,), str
-    correct: np.ndarray  # (n,), bool
-    losses: np.ndarray  # (n,); infinite where there are no probabilities
-    digests: np.ndarray  # (n,), str
-    groups: np.ndarray  # (n,), str or None
-
-
-def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[_Rows]], np.ndarray] | None:
+def _rows_of_all(
+    families: Sequence[Sequence[Run]], metric: str
+) -> tuple[list[list[Rows]], np.ndarray] | None:
     """Read the validation predictions of all runs, and find the rows that each line has.
 
     Returns
     -------
-    rows : list of list of _Rows
+    rows : list of list of Rows
         Of each seed of each line.
     ids : ndarray of str
         Of the rows that all lines have, in order.
     """
     try:
-        rows = [[_rows(run) for run in family] for family in families]
+        rows = [[_rows(run, metric) for run in family] for family in families]
     except TlfeatError:
         return None
     shared: np.ndarray | None = None
@@ -140,36 +158,57 @@ def _rows_of_all(families: Sequence[Sequence[Run]]) -> tuple[list[list[_Rows]], 
     return None if shared is None or not len(shared) else (rows, shared)
 
 
-def _rows(run: Run) -> _Rows:
-    predictions = read_predictions(run, _SPLIT)
-    losses = np.full(len(predictions), np.inf)
-    if run.gives_probabilities and predictions.scores is not None:
-        losses = log_losses(predictions.true, predictions.scores)
-    ids = predictions.ids.astype(np.str_)
-    return _Rows(ids, predictions.correct, losses, predictions.digests, predictions.groups)
+def _rows(run: Run, metric: str) -> Rows:
+    found = read_predictions(run, _SPLIT)
+    losses = np.full(len(found), np.inf)
+    if run.gives_probabilities and found.scores is not None:
+        losses = log_losses(found.true, found.scores)
+    ids = found.ids.astype(np.str_)
+    # those of all runs at once would fill the memory where there are many classes
+    scores = found.scores if metric == "roc-auc" else None
+    return Rows(ids, found.true, found.predicted, scores, losses, found.digests, found.groups)
 
 
-def _on_rows(family: Sequence[_Rows], ids: np.ndarray) -> _Measured:
-    """Judge a line on some rows: of several seeds, by the mean of those that have a row."""
+def _on_rows(family: Sequence[Rows], ids: np.ndarray, metric: str) -> _Measured:
+    """Judge a line on some rows: of several seeds, by the mean of those that have a row.
+
+    A metric that is no mean of rows is that of each seed on its rows, and their mean by number.
+    """
     correct, loss, often = np.zeros(len(ids)), np.zeros(len(ids)), np.zeros(len(ids))
-    digests = np.empty(len(ids), dtype=object)
-    groups = np.empty(len(ids), dtype=object)
+    digests, groups = np.empty(len(ids), dtype=object), np.empty(len(ids), dtype=object)
+    true = np.zeros(len(ids), dtype=np.int64)
+    seeds = []
     for seed in family:
         place = np.minimum(np.searchsorted(ids, seed.ids), len(ids) - 1)
         there = ids[place] == seed.ids
-        at = place[there]
+        at, mine = place[there], seed.at(there)
         often[at] += 1
-        correct[at] += seed.correct[there]
-        loss[at] += seed.losses[there]
-        digests[at], groups[at] = seed.digests[there], seed.groups[there]
-    share = correct / often
-    accuracy = float(share.mean())
-    # share (n,); G groups of rows that come together, d_g the sum of share - accuracy in each:
-    # error^2 = G / (G - 1) * sum_g d_g^2 / n^2, that of a mean of G draws, whatever their sizes.
+        correct[at] += mine.true == mine.predicted
+        loss[at] += mine.losses
+        true[at], digests[at], groups[at] = mine.true, mine.digests, mine.groups
+        seeds.append((at, mine))
+    share, losses = correct / often, loss / often
+    judged = of_means(metric, true, share, losses)
+    if judged is None:
+        judged = _over_seeds(metric, seeds, len(ids))
+    # parts (n,) of sum 0; G groups of rows that come together, d_g the sum of the parts in each:
+    # error^2 = G / (G - 1) * sum_g d_g^2, that of a mean of G draws, whatever their sizes.
     clusters = clusters_of(digests, groups)
-    apart = np.bincount(
-        np.arange(len(ids)) if clusters is None else clusters, weights=share - accuracy
-    )
+    apart = np.bincount(np.arange(len(ids)) if clusters is None else clusters, judged.parts)
     few = len(apart) / max(len(apart) - 1, 1)
-    error = float(np.sqrt(few * (apart**2).sum())) / len(ids)
-    return _Measured(accuracy, error, float((loss / often).mean()), len(ids))
+    error = float(np.sqrt(few * (apart**2).sum()))
+    good = goodness(metric, judged.value)
+    accuracy, mean_loss = float(share.mean()), float(losses.mean())
+    return _Measured(accuracy, judged.value, good, error, mean_loss, len(ids))
+
+
+def _over_seeds(metric: str, seeds: Sequence[tuple[np.ndarray, Rows]], n: int) -> Value:
+    """Judge each seed on its rows, whose places are given; give the mean."""
+    total = sum(len(at) for at, _ in seeds)
+    value, parts = 0.0, np.zeros(n)
+    for at, mine in seeds:
+        if len(at):
+            one = measure(metric, mine)
+            value += one.value * len(at) / total
+            parts[at] += one.parts * len(at) / total
+    return Value(value, parts)

@@ -17,7 +17,9 @@ from tlfeat.data.check import commonest, uneven_classes
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
+from tlfeat.heads.metric import WORDS, usual_metric
 from tlfeat.runs.costs import seed_spread, train_seconds
+from tlfeat.runs.measured import chosen_by
 from tlfeat.runs.metrics import METRICS
 from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.ranked import RankedRun
@@ -32,6 +34,13 @@ CSV_COLUMNS = (
     "split", "metric", "class", "value", "low", "high", "n",
 )  # fmt: skip
 BESIDE: Final = " *"  # marks a run that was there before
+_TITLES: Final = {
+    "accuracy": "val %",
+    "balanced-accuracy": "val balanced %",
+    "macro-f1": "val F1 %",
+    "log-loss": "val log loss",
+    "roc-auc": "val AUC",
+}
 _NAMED: Final = 4  # runs that a sentence lists
 S1_START = "[comment]: # (result_table_start)"
 S1_END = "[comment]: # (result_table_end)"
@@ -73,7 +82,7 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
     balanced = [_percent(run, "test", "balanced_accuracy") for run in ranked]
     if uneven is not None:
         columns.append(Column("balanced %", balanced))
-    columns.append(Column("val %", [f"{100 * run.standing.accuracy:.1f}" for run in ranked]))
+    columns.append(validation_column(ranked))
     columns.append(Column("test %", [_percent(run, "test", "accuracy") for run in ranked]))
     columns.append(Column("95%", [_interval(run, "test", "accuracy") for run in ranked], drop=2))
     if any(len(run.seeds) > 1 for run in ranked):
@@ -93,6 +102,18 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
             column.cells.append(uneven.cells.get(column.title, "-"))
         named.cells[-1] = f"always {uneven.largest}"
     return columns
+
+
+def validation_column(ranked: Sequence[RankedRun]) -> Column:
+    """Give what ranks, on validation, a cell a line."""
+    metric = ranked[0].standing.metric
+    return Column(_TITLES[metric], [_validation(metric, run.standing.value) for run in ranked])
+
+
+def _validation(metric: str, value: float) -> str:
+    if not np.isfinite(value):
+        return "-"
+    return f"{100 * value:.1f}" if "%" in _TITLES[metric] else f"{value:.3f}"
 
 
 def _what_differs(ranked: Sequence[RankedRun]) -> list[Column]:
@@ -132,8 +153,8 @@ def majority(run: RankedRun) -> Majority | None:
         if counts and same:
             share = counts.get(uneven.largest, 0) / sum(counts.values())
             cells[title] = f"{100 * share:.1f}"
-        if counts and split == "test":
-            cells["balanced %"] = f"{100 * (uneven.largest in counts) / len(counts):.1f}"
+            balanced = "balanced %" if split == "test" else "val balanced %"
+            cells[balanced] = f"{100 * (uneven.largest in counts) / len(counts):.1f}"
     return Majority(*uneven, cells)
 
 
@@ -170,9 +191,8 @@ def caption(ranked: Sequence[RankedRun]) -> str:
         return f"{text}."
     text += f"; test: {test['n']:,} pictures."
     if len(ranked) > 1:
-        text += (
-            f" Best by validation: {ranked[0].name}, {100 * test['accuracy']:.1f}% right on test"
-        )
+        right = f"{100 * test['accuracy']:.1f}% right on test"
+        text += f" Best by {best.standing.by}: {best.name}, {right}"
         tied = [run.name for run in ranked[1:] if run.standing.place == 1]
         text += f"; within a standard error of it: {_listed(tied)}." if tied else "."
     return text
@@ -181,11 +201,17 @@ def caption(ranked: Sequence[RankedRun]) -> str:
 def _ranked_by(ranked: Sequence[RankedRun]) -> str:
     standing = ranked[0].standing
     what = "validation pictures" if _has_validation(ranked[0]) else "train pictures, out of fold"
+    metrics = chosen_by(ranked)
+    by, why = "", ""
+    if standing.metric != "accuracy" or len(metrics) > 1:
+        by = f"{WORDS[standing.metric]} on "
+    if len(metrics) > 1:
+        why = f"; settings were chosen by {' or '.join(WORDS[one] for one in metrics)}"
     if not standing.same_rows:
-        return f"ranked by {what}, which are not the same for all runs"
+        return f"ranked by {by}{what}, which are not the same for all runs{why}"
     most = max(run.metrics["validation"]["n"] for run in ranked)
     for_all = " (the only ones that all runs were judged on)" if standing.n < most else ""
-    return f"ranked by {standing.n:,} {what}{for_all}"
+    return f"ranked by {by}{standing.n:,} {what}{for_all}{why}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -223,7 +249,20 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
             said[f"{counted(len(skipped), 'picture')} left out{why}."] = None
         for warning in run.warnings:
             said[f"{run.name}: {warning}"] = None
+        if edges := _edges(run):
+            said[
+                f"{run.name}: best at the edge of what was tried ({edges}); more is tried with "
+                "--set head.KEY=VALUE,VALUE."
+            ] = None
     return list(said)
+
+
+def _edges(run: RankedRun) -> str:
+    """Name settings whose best value is the first or last that a search tried."""
+    if run.is_finetune:
+        return ""
+    head = run.head_settings
+    return ", ".join(f"{name}={as_text(head.chosen[name])}" for name in head.edges)
 
 
 def leaked_test(run: RankedRun) -> str | None:
@@ -274,7 +313,7 @@ def stand_in_lines(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def write_results(folder: Path, runs: Sequence[Run]) -> None:
+def write_results(folder: Path, runs: Sequence[Run], metric: str | None = None) -> None:
     """Write results.csv and results.md of a study.
 
     Parameters
@@ -283,8 +322,10 @@ def write_results(folder: Path, runs: Sequence[Run]) -> None:
         The study's.
     runs : sequence of Run
         All on the same dataset and split.
+    metric : str, optional
+        What ranks, see `rank`.
     """
-    ranked = rank(runs)
+    ranked = rank(runs, metric=metric)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -410,6 +451,8 @@ def _head(run: Run) -> str:
         words.append("no search")
     if head.class_weight:
         words.append(head.class_weight)
+    if head.metric != usual_metric(head.class_weight):
+        words.append(f"by {head.metric}")
     if head.refit:
         words.append("refit")
     if run.seed:

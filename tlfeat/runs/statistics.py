@@ -23,6 +23,7 @@ import numpy as np
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import write_text
 from tlfeat.log_loss import LEAST, log_losses, probabilities
+from tlfeat.runs.measured import share_below
 from tlfeat.runs.predictions import SplitPredictions, read_predictions
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import Run
@@ -402,8 +403,8 @@ def _auc_interval(
         if not n_positive or n_positive == n:
             continue
         ours, theirs = scores[positive, column], scores[~positive, column]
-        above = _share_below(np.sort(theirs), ours)
-        below = 1 - _share_below(np.sort(ours), theirs)
+        above = share_below(np.sort(theirs), ours)
+        below = 1 - share_below(np.sort(ours), theirs)
         # The area is the mean of `above`, and of `below`: its variance is the sum of the squares
         # of each sample's deviation over the positives' number, or the negatives'.
         mine = np.empty(n)
@@ -432,9 +433,3 @@ def _area_ends(area: float, spread: float, least: float, few: float) -> list[flo
     size = area * (1 - area) / spread if spread > 0 else least
     low, high = wilson(area, size * few)
     return [float(low), float(high)]
-
-
-def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Share of `ordered` that is below each value; equal ones count half."""
-    low, high = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    return np.asarray((low + high) / (2 * len(ordered)))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +17,8 @@ from tlfeat.features.settings import FeatureRequest
 from tlfeat.features.store import FeatureStore
 from tlfeat.files import make_folder
 from tlfeat.heads.learner import learner_class
+from tlfeat.heads.metric import usual_metric
 from tlfeat.heads.table import get_head
-from tlfeat.heads.threads import one_numeric_thread
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.orders import HeadJob, method_of
 from tlfeat.runs.record import (
@@ -34,6 +35,8 @@ from tlfeat.where import Where
 
 if TYPE_CHECKING:
     from tlfeat.heads.fit import FittedHead
+    from tlfeat.heads.ground import Ground
+    from tlfeat.heads.pool import Job
 
 
 class Trained(NamedTuple):
@@ -82,27 +85,50 @@ def _train_all(
     dataset: Dataset, todo: Sequence[HeadJob], where: Where, retry_failed: bool
 ) -> dict[str, str]:
     """Embed what is missing, then train; give the names of runs that are refused, and why."""
-    from joblib import Parallel, delayed
+    from tlfeat.heads.pool import run_jobs
 
     matrices = _matrices(dataset, [job.request for job in todo], where, retry_failed)
-    threads = where.jobs or usable_cores()
-    at_once = min(threads, len(todo))
-    tasks = (
-        delayed(_train_one)(job, *matrices[job.request.key], threads // at_once) for job in todo
-    )
-    refused: dict[str, str] = {}
+    _import_all(job.plan.head for job in todo)
+    grounds: dict[Any, Ground] = {}
+    trainings = []
+    for job in todo:
+        features, image_seconds = matrices[job.request.key]
+        shared = (job.request.key, job.plan.seed)
+        if shared not in grounds:
+            grounds[shared] = _ground(features, job.plan.seed)
+        trainings.append(_train_one(job, features, image_seconds, grounds[shared]))
+    said = [f"{job.plan.head} on {job.request.settings.features}" for job in todo]
     where.watch.start("training", len(todo))
     try:
-        parallel = Parallel(n_jobs=at_once, prefer="threads", return_as="generator_unordered")
-        _import_all(job.plan.head for job in todo)
-        with one_numeric_thread():
-            for name, reason in parallel(tasks):
-                if reason:
-                    refused[name] = reason
-                where.watch.step()
+        ended = run_jobs(
+            trainings,
+            where.jobs or usable_cores(),
+            doing=lambda number: where.watch.now(said[number]),
+            ended=lambda number: where.watch.step(),
+        )
     finally:
         where.watch.finish()
+    refused: dict[str, str] = {}
+    for job, error in zip(todo, ended, strict=True):
+        if isinstance(error, HeadError):
+            refused[job.name] = str(error)
+        elif isinstance(error, Exception):
+            raise error
     return refused
+
+
+def _ground(features: Features, seed: int) -> "Ground":
+    """Give the rows of train and validation, for all heads on them."""
+    from tlfeat.heads.fit import checked_rows
+    from tlfeat.heads.ground import Ground
+
+    X, y, k = features.X, features.y, len(features.classes)
+    train, validation = features.rows("train"), features.rows("validation")
+    held = None
+    if len(validation):
+        held = checked_rows(X[validation], y[validation], k, "validation")
+    rows = checked_rows(X[train], y[train], k, "train")
+    return Ground(*rows, k, features.groups[train], held, seed)
 
 
 def _matrices(
@@ -155,48 +181,55 @@ def _import_all(heads: Iterable[str]) -> None:
         learner_class(get_head(head))
 
 
-@one_numeric_thread()
 def _train_one(
-    job: HeadJob, features: Features, image_seconds: float | None, threads: int
-) -> tuple[str, str]:
-    """Train, measure and write one run; give its name and why it was refused, or ""."""
-    from tlfeat.heads.fit import fit_head
-    from tlfeat.heads.persist import save_head
+    job: HeadJob, features: Features, image_seconds: float | None, ground: "Ground"
+) -> "Job[None]":
+    """Train, measure and write one run, as a job of `run_jobs`.
+
+    Raises
+    ------
+    HeadError
+        If its data do not allow the head.
+    """
+    from tlfeat.heads.fit import HeadOrder, fit_on
 
     plan = job.plan
-    train, test = features.rows("train"), features.rows("test")
-    validation = features.rows("validation")
-    X, y = features.X, features.y
-    try:
-        fitted = fit_head(
-            plan.head,
-            X[train],
-            y[train],
-            n_classes=len(features.classes),
-            groups=features.groups[train],
-            validation=(X[validation], y[validation]) if len(validation) else None,
-            refit_on_validation=plan.refit,
-            params=plan.params,
-            search=plan.search,
-            class_weight=plan.class_weight,
-            seed=plan.seed,
-            jobs=threads,
-        )
-    except HeadError as error:
-        return job.name, str(error)
+    order = HeadOrder(
+        plan.head,
+        plan.params,
+        plan.search,
+        plan.class_weight,
+        plan.refit,
+        plan.seed,
+        metric=plan.metric or usual_metric(plan.class_weight),
+    )
+    fitted = yield from fit_on(ground, order)
+    yield [partial(_write, job, features, image_seconds, ground, fitted)]
 
-    scores = {"train": fitted.scores(X[train])}
+
+def _write(
+    job: HeadJob,
+    features: Features,
+    image_seconds: float | None,
+    ground: "Ground",
+    fitted: "FittedHead",
+) -> None:
+    """Measure a head on all splits and write its run."""
+    from tlfeat.heads.persist import save_head
+
+    y = features.y
+    rows = {split: features.rows(split) for split in ("train", "validation", "test")}
+    scores = {"train": fitted.scores(ground.X)}
     began = time.thread_time()
-    if len(test):
-        scores["test"] = fitted.scores(X[test])
+    if len(rows["test"]):
+        scores["test"] = fitted.scores(features.X[rows["test"]])
     predict_seconds = time.thread_time() - began
-    rows = {"train": train, "test": test, "validation": validation}
     folds: dict[str, Sequence[int | None]] = {}
     if fitted.validation_scores is not None:
         scores["validation"] = fitted.validation_scores
     elif fitted.out_of_fold_scores is not None and fitted.fold is not None:
         scores["validation"] = fitted.out_of_fold_scores
-        rows["validation"] = train
+        rows["validation"] = rows["train"]
         folds["validation"] = [int(fold) for fold in fitted.fold]
     metrics: dict[str, Any] = {
         split: evaluate(y[rows[split]], scores[split], features.classes, fitted.score_kind)
@@ -222,7 +255,6 @@ def _train_one(
     )
     record = _record(job, features, fitted, metrics, image_seconds, predict_seconds)
     write_record(job.folder, record)
-    return job.name, ""
 
 
 def _record(
@@ -263,11 +295,14 @@ def _record(
             "search": plan.search,
             "class_weight": plan.class_weight,
             "refit": plan.refit,
+            "metric": plan.metric,
             "grid": fitted.grid,
             "chosen": fitted.chosen,
             "tried": fitted.search_table,
             "converged": fitted.converged,
             "score_kind": fitted.score_kind,
+            "temperature": fitted.temperature,
+            "edges": fitted.edges,
         },
         parent=None,
         seed=plan.seed,

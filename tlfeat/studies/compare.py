@@ -10,6 +10,7 @@ from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.settings import FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.table import check_settings, get_head
+from tlfeat.runs.measured import shared_metric
 from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
@@ -75,6 +76,7 @@ def compare(
     search: bool = True,
     class_weight: str | None = None,
     refit: bool = False,
+    metric: str | None = None,
     seeds: int = 1,
     retry_failed: bool = False,
     **options: Unpack[OtherOptions],
@@ -95,6 +97,9 @@ def compare(
         Settings that are given, not searched; each goes to the heads that have it.
     search, class_weight, refit
         As in `train`.
+    metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}, optional
+        What the search makes best on validation, and what runs are ranked by. Usually accuracy,
+        and balanced accuracy where class_weight is "balanced".
     seeds : int
         Repeat every run with so many seeds, `seed` and those after it.
     retry_failed : bool
@@ -121,7 +126,7 @@ def compare(
     runs = [
         planned_head(
             replace(network, features=spec, seed=network.seed + number),
-            HeadPlan(head, mine, search, class_weight, refit, network.seed + number),
+            HeadPlan(head, mine, search, class_weight, refit, network.seed + number, metric),
         )
         for number in range(seeds)
         for network in networks
@@ -133,9 +138,10 @@ def compare(
     if not ran.runs:
         raise HeadError(" ".join(dict.fromkeys(ran.refused.values())))
     beside = comparable_runs(ran.folder, dataset)
-    ran.report(beside, dataset, where)
+    metric = shared_metric(list(ran.runs.values()))
+    ran.report(beside, dataset, where, metric)
     asked = {run.id for run in ran.runs.values()}
-    ranked = rank(beside, asked)
+    ranked = rank(beside, asked, metric)
     names = frozenset(run.name for run in ranked if run.id not in asked)
     return Comparison(ran.folder, ranked, names, ran.refused, ran.fresh)
 

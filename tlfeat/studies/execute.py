@@ -43,15 +43,18 @@ class Ran(NamedTuple):
     refused: dict[str, str]  # name of a run to the reason
     fresh: int  # runs that were not finished before
 
-    def report(self, runs: Sequence[Run], dataset: Dataset, where: Where) -> None:
-        """Write the tables of some runs and the page of them."""
-        write_results(self.folder, runs)
+    def report(
+        self, runs: Sequence[Run], dataset: Dataset, where: Where, metric: str | None
+    ) -> None:
+        """Write the tables of some runs and the page of them, ranked by a metric."""
+        write_results(self.folder, runs, metric)
         write_report(
             self.folder,
             runs,
             dataset=dataset,
             cache=where.cache_folder,
             refused=self.refused,
+            metric=metric,
             watch=where.watch,
         )
 

@@ -13,21 +13,25 @@ from tlfeat.runs.statistics import run_intervals
 _NAMED = 4  # runs that a sentence lists
 
 
-def paragraph(runs: Sequence[Run]) -> str:
+def paragraph(runs: Sequence[Run], metric: str | None = None) -> str:
     """Say what won by validation, what that is worth on test, and what it cost.
 
     Parameters
     ----------
     runs : sequence of Run
         Of one study.
+    metric : str, optional
+        What ranks, see `rank`.
 
     Returns
     -------
     text : str
     """
-    ranked = rank(runs)
+    ranked = rank(runs, metric=metric)
     best, pairs = ranked[0], pairs_on_test(ranked)
-    sentences = [f"Best of {len(ranked)} runs by validation: {best.name}, {_result(best)}."]
+    sentences = [
+        f"Best of {len(ranked)} runs by {best.standing.by}: {best.name}, {_result(best)}."
+    ]
     if len(ranked) == 1:
         sentences = [f"One run: {best.name}, {_result(best)}."]
     heads = [run for run in ranked if not run.is_finetune]

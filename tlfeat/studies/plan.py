@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tlfeat.errors import did_you_mean
+from tlfeat.errors import UnknownName, did_you_mean
+from tlfeat.heads.metric import check_metric, usual_metric
 from tlfeat.studies.grid import expand, grid_keys, taken_keys
 from tlfeat.studies.overrides import (
     Override,
@@ -63,6 +64,8 @@ class Study:
     joins : bool
         Whether its runs join those that are in its folder, as those of `compare` do, which has no
         file.
+    metric : str or None
+        What [defaults] say that ranks; None is what all heads' settings were chosen by.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -75,11 +78,25 @@ class Study:
     changes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     joins: bool = False
+    metric: str | None = None
 
     @property
     def order(self) -> list[PlannedRun]:
         """The runs, each after the one that it starts from."""
         return _parents_first(self.runs, {run.name: run.parent for run in self.runs})
+
+
+def _metric(file: str, defaults: Mapping[str, Any]) -> str | None:
+    """Give what ranks, where [defaults] say anything of it."""
+    metric: str | None = defaults.get("metric")
+    if metric is None:
+        weight = defaults.get("class_weight")
+        return usual_metric(weight) if weight else None
+    try:
+        check_metric(metric)
+    except UnknownName as error:
+        raise StudyError(f"{file}: [defaults]: {error}") from None
+    return metric
 
 
 def read_study(
@@ -163,6 +180,7 @@ def parse_study(
         data=settled,
         named_data=str(named.data["path"]),
         runs=tuple(linked),
+        metric=_metric(file, tables.defaults),
         changes=tuple(change for change in changes if change),
         left_out=left_out,
     )

@@ -155,6 +155,7 @@ def _plan_head(values: Mapping[str, Any]) -> PlannedRun:
         values.get("class_weight"),
         values.get("refit", False),
         values.get("seed", 0),
+        values.get("metric"),
     ).checked()
     return PlannedRun(**_common(values), head=plan)
 

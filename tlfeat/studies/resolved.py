@@ -96,7 +96,7 @@ def _planned(run: Run, names: Mapping[str, str]) -> PlannedRun | None:
     if not run.is_finetune:
         head = run.head_settings
         asked = (head.params, head.search, head.class_weight, head.refit)
-        plan = HeadPlan(head.name, *asked, seed=run.seed)
+        plan = HeadPlan(head.name, *asked, seed=run.seed, metric=head.metric)
         return PlannedRun(names[run.id], run.feature_settings, run.stand_in, head=plan)
     start = None if run.parent is None else start_of(run.parent, names)
     if run.parent is not None and start is None:
@@ -156,6 +156,7 @@ def _head(plan: HeadPlan) -> dict[str, Any]:
         "search": plan.search,
         "refit": plan.refit,
         "class_weight": plan.class_weight,
+        "metric": plan.metric,
         "set": given or None,
     }
 

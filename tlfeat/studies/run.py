@@ -39,6 +39,8 @@ class StudyResult:
         What won, by how much, at what cost.
     stand_ins : list of str
         What stands in for what.
+    metric : str or None
+        What ranks, see `Study`.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class StudyResult:
     page: Path
     paragraph: str
     stand_ins: list[str]
+    metric: str | None = None
 
 
 def open_data(
@@ -176,9 +179,14 @@ def run_study(
     if not ran.runs:
         raise TlfeatError(" ".join(dict.fromkeys(ran.refused.values())))
     runs = list(ran.runs.values())
-    ran.report(runs, dataset, where)
+    ran.report(runs, dataset, where, study.metric)
     return StudyResult(
-        ran.folder, runs, ran.refused, ran.fresh, *write_tables(ran.folder, study, runs)
+        ran.folder,
+        runs,
+        ran.refused,
+        ran.fresh,
+        *write_tables(ran.folder, study, runs),
+        study.metric,
     )
 
 

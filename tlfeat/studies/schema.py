@@ -78,6 +78,7 @@ RUN_KEYS: Final[Mapping[str, Key]] = {
     "head": Key("text", "head", in_defaults=False),
     "search": Key("flag", "head"),
     "refit": Key("flag", "head"),
+    "metric": Key("text", "head"),
     "set": Key("table", "head", in_defaults=False),
     "from": Key("text", "finetune", in_defaults=False),
     "phase": Key("phases", "finetune", in_defaults=False),

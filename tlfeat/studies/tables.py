@@ -73,7 +73,7 @@ def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
         text = page.read_text(encoding="utf-8")
         if all((folder / place).exists() for place in _DRAWN.findall(text)):
             return Written(page, text.splitlines()[_WORDS], stand_ins)
-    words = paragraph(runs)
+    words = paragraph(runs, study.metric)
     lines = [f"[comment]: # (made of {key})", "", f"# {folder.name}", "", words, ""]
     if study.changes:
         lines += ["Changed by [quick] and --set, so these are not the study's full settings:", ""]
@@ -95,7 +95,11 @@ def _key(folder: Path, study: Study, runs: Sequence[Run]) -> str:
     around = ("runs/*.py", "report/style.py", "finetuning/curves.py")
     code = [*ours.glob("*.py"), *(path for place in around for path in ours.parent.glob(place))]
     planned = [[run.name, run.parent, run.epoch] for run in study.runs]
-    return key_of(code, runs, [folder.name, study.table, study.changes, study.left_out, planned])
+    return key_of(
+        code,
+        runs,
+        [folder.name, study.table, study.metric, study.changes, study.left_out, planned],
+    )
 
 
 def _s1(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
@@ -214,7 +218,7 @@ def _curves(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
 
 def _plain(folder: Path, study: Study, runs: Sequence[Run]) -> list[str]:
     """Give one table of all runs, with the best epochs of those that have any."""
-    ranked = rank(runs)
+    ranked = rank(runs, metric=study.metric)
     names = _names(ranked, "run", bold=ranked[0] if len(runs) > 1 else None)
     titles = "val % | best epoch | least loss, epoch | test % | trained parameters | train s"
     lines = ["## Results", "", f"{names.title} {titles} |", f"{names.rule}{'---:|' * 6}"]

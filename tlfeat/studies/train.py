@@ -28,6 +28,7 @@ def train(
     search: bool = True,
     class_weight: str | None = None,
     refit: bool = False,
+    metric: str | None = None,
     **options: Unpack[Options],
 ) -> Run:
     """Train one head on frozen features and keep the run.
@@ -48,6 +49,9 @@ def train(
         "balanced" gives every class the same total weight.
     refit : bool
         After the choice, train on train and validation together.
+    metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}, optional
+        What the search makes best on validation. Usually accuracy, and balanced accuracy where
+        class_weight is "balanced".
     **options
         features, weights, size, resize, precision, dtype, seed: see `FeatureSettings`; the seed is
         of folds and heads too. cache, reports, name, engine, jobs, watch: see `Where`.
@@ -63,7 +67,7 @@ def train(
         If the dataset, backbone, weights, features, head or a setting cannot be used.
     """
     settings, where = read_options(backbone, options)
-    plan = HeadPlan(head, params or {}, search, class_weight, refit, settings.seed)
+    plan = HeadPlan(head, params or {}, search, class_weight, refit, settings.seed, metric)
     planned = planned_head(settings, plan)
     dataset = as_dataset(dataset, where)
     ran = run_planned(Study((planned,), joins=True), dataset, where)

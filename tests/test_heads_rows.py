@@ -1,0 +1,153 @@
+"""What heads share is what each would make alone: sums less held ones, coordinates, one pool."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
+
+from tlfeat.heads.folds import assign_folds
+from tlfeat.heads.learner import Problem
+from tlfeat.heads.linear import LinearMachine, Logistic
+from tlfeat.heads.pool import run_jobs
+from tlfeat.heads.rows import FeatureCoordinates, Matrix, RowCoordinates, Rows
+
+K = 4
+
+
+def made(n: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows far from 0, of uneven classes and scales, some features nearly constant."""
+    random = np.random.default_rng(n)
+    y = np.sort(random.integers(0, K, n) * random.integers(0, 2, n))
+    X = random.normal(size=(n, d)) * random.uniform(0.1, 30, d) + random.normal(0, 50, d)
+    X += random.normal(size=(K, d))[y]
+    X[:, 0] = 3
+    X[:, 1] = np.where(np.arange(n) == n // 2, 1e-3, 0)
+    return X.astype(np.float32), y, assign_folds(y)
+
+
+@pytest.fixture(params=[(300, 12), (40, 60)], ids=["tall", "wide"])
+def data(request: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return made(*request.param)
+
+
+@pytest.mark.parametrize("part", [None, 0, 3])
+def test_a_fold_is_standardised_by_its_own_rows(data: Any, part: int | None) -> None:
+    X, y, fold = data
+    rows = Rows(Matrix(X, y, K, fold), part)
+    mine = np.full(len(X), True) if part is None else fold != part
+    theirs = StandardScaler().fit(X[mine].astype(np.float64))
+    np.testing.assert_allclose(rows.mean, theirs.mean_, rtol=1e-9, atol=1e-9)
+    varies = theirs.var_ > 1e-6
+    np.testing.assert_allclose(rows.scaler().var_[varies], theirs.var_[varies], rtol=1e-6)
+    floor = 0.1 * np.median(np.sqrt(theirs.var_)[theirs.var_ > 0])
+    wanted = np.maximum(np.sqrt(theirs.var_), floor)[varies]
+    np.testing.assert_allclose(rows.scale[varies], wanted, rtol=1e-6)
+    np.testing.assert_allclose(rows.X, (X[mine] - rows.mean) / rows.scale, atol=1e-4)
+    if part is not None:
+        np.testing.assert_allclose(rows.held, (X[~mine] - rows.mean) / rows.scale, atol=1e-4)
+
+
+@pytest.mark.parametrize("part", [None, 2])
+def test_coordinates_say_of_scores_what_the_standardised_rows_say(
+    data: Any, part: int | None
+) -> None:
+    X, y, fold = data
+    rows = Rows(Matrix(X, y, K, fold), part)
+    coordinates = rows.coordinates
+    assert isinstance(coordinates, RowCoordinates if rows.is_wide else FeatureCoordinates)
+    random = np.random.default_rng(0)
+    W = random.normal(size=(len(coordinates.gram), 3))
+    bias, slope = random.normal(size=3), random.normal(size=(len(coordinates.codes), 3))
+    if coordinates.counted is not None:
+        slope[~coordinates.counted] = 0
+    Z, weights = rows.X.astype(np.float64), coordinates.features(W)
+
+    seen = np.zeros_like(slope)
+
+    def slopes(places: slice, scores: np.ndarray) -> np.ndarray:
+        seen[places] = scores
+        return slope[places].astype(np.float32)
+
+    by_weights, by_bias = coordinates.sweep(W, bias, slopes)
+    counted = slice(None) if coordinates.counted is None else coordinates.counted
+    np.testing.assert_allclose(seen[counted], Z @ weights + bias, rtol=1e-3, atol=5e-3)
+    np.testing.assert_allclose(
+        coordinates.features(by_weights), Z.T @ slope[counted], rtol=1e-3, atol=2e-2
+    )
+    np.testing.assert_allclose(by_bias, slope[counted].sum(axis=0), atol=1e-4)
+    held = rows.held.astype(np.float64) @ weights + bias
+    np.testing.assert_allclose(coordinates.held(W, bias), held, rtol=1e-3, atol=5e-3)
+    wanted = np.stack([Z[rows.y == code].mean(axis=0) for code in range(len(rows.labels))])
+    np.testing.assert_allclose(coordinates.features(coordinates.means.T).T, wanted, atol=1e-4)
+    # |W|^2 and Z' Z are the same in either coordinates, for W that rows can make
+    of_rows = coordinates.features(by_weights)
+    np.testing.assert_allclose((of_rows**2).sum(), (by_weights**2).sum(), rtol=1e-4)
+    np.testing.assert_allclose(
+        (W * (coordinates.gram @ W)).sum(), ((Z @ weights) ** 2).sum(), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", [Logistic, LinearMachine])
+def test_a_fold_ends_where_its_rows_alone_would(data: Any, kind: Any) -> None:
+    X, y, fold = data
+    alone = X[fold != 1], y[fold != 1]
+    both = [
+        kind(Problem(rows, {"max_iter": 500}, {}, False, 0)).logits({"C": 0.01})
+        for rows in (
+            Rows(Matrix(X, y, K, fold), 1),
+            Rows(Matrix(*alone, K), held=X[fold == 1]),
+        )
+    ]
+    np.testing.assert_allclose(*both, atol=5e-3)
+
+
+def test_no_row_is_multiplied_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, fold = made(300, 12)
+    matrix = Matrix(X, y, K, fold)
+    seen: list[int] = []
+    real = matrix._sums
+    monkeypatch.setattr(matrix, "_sums", lambda rows: seen.extend(rows) or real(rows))
+    for part in (None, *range(5)):
+        assert len(Rows(matrix, part).coordinates.gram) == 12
+    assert sorted(seen) == list(range(300))
+
+
+def test_jobs_share_a_pool_and_each_gets_its_own_answers() -> None:
+    def adding(n: int) -> Any:
+        first = yield [lambda i=i: i for i in range(n)]
+        second = yield []
+        assert second == []
+        (total,) = yield [lambda: sum(first)]
+        return total
+
+    assert run_jobs([adding(n) for n in range(6)], 3) == [0, 0, 1, 3, 6, 10]
+
+
+def test_a_job_that_fails_leaves_the_others() -> None:
+    def failing() -> Any:
+        yield [lambda: 1 / 0]
+
+    def fine() -> Any:
+        (answer,) = yield [lambda: 7]
+        return answer
+
+    ended: list[int] = []
+    error, answer = run_jobs([failing(), fine()], 2, ended=ended.append)
+    assert isinstance(error, ZeroDivisionError)
+    assert answer == 7
+    assert sorted(ended) == [0, 1]
+
+
+def test_a_task_has_one_numeric_thread_and_begins_in_a_worker() -> None:
+    seen: list[Any] = []
+
+    def job() -> Any:
+        yield [lambda: seen.append((threading.get_ident(), threadpool_info()))]
+
+    run_jobs([job()], 2)
+    ((thread, libraries),) = seen
+    assert thread != threading.get_ident()
+    assert {library["num_threads"] for library in libraries} == {1}

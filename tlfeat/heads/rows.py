@@ -1,0 +1,445 @@
+"""The rows that heads learn from and score: what several heads need of them is made once.
+
+A fold is the rows of a matrix without those that it holds out, standardised by itself. With more
+rows than features nothing of a fold is copied: sums over all rows less those over the held ones
+give its means, deviations and Gram matrix, and products with the standardised rows are products
+with the raw ones. With fewer rows than features heads work in as many coordinates as there are
+rows.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tlfeat.heads.once import once
+from tlfeat.heads.standardise import floored, make_scaler
+
+Floats = npt.NDArray[np.floating[Any]]
+Double = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
+Slopes = Callable[[slice, Floats], Floats]
+
+_BLOCK: Final = 2048  # rows turned into double precision, or multiplied, at a time
+_SAMPLE: Final = 2048  # rows that say about where the others lie
+_ROUNDING: Final = 1e-12  # of a variance, beside that of all rows
+_KEPT: Final = 2**30  # bytes of the parts' Gram matrices
+# Share of the mean squared norm that is added to every row's own: rows that are equal leave no
+# Gram matrix that can be factorised.
+_JITTER: Final = 1e-10
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over some rows x, each taken as z = (x - centre) / spread; they add and subtract."""
+
+    counts: Ints  # (k,), rows of each class
+    classes: Double  # (k, d), sum of z over the rows of each class
+    gram: Double  # (d, d), sum of z z'
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(
+            self.counts + other.counts, self.classes + other.classes, self.gram + other.gram
+        )
+
+    def __sub__(self, other: "Sums") -> "Sums":
+        return Sums(
+            self.counts - other.counts, self.classes - other.classes, self.gram - other.gram
+        )
+
+
+class Matrix:
+    """All rows of one feature matrix, and the sums that its folds have in common.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        Not standardised.
+    y : ndarray of shape (n,)
+        Class indexes.
+    n_classes : int
+    fold : ndarray of shape (n,), optional
+        The part of each row, from 0 on, that is held out together with others.
+    """
+
+    def __init__(self, X: Floats, y: Ints, n_classes: int, fold: Ints | None = None) -> None:
+        self.X, self.y, self.n_classes = X, y, n_classes
+        self.fold = np.zeros(len(X), dtype=np.int64) if fold is None else fold
+        n_parts, d = int(self.fold.max(initial=0)) + 1, X.shape[1]
+        self._keeps: bool = 8 * d**2 * (n_parts + 1) <= _KEPT
+        self._parts: list[Sums | None] = [None] * n_parts
+        self._locks = [Lock() for _ in range(n_parts)]
+        self._all: Sums | None = None
+        self._lock = Lock()
+
+    @once
+    def centre(self) -> Double:
+        """About the mean of the rows; (d,). Sums of what lies around 0 lose no digits."""
+        centre: Double = self._sample.mean(axis=0)
+        return centre
+
+    @once
+    def spread(self) -> Double:
+        """About the deviation of each feature; (d,)."""
+        deviations = self._sample.std(axis=0)
+        return np.where(deviations > 0, deviations, 1.0)
+
+    @property
+    def _sample(self) -> Double:
+        return self.X[:: max(1, len(self.X) // _SAMPLE)].astype(np.float64)
+
+    @property
+    def is_tall(self) -> bool:
+        """Whether there are more rows than features, so that sums are of use."""
+        n, d = self.X.shape
+        return bool(n > d)
+
+    def part_sums(self, number: int) -> Sums:
+        """Add up the rows of a part."""
+        with self._locks[number]:
+            sums = self._parts[number] or self._sums(np.flatnonzero(self.fold == number))
+            self._parts[number] = sums if self._keeps else None
+            return sums
+
+    def sums(self) -> Sums:
+        """Add up all rows: no row is multiplied twice where parts are kept."""
+        with self._lock:
+            if self._all is None and self._keeps:
+                first, *others = (self.part_sums(number) for number in range(len(self._parts)))
+                self._all = sum(others, first)
+            elif self._all is None:
+                self._all = self._sums(np.arange(len(self.X)))
+            return self._all
+
+    def _sums(self, rows: Ints) -> Sums:
+        k, d = self.n_classes, self.X.shape[1]
+        classes, gram = np.zeros((k, d)), np.zeros((d, d))
+        for start in range(0, len(rows), _BLOCK):
+            part = rows[start : start + _BLOCK]
+            block = self.X[part].astype(np.float64)
+            block -= self.centre
+            block /= self.spread
+            gram += block.T @ block
+            classes += np.eye(k)[:, self.y[part]] @ block
+        return Sums(np.bincount(self.y[rows], minlength=k), classes, gram)
+
+
+class Rows:
+    """Rows to learn from and rows to score, standardised by the former.
+
+    Parameters
+    ----------
+    matrix : Matrix
+        With the rows to learn from.
+    part : int, optional
+        The part that is held out of it: the rows to score.
+    held : ndarray of shape (m, d), optional
+        Rows to score that are not in the matrix; not standardised.
+    standardised : bool
+        False takes the rows as they are.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        part: int | None = None,
+        held: Floats | None = None,
+        *,
+        standardised: bool = True,
+    ) -> None:
+        self.matrix, self.part, self._held, self._as_is = matrix, part, held, not standardised
+        self.out: Mask | None = None if part is None else matrix.fold == part
+        y = matrix.y if self.out is None else matrix.y[~self.out]
+        self.labels, self.y = np.unique(y, return_inverse=True)  # (k,), (n,)
+        self.counts = np.bincount(self.y)
+
+    @property
+    def n(self) -> int:
+        """How many rows there are to learn from."""
+        return len(self.y)
+
+    @property
+    def n_held(self) -> int:
+        """How many rows there are to score."""
+        if self.out is not None:
+            return int(np.count_nonzero(self.out))
+        return 0 if self._held is None else len(self._held)
+
+    @property
+    def d(self) -> int:
+        """How many features there are."""
+        return int(self.matrix.X.shape[1])
+
+    @property
+    def dtype(self) -> Any:
+        """Of the rows."""
+        return self.matrix.X.dtype
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there are no more rows than features."""
+        return self.n <= self.d
+
+    @once
+    def _moments(self) -> tuple[Double, Double]:
+        """Mean and variance of each feature; (d,), (d,)."""
+        if self._as_is:
+            return np.zeros(self.d), np.ones(self.d)
+        if self.is_wide:
+            raw = self._raw.astype(np.float64)
+            return raw.mean(axis=0), raw.var(axis=0)
+        # z = (x - c) / s, n rows: mean = c + s sum(z) / n, variance = s^2 (sum(z^2) / n -
+        # (sum(z) / n)^2)
+        sums, matrix = self.sums, self.matrix
+        mean = sums.classes.sum(axis=0) / self.n
+        variance = sums.gram.diagonal() / self.n - mean**2
+        variance[variance < _ROUNDING] = 0
+        return matrix.centre + matrix.spread * mean, matrix.spread**2 * variance
+
+    @once
+    def sums(self) -> Sums:
+        """Of the rows to learn from: those of all rows less those of the held ones."""
+        if self.part is None:
+            return self.matrix.sums()
+        return self.matrix.sums() - self.matrix.part_sums(self.part)
+
+    @once
+    def mean(self) -> Double:
+        """Of each feature; (d,)."""
+        return self._moments[0]
+
+    @once
+    def scale(self) -> Double:
+        """What each feature is divided by; (d,)."""
+        return floored(*self._moments)
+
+    def scaler(self) -> Any:
+        """Give the `StandardScaler` of these rows."""
+        return make_scaler(self.mean, self._moments[1], self.scale, self.n)
+
+    @property
+    def _raw(self) -> Floats:
+        return self.matrix.X if self.out is None else self.matrix.X[~self.out]
+
+    @once
+    def X(self) -> Floats:  # noqa: N802
+        """The rows to learn from, standardised; (n, d)."""
+        return self._standardised(self._raw)
+
+    @once
+    def held(self) -> Floats:
+        """The rows to score, standardised; (m, d)."""
+        blocks = [self._standardised(block) for block in self.held_blocks()]
+        return np.concatenate(blocks) if blocks else self.matrix.X[:0]
+
+    def held_blocks(self) -> Iterator[Floats]:
+        """Give the rows to score, not standardised, some at a time."""
+        if self.out is not None:
+            rows = np.flatnonzero(self.out)
+            for start in range(0, len(rows), _BLOCK):
+                yield self.matrix.X[rows[start : start + _BLOCK]]
+        elif self._held is not None:
+            for start in range(0, len(self._held), _BLOCK):
+                yield self._held[start : start + _BLOCK]
+
+    def _standardised(self, raw: Floats) -> Floats:
+        dtype = self.dtype
+        rows: Floats = raw - self.mean.astype(dtype)
+        rows /= self.scale.astype(dtype)
+        return rows
+
+    @property
+    def class_means(self) -> Double:
+        """Of the standardised rows; (k, d)."""
+        return class_means(self.X, self.y) if self.is_wide else self.coordinates.means
+
+    def weighted_gram(self, weights: Double) -> Double:
+        """Give the sum of w z z' in the coordinates, w (k,) the weight of a row of each class."""
+        if isinstance(self.coordinates, RowCoordinates):
+            roots = np.sqrt(weights)[self.y, None]
+            weighted = roots * self.coordinates.factor
+            return weighted.T @ weighted
+        gram, raw = np.zeros((self.d, self.d)), self._raw
+        for start in range(0, self.n, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            block = self._standardised(raw[part]).astype(np.float64)
+            block *= np.sqrt(weights)[self.y[part], None]
+            gram += block.T @ block
+        return gram
+
+    @once
+    def row_gram(self) -> Double:
+        """X X' of the standardised rows; (n, n)."""
+        rows = self.X.astype(np.float64)
+        gram: Double = rows @ rows.T
+        return gram
+
+    @once
+    def coordinates(self) -> "Coordinates":
+        """What linear heads work in."""
+        return RowCoordinates(self) if self.is_wide else FeatureCoordinates(self)
+
+
+class Coordinates(ABC):
+    """Standardised rows Z in r coordinates, for scores Z W + b that are penalised by |W|^2.
+
+    Attributes
+    ----------
+    gram : ndarray of shape (r, r)
+        Z' Z.
+    total : ndarray of shape (r,)
+        Z' 1: 0 where the rows are standardised.
+    means : ndarray of shape (k, r)
+        Mean of each class.
+    codes : ndarray of shape (N,)
+        The class, 0 to k - 1, of each row that `sweep` meets.
+    counted : ndarray of shape (N,), bool, optional
+        Which of them are learned from, where not all.
+    """
+
+    gram: Double
+    total: Double
+    means: Double
+    codes: Ints
+    counted: Mask | None = None
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    @abstractmethod
+    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
+        """Go over the rows once: score some, take their slopes, add up what follows.
+
+        Parameters
+        ----------
+        W : ndarray of shape (r, c)
+        bias : ndarray of shape (c,)
+        slopes : callable
+            Of the places of some rows and their scores (rows, c), which it may overwrite; gives
+            the slope of the loss by each score, (rows, c), 0 for rows that do not count.
+
+        Returns
+        -------
+        by_weights, by_bias : ndarrays of shape (r, c) and (c,)
+            The slope of the loss by W and by the bias.
+        """
+
+    @abstractmethod
+    def held(self, W: Double, bias: Double) -> Floats:
+        """Score the rows to score; (m, c)."""
+
+    @abstractmethod
+    def features(self, W: Double) -> Double:
+        """Give the weights of the standardised features that W (r, c) stands for; (d, c)."""
+
+
+class RowCoordinates(Coordinates):
+    """As many coordinates as rows, n <= d: Z = L Q with L (n, n) from Z Z' = L L'.
+
+    The rows of Q (n, d) are orthonormal, so W in coordinates stands for Q' W, of the same norm.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        from scipy.linalg import cholesky, solve_triangular
+
+        super().__init__(rows)
+        self.dtype = rows.dtype
+        gram = rows.row_gram.copy()
+        gram.flat[:: len(gram) + 1] += max(_JITTER * np.trace(gram) / len(gram), 1e-12)
+        self.factor: Double = cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
+        self.Z = self.factor.astype(self.dtype)
+        self.gram = self.factor.T @ self.factor
+        self.total = self.factor.sum(axis=0)
+        self.codes = rows.y
+        self.means = class_means(self.factor, rows.y)
+        # held rows H = C Q, so C = H Q' = H Z' L'^-1
+        across = rows.held.astype(np.float64) @ rows.X.T.astype(np.float64)
+        self.other = solve_triangular(
+            self.factor, across.T, lower=True, check_finite=False
+        ).T.astype(self.dtype)
+
+    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
+        """Go over the rows once."""
+        scores = self.Z @ W.astype(self.dtype) + bias.astype(self.dtype)
+        slope = slopes(slice(0, len(self.Z)), scores)
+        return (self.Z.T @ slope).astype(np.float64), slope.sum(axis=0, dtype=np.float64)
+
+    def held(self, W: Double, bias: Double) -> Floats:
+        """Score the rows to score."""
+        scores: Floats = self.other @ W.astype(self.dtype) + bias.astype(self.dtype)
+        return scores
+
+    def features(self, W: Double) -> Double:
+        """Give Q' W = Z' L'^-1 W."""
+        from scipy.linalg import solve_triangular
+
+        inner = solve_triangular(self.factor, W, lower=True, trans="T", check_finite=False)
+        weights: Double = self.rows.X.T.astype(np.float64) @ inner
+        return weights
+
+
+class FeatureCoordinates(Coordinates):
+    """The features themselves, n > d. Nothing is copied: Z W is a product with the raw rows.
+
+    With mean m and scale s: Z W = X (W / s) - (m / s)' W, and Z' S = (X' S - m (1' S)) / s. The
+    held rows are gone over as well, and do not count.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
+        matrix, sums = rows.matrix, rows.sums
+        change = (matrix.spread / rows.scale)[:, None]  # (d, 1), of a sum's unit to ours
+        mean = sums.classes.sum(axis=0) / rows.n
+        # 0 but where the rows are taken as they are; (d,)
+        away = (matrix.centre + matrix.spread * mean - rows.mean) / rows.scale
+        self.total = rows.n * away
+        self.gram = (sums.gram - rows.n * np.outer(mean, mean)) * change * change.T
+        self.gram += rows.n * np.outer(away, away)
+        present = sums.counts[rows.labels, None]
+        self.means = (sums.classes[rows.labels] / present - mean) * change.T
+        self.codes = np.searchsorted(rows.labels, matrix.y)
+        if rows.out is not None:
+            self.codes = np.where(rows.out, 0, self.codes)
+            self.counted = ~rows.out
+        self.dtype = rows.dtype
+
+    def _raw(self, W: Double, bias: Double) -> tuple[Floats, Floats]:
+        """Give weights (d, c) and bias (c,) for raw rows."""
+        weights = W / self.rows.scale[:, None]
+        return weights.astype(self.dtype), (bias - self.rows.mean @ weights).astype(self.dtype)
+
+    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
+        """Go over the rows once, each block while it is near."""
+        X = self.rows.matrix.X
+        weights, level = self._raw(W, bias)
+        by_weights, by_bias = np.zeros(W.shape), np.zeros(len(bias))
+        for start in range(0, len(X), _BLOCK):
+            part = slice(start, min(start + _BLOCK, len(X)))
+            scores = X[part] @ weights
+            scores += level
+            slope = slopes(part, scores)
+            by_weights += X[part].T @ slope
+            by_bias += slope.sum(axis=0, dtype=np.float64)
+        by_weights -= np.outer(self.rows.mean, by_bias)
+        by_weights /= self.rows.scale[:, None]
+        return by_weights, by_bias
+
+    def held(self, W: Double, bias: Double) -> Floats:
+        """Score the rows to score."""
+        weights, level = self._raw(W, bias)
+        scores = [block @ weights + level for block in self.rows.held_blocks()]
+        return np.concatenate(scores) if scores else np.zeros((0, W.shape[1]), self.dtype)
+
+    def features(self, W: Double) -> Double:
+        """Give W."""
+        return W
+
+
+def class_means(X: Floats, y: Ints) -> Double:
+    """Give the mean of each class; (k, d)."""
+    return np.stack([X[y == label].mean(axis=0, dtype=np.float64) for label in range(y.max() + 1)])
