@@ -51,7 +51,7 @@ def test_the_temperature_that_spoilt_probabilities_is_found_again():
 def test_the_temperature_equals_scikit_learns():
     true, scores = sampled(500)
     theirs = _TemperatureScaling().fit(3 * np.log(scores), true)
-    assert fit_temperature(true, 3 * np.log(scores)) == pytest.approx(1 / theirs.beta_, rel=1e-3)
+    assert fit_temperature(true, 3 * np.log(scores)) == pytest.approx(1 / theirs.beta_, rel=0.05)
 
 
 def test_rows_of_a_class_that_cannot_be_say_nothing_about_the_temperature():
@@ -70,14 +70,18 @@ def test_what_no_temperature_can_mend_is_left():
     assert fit_temperature(np.array([0, 1]), np.zeros((2, 2))) == 1
     assert fit_temperature(np.zeros(0, int), np.zeros((0, 2))) == 1
     sure = fit_temperature(np.array([0, 1]), np.array([[5.0, 0.0], [0.0, 5.0]]))
-    assert 0 < sure < 1  # nothing is wrong, so it ends at its bound
+    assert 0.5 < sure < 5  # nothing is wrong, and two rows are no reason to be sure of it
+    many = fit_temperature(np.tile([0, 1], 500), np.tile([[5.0, 0.0], [0.0, 5.0]], (500, 1)))
+    assert many < sure / 2
 
 
 def test_the_temperature_is_of_validation_and_never_of_test():
     true, scores = sampled()
     sure = temper(scores, 0.4)
     found = calibrate(true[:2000], sure[:2000], (true[2000:], sure[2000:]))
-    assert found.temperature == pytest.approx(fit_temperature(true[2000:], np.log(sure[2000:])))
+    assert found.temperature == pytest.approx(
+        fit_temperature(true[2000:], np.log(sure[2000:])), rel=1e-3
+    )
     assert found.after is not None
     assert not found.is_used
     assert calibration_error(found.after) < calibration_error(found.bins) / 2

@@ -2,7 +2,8 @@
 
 References
 ----------
-Guo, Pleiss, Sun and Weinberger (2017), On calibration of modern neural networks, ICML.
+Guo, Pleiss, Sun and Weinberger (2017), On calibration of modern neural networks, ICML; the share
+of other classes as in Platt (1999), Probabilistic outputs for support vector machines.
 """
 
 from typing import Final
@@ -53,6 +54,10 @@ def fit_temperature(true: Ints, logits: Floats, *, most: int = _NUMBERS) -> floa
     spread = float(finite.std(axis=1).mean()) if finite.size else 0.0
     if not spread > 0:
         return 1.0
+    # Where all held rows are right, the least loss is that of no doubt at all. So each row counts
+    # by a share of 1 / (n + 1) for any class alike, as one more row of a random class would.
+    n, counts = len(of_true), np.isfinite(logits).sum(axis=1)
+    of_true = (n * of_true + finite.sum(axis=1) / counts) / (n + 1)
     # b = 1 / T, p_i = softmax(b z_i): the loss is the mean of log sum_j exp(b z_ij) - b z_iy. It
     # is convex in b, with the slope mean(E_p z - z_y) and the curvature mean(Var_p z).
     least, greatest = 1 / (_MOST * spread), 1 / (_LEAST * spread)
