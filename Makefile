@@ -20,7 +20,7 @@ demo: .venv/installed ## compare five heads on scikit-learn's digits
 	$(BIN)/tlfeat compare digits
 
 test: .venv/installed ## run all tests
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
 
 slow: .venv/installed ## run the tests that "make test" leaves out
 	TLFEAT_SLOW=all $(BIN)/pytest --numprocesses=auto -m "slow or every_row"

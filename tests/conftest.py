@@ -19,7 +19,8 @@ LEVELS = {"slow": ("1", "all"), "every_row": ("all",)}  # of TLFEAT_SLOW, in whi
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what takes long, saying so, unless TLFEAT_SLOW asks for it."""
+    """Skip what takes long, saying so, unless TLFEAT_SLOW asks for it; begin with it."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(marker) for marker in LEVELS))
     for item in items:
         for marker, levels in LEVELS.items():
             if item.get_closest_marker(marker) and os.environ.get("TLFEAT_SLOW") not in levels:
