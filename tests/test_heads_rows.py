@@ -1,17 +1,14 @@
-"""What heads share is what each would make alone: sums less held ones, coordinates, one pool."""
+"""What heads share is what each would make alone: sums less held ones, coordinates."""
 
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_info
 
 from tlfeat.heads.folds import assign_folds
 from tlfeat.heads.learner import Problem
 from tlfeat.heads.linear import LinearMachine, Logistic
-from tlfeat.heads.pool import run_jobs
 from tlfeat.heads.rows import FeatureCoordinates, Matrix, RowCoordinates, Rows
 
 K = 4
@@ -113,41 +110,3 @@ def test_no_row_is_multiplied_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     for part in (None, *range(5)):
         assert len(Rows(matrix, part).coordinates.gram) == 12
     assert sorted(seen) == list(range(300))
-
-
-def test_jobs_share_a_pool_and_each_gets_its_own_answers() -> None:
-    def adding(n: int) -> Any:
-        first = yield [lambda i=i: i for i in range(n)]
-        second = yield []
-        assert second == []
-        (total,) = yield [lambda: sum(first)]
-        return total
-
-    assert run_jobs([adding(n) for n in range(6)], 3) == [0, 0, 1, 3, 6, 10]
-
-
-def test_a_job_that_fails_leaves_the_others() -> None:
-    def failing() -> Any:
-        yield [lambda: 1 / 0]
-
-    def fine() -> Any:
-        (answer,) = yield [lambda: 7]
-        return answer
-
-    ended: list[int] = []
-    error, answer = run_jobs([failing(), fine()], 2, ended=ended.append)
-    assert isinstance(error, ZeroDivisionError)
-    assert answer == 7
-    assert sorted(ended) == [0, 1]
-
-
-def test_a_task_has_one_numeric_thread_and_begins_in_a_worker() -> None:
-    seen: list[Any] = []
-
-    def job() -> Any:
-        yield [lambda: seen.append((threading.get_ident(), threadpool_info()))]
-
-    run_jobs([job()], 2)
-    ((thread, libraries),) = seen
-    assert thread != threading.get_ident()
-    assert {library["num_threads"] for library in libraries} == {1}

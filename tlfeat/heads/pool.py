@@ -1,18 +1,34 @@
 """One pool for the work of many heads: tasks side by side, each with one numeric thread.
 
-A job is a generator. It yields lists of tasks, functions that wait for nothing, is sent their
-results in the same order, and returns what it was for. Tasks of all jobs stand in one queue, so
-that no core waits for the slowest head of a stage, and a busy neighbour costs its share alone.
+A job is a generator. It yields lists of tasks, functions that wait for nothing, and of shared
+jobs, is sent their results in the same order, and returns what it was for. Tasks of all jobs stand
+in one queue, so that no core waits for the slowest head of a stage, and a busy neighbour costs its
+share alone.
 """
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from tlfeat.heads.threads import limit_openmp, one_numeric_thread
 
 T = TypeVar("T")
-Job = Generator[Sequence[Callable[[], Any]], list[Any], T]
+Job = Generator[Sequence["Callable[[], Any] | Shared[Any]"], list[Any], T]
+
+
+class Shared(Generic[T]):
+    """A job that others wait for: it is done once, for all that yield it.
+
+    Parameters
+    ----------
+    job : generator
+    """
+
+    def __init__(self, job: Job[T]) -> None:
+        self.job = job
+        self.result: Future[T] = Future()
+        self.is_begun = False
 
 
 def run_jobs(
@@ -56,35 +72,53 @@ class _Run:
         doing: Callable[[int], None],
         ended: Callable[[int], None],
     ) -> None:
-        self.jobs, self.pool, self.doing, self.ended = jobs, pool, doing, ended
-        self.results: dict[int, Any] = {}
-        self.waiting: dict[int, list[Future[Any]]] = {}  # for the tasks of a job, in order
+        self.jobs = [Shared(job) for job in jobs]
+        self.pool, self.doing, self.ended = pool, doing, ended
+        # of a job that waits: the number of the one that it is for, and what it waits for
+        self.waiting: dict[Shared[Any], tuple[int, list[Future[Any]]]] = {}
 
     def to_the_end(self) -> list[Any]:
-        for number in range(len(self.jobs)):
-            self._advance(number, None)
+        for number, job in enumerate(self.jobs):
+            self._result_of(number, job)
+            job.result.add_done_callback(partial(self._has_ended, number))
         while self.waiting:
-            tasks = [task for batch in self.waiting.values() for task in batch if not task.done()]
-            if tasks:
-                wait(tasks, return_when=FIRST_COMPLETED)
-            for number, batch in list(self.waiting.items()):
-                if all(task.done() for task in batch):
-                    self._advance(number, self.waiting.pop(number))
-        return [self.results[number] for number in range(len(self.jobs))]
+            while ready := [job for job in self.waiting if not self._pending(job)]:
+                for job in ready:
+                    number, batch = self.waiting.pop(job)
+                    self._advance(number, job, batch)
+            wait(set().union(*map(self._pending, self.waiting)), return_when=FIRST_COMPLETED)
+        return [job.result.exception() or job.result.result() for job in self.jobs]
+
+    def _pending(self, job: Shared[Any]) -> set[Future[Any]]:
+        """Give what a job still waits for."""
+        return {one for one in self.waiting[job][1] if not one.done()}
+
+    def _result_of(self, number: int, job: Shared[Any]) -> Future[Any]:
+        """Give what a job will return; it begins for the first that asks."""
+        if not job.is_begun:
+            job.is_begun = True
+            self._advance(number, job, None)
+        return job.result
+
+    def _has_ended(self, number: int, result: Future[Any]) -> None:
+        self.ended(number)
 
     def _do(self, number: int, task: Callable[[], Any]) -> Any:
         self.doing(number)
         return task()
 
-    def _advance(self, number: int, batch: list[Future[Any]] | None) -> None:
-        """Let a job go on until it waits for tasks, or ends."""
+    def _advance(self, number: int, job: Shared[Any], batch: Sequence[Future[Any]] | None) -> None:
+        """Let a job go on until it waits for others, or ends."""
         try:
-            answers = None if batch is None else [task.result() for task in batch]
-            tasks = self.jobs[number].send(answers)  # type: ignore[arg-type]
-            self.waiting[number] = [self.pool.submit(self._do, number, task) for task in tasks]
+            answers = None if batch is None else [one.result() for one in batch]
+            wanted = job.job.send(answers)  # type: ignore[arg-type]
+            self.waiting[job] = number, [self._started(number, one) for one in wanted]
         except StopIteration as end:
-            self.results[number] = end.value
+            job.result.set_result(end.value)
         except Exception as error:
-            self.results[number] = error
-        if number in self.results:
-            self.ended(number)
+            job.result.set_exception(error)
+
+    def _started(self, number: int, wanted: Callable[[], Any] | Shared[Any]) -> Future[Any]:
+        if isinstance(wanted, Shared):
+            return self._result_of(number, wanted)
+        return self.pool.submit(self._do, number, wanted)

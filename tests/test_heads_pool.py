@@ -1,0 +1,93 @@
+"""One pool for the work of many heads."""
+
+import threading
+from typing import Any
+
+import pytest
+from threadpoolctl import threadpool_info
+
+from tlfeat.heads.pool import Shared, run_jobs
+
+
+def test_jobs_share_a_pool_and_each_gets_its_own_answers() -> None:
+    def adding(n: int) -> Any:
+        first = yield [lambda i=i: i for i in range(n)]
+        second = yield []
+        assert second == []
+        (total,) = yield [lambda: sum(first)]
+        return total
+
+    assert run_jobs([adding(n) for n in range(6)], 3) == [0, 0, 1, 3, 6, 10]
+
+
+def test_a_job_that_fails_leaves_the_others() -> None:
+    def failing() -> Any:
+        yield [lambda: 1 / 0]
+
+    def fine() -> Any:
+        (answer,) = yield [lambda: 7]
+        return answer
+
+    ended: list[int] = []
+    error, answer = run_jobs([failing(), fine()], 2, ended=ended.append)
+    assert isinstance(error, ZeroDivisionError)
+    assert answer == 7
+    assert sorted(ended) == [0, 1]
+
+
+def test_a_task_has_one_numeric_thread_and_begins_in_a_worker() -> None:
+    seen: list[Any] = []
+
+    def job() -> Any:
+        yield [lambda: seen.append((threading.get_ident(), threadpool_info()))]
+
+    run_jobs([job()], 2)
+    ((thread, libraries),) = seen
+    assert thread != threading.get_ident()
+    assert {library["num_threads"] for library in libraries} == {1}
+
+
+def test_a_shared_job_is_done_once_for_all_that_wait_for_it() -> None:
+    done: list[str] = []
+
+    def inner(name: str) -> Any:
+        (told,) = yield [lambda: done.append(name) or name]
+        return told
+
+    def outer(*wanted: Shared[str]) -> Any:
+        before = yield [lambda: "mine"]
+        return before + (yield wanted)
+
+    one, two = Shared(inner("one")), Shared(inner("two"))
+    answers = run_jobs([outer(one), outer(one, two), outer(two, one)], 2)
+    assert answers == [["mine", "one"], ["mine", "one", "two"], ["mine", "two", "one"]]
+    assert sorted(done) == ["one", "two"]
+
+
+def test_a_shared_job_that_fails_ends_those_that_wait_for_it() -> None:
+    def failing() -> Any:
+        yield [lambda: 1 / 0]
+
+    def outer(wanted: Shared[Any]) -> Any:
+        yield [wanted]
+        return "never"
+
+    def fine() -> Any:
+        return (yield [lambda: 7])
+
+    shared = Shared(failing())
+    first, second, third = run_jobs([outer(shared), outer(shared), fine()], 2)
+    assert isinstance(first, ZeroDivisionError)
+    assert first is second
+    assert third == [7]
+
+
+def test_what_stops_a_task_stops_the_pool() -> None:
+    def stopping() -> Any:
+        yield [interrupt]
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([stopping()], 2)
