@@ -143,7 +143,7 @@ def compare(head: str, rows: Rows, options: argparse.Namespace) -> dict[str, flo
         whole = (5 * len(grid) + 1) / len(asked)
         seconds["grid_search"] = [whole * value for value in seconds["grid_search"]]
     ratio = median_ratio(seconds["grid_search"], seconds["tlfeat"])
-    held = fitted[0].out_of_fold_scores.argmax(axis=1) == rows.y
+    held = fitted[0].held_scores.argmax(axis=1) == rows.y
     print(
         f"{head}: {len(grid)} settings, tlfeat {statistics.median(seconds['tlfeat']):.2f} s, "
         f"GridSearchCV {statistics.median(seconds['grid_search']):.2f} s"

@@ -76,8 +76,8 @@ def test_groups_stay_together_in_its_folds() -> None:
     y = random.integers(0, 2, 40)[groups]
     X = random.normal(size=(40, 30))[groups] + 0.05 * random.normal(size=(240, 30))
     model = tlfeat.HeadClassifier("knn", params={"k": 1})
-    alone = model.fit(X, y).head_.out_of_fold_scores
-    together = clone(model).fit(X, y, groups=groups).head_.out_of_fold_scores
+    alone = model.fit(X, y).head_.held_scores
+    together = clone(model).fit(X, y, groups=groups).head_.held_scores
     assert (alone.argmax(axis=1) == y).mean() > 0.95
     assert (together.argmax(axis=1) == y).mean() < 0.8
 

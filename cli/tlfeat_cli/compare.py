@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tlfeat.features.settings import FeatureSettings
+from tlfeat.features.settings import AUTO, FeatureSettings
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
@@ -56,7 +56,7 @@ def compare(
     ] = False,
     backbone: BackboneOpt = ["efficientnet-lite0"],  # noqa: B006 - Typer wants a list
     head: HeadOpt = ["logistic,lda,svm-rbf,mlp,knn"],  # noqa: B006
-    features: FeaturesOpt = ["last:avg"],  # noqa: B006
+    features: FeaturesOpt = [AUTO],  # noqa: B006
     network: FeatureSettings = FeatureSettings(),
     settings: Annotated[
         list[str] | None,

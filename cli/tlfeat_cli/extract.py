@@ -44,6 +44,7 @@ def extract(
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {dataset}")
     from tlfeat.errors import TlfeatError
+    from tlfeat.features.candidates import Candidates
     from tlfeat.features.export import check_target, write_features
     from tlfeat.features.extract import embed
     from tlfeat.features.matrix import load_features
@@ -53,9 +54,12 @@ def extract(
         check_target(out)
     store = FeatureStore(where.cache_folder)
     requests = [
-        replace(settings, backbone=name, features=spec).resolve(store.root)
+        request
         for name in comma_list(backbone)
         for spec in comma_list(features)
+        for request in Candidates.of(
+            replace(settings, backbone=name, features=spec), store.root
+        ).requests
     ]
     if out is not None and len(requests) > 1:
         raise TlfeatError("--out takes one matrix: name one backbone and one --features.")

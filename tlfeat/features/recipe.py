@@ -129,6 +129,11 @@ def parse_spec(spec: str) -> tuple[Output, ...]:
     return tuple(outputs)
 
 
+def canonical_spec(spec: str) -> str:
+    """Give a feature SPEC with all poolings said."""
+    return "+".join(f"{part.layer}:{part.pool}" for part in parse_spec(spec))
+
+
 def find_weights(recipe: Recipe, where: str | Path | None = None) -> Weights:
     """Find the very weights that a recipe names.
 

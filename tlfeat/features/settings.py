@@ -6,16 +6,19 @@ of the fields below. Checking them looks nothing up; `resolve` finds the weights
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict, get_type_hints
+from typing import Any, ClassVar, Final, TypedDict, get_type_hints
 
 from tlfeat.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import RULES, Resize
 from tlfeat.errors import TlfeatError, did_you_mean
-from tlfeat.features.recipe import MOST_PIXELS, SCHEMA, Recipe, parse_spec
+from tlfeat.features.recipe import MOST_PIXELS, SCHEMA, Recipe, canonical_spec, parse_spec
 from tlfeat.settings import checked_values, setting, unusual_values
 from tlfeat.where import Where, WhereOptions
+
+AUTO: Final = "auto"
 
 
 class NetworkOptions(TypedDict, total=False):
@@ -52,7 +55,8 @@ class FeatureSettings:
     backbone : str
         A name of `list_backbones`.
     features : str
-        Layers and pooling, LAYER:POOL[+LAYER:POOL...], see `parse_spec`.
+        Layers and pooling, LAYER:POOL[+LAYER:POOL...], see `parse_spec`; "auto" lets each head
+        choose on held rows.
     weights : str or Path
         "imagenet", "random", or a weight file.
     size : int, optional
@@ -76,7 +80,7 @@ class FeatureSettings:
         "last:avg",
         "text",
         "LAYER:POOL[+LAYER:POOL]; LAYER last, stage1 to stage5 or a name; POOL avg, max, gridN or "
-        "none.",
+        "none. auto: each head's best of a few, on held rows.",
         metavar="SPEC",
     )
     weights: str | Path = setting(
@@ -114,9 +118,14 @@ class FeatureSettings:
                 f"size must be {row.min_size} to {MOST_PIXELS} for {row.name}. Got {self.size} "
                 "instead."
             )
-        spec = "+".join(f"{part.layer}:{part.pool}" for part in parse_spec(self.features))
+        spec = self.features if self.is_auto else canonical_spec(self.features)
         kept = {"backbone": row.name, "resize": self.resize, "weights": self.weights}
         return FeatureSettings(**(values | kept | {"features": spec}))
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether each head is to choose its features, see `Candidates`."""
+        return self.features == AUTO
 
     @property
     def rule(self) -> Resize:
@@ -152,6 +161,11 @@ class FeatureSettings:
         from tlfeat.backbones.networks import feature_shape  # what can be said needs no NumPy
 
         settings = self.checked()
+        if settings.is_auto:
+            raise TlfeatError(
+                f"Features {AUTO!r} are chosen head by head, on held rows, so they are no one "
+                "matrix: name features such as last:avg, or train heads."
+            )
         row, rule = get_backbone(settings.backbone), settings.rule
         side = row.size if settings.size is None else settings.size
         weights = resolve_weights(row, settings.weights, seed=settings.seed)
@@ -213,6 +227,16 @@ class FeatureRequest:
     def size(self) -> int:
         """Side in pixels of the square that the network sees."""
         return self.recipes[0].size
+
+    @property
+    def columns(self) -> int:
+        """Numbers a picture."""
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Digest and columns of the recipe of each part, from left to right."""
+        return {recipe.digest: prod(recipe.feature_shape) for recipe in self.recipes}
 
     @property
     def key(self) -> tuple[str, ...]:

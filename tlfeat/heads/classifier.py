@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tlfeat.heads.fit import FittedHead, fit_head
+from tlfeat.heads.fit import fit_head
+from tlfeat.heads.fitting import FittedHead
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -105,10 +105,14 @@ class Ground:
         return Matrix(self.X, self.y, self.n_classes, fold)
 
     @property
+    def held_y(self) -> Ints:
+        """The classes of the rows that heads are judged on: validation, or train out of fold."""
+        return self.y if self.validation is None else self.validation[1]
+
+    @property
     def held_counts(self) -> Ints:
         """Of the rows that heads are judged on: how many each class has; (n_classes,)."""
-        y = self.y if self.validation is None else self.validation[1]
-        return np.bincount(y, minlength=self.n_classes)
+        return np.bincount(self.held_y, minlength=self.n_classes)
 
     @once
     def parts_of_held(self) -> Ints:

@@ -120,8 +120,8 @@ class Learner(ABC):
         return done._replace(steps=[*done.steps[:-1], (name, calibrated)])
 
 
-def learner_class(head: Head) -> type[Learner]:
-    """Import the class that a head's row names, and all of scikit-learn that it will need.
+def import_types(head: Head) -> None:
+    """Import all of scikit-learn that a head will need.
 
     Now, so that no timed part of the work waits for it, and so that it can be done before a pool
     of threads starts: several that import scikit-learn at once may lock each other up.
@@ -129,6 +129,11 @@ def learner_class(head: Head) -> type[Learner]:
     kinds = (kind.rpartition(".")[0] for kind in head.file_types if kind.startswith("sklearn."))
     for name in (*kinds, *_FOR_ALL):
         import_module(name)
+
+
+def learner_class(head: Head) -> type[Learner]:
+    """Import the class that a head's row names, with all that it will need."""
+    import_types(head)
     module, _, name = head.learner.partition(":")
     found: type[Learner] = getattr(import_module(module), name)
     return found

@@ -48,8 +48,14 @@ class Objective:
 
     def judge(self, y: Ints, logits: Floats) -> Judged:
         """Judge logits (m, n_classes) of rows whose classes are y (m,)."""
-        predicted = logits.argmax(axis=1)
         scores = tempered(logits, fit_temperature(y, logits, most=_NUMBERS))
+        return self._judged(y, logits.argmax(axis=1), scores)
+
+    def judge_probabilities(self, y: Ints, scores: Floats) -> Judged:
+        """Judge probabilities (m, n_classes) of rows whose classes are y (m,), as they are."""
+        return self._judged(y, scores.argmax(axis=1), scores)
+
+    def _judged(self, y: Ints, predicted: Ints, scores: Floats) -> Judged:
         losses = log_losses(y, scores)
         wrong = (predicted != y).astype(np.float64)
         if self.metric == "balanced-accuracy":
@@ -79,6 +85,10 @@ class Objective:
         else:
             value = 1 - sum(part.area * len(part.y) for part in parts) / n
         return Badness(value, float(np.sqrt(value * (1 - value) / n)), log_loss)
+
+    def score(self, badness: Badness) -> float:
+        """Give what a table shows of it: the greater the better."""
+        return -badness.value if self.metric == "log-loss" else 1 - badness.value
 
 
 def macro_f1(y: Ints, predicted: Ints) -> float:

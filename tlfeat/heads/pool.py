@@ -108,10 +108,17 @@ class _Run:
         return task()
 
     def _advance(self, number: int, job: Shared[Any], batch: Sequence[Future[Any]] | None) -> None:
-        """Let a job go on until it waits for others, or ends."""
+        """Let a job go on until it waits for others, or ends.
+
+        An error of what it waited for is raised where it waits.
+        """
+        errors = [error for one in batch or () if (error := one.exception()) is not None]
         try:
-            answers = None if batch is None else [one.result() for one in batch]
-            wanted = job.job.send(answers)  # type: ignore[arg-type]
+            if errors:
+                wanted = job.job.throw(errors[0])
+            else:
+                answers = None if batch is None else [one.result() for one in batch]
+                wanted = job.job.send(answers)  # type: ignore[arg-type]
             self.waiting[job] = number, [self._started(number, one) for one in wanted]
         except StopIteration as end:
             job.result.set_result(end.value)

@@ -12,10 +12,10 @@ only those run that can still win.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from itertools import product, zip_longest
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from tlfeat.heads.pool import Job
 from tlfeat.heads.rows import Double, Floats, Rows
 from tlfeat.heads.settings import Grid
 
+K = TypeVar("K", bound=Hashable)
 Values = tuple[Any, ...]  # one value for each key of the grid, in its order
 
 # A setting is out when it loses to the best of the first part by more than so many standard
@@ -109,14 +110,14 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
     )
 
 
-def least_bad(objective: Objective, judged: Mapping[Values, Sequence[Judged]]) -> Values:
-    """Choose a setting.
+def least_bad(objective: Objective, judged: Mapping[K, Sequence[Judged]]) -> K:
+    """Choose a setting, or something else that was judged on the same rows.
 
     Parameters
     ----------
     objective : Objective
     judged : mapping
-        What each setting is worth on the same parts; the more regularised come first.
+        What each setting is worth on the same parts; the more regularised, or simpler, come first.
     """
     badness = {values: objective.badness(parts) for values, parts in judged.items()}
     best = min(badness.values(), key=lambda one: (one.value, one.log_loss))
@@ -186,7 +187,7 @@ def _table(search: Search, judged: Mapping[Values, Sequence[Judged]]) -> list[di
         rows.append(
             {
                 "setting": search.setting(values),
-                "score": -bad.value if search.objective.metric == "log-loss" else 1 - bad.value,
+                "score": search.objective.score(bad),
                 "log_loss": bad.log_loss,
                 "parts": len(parts),
             }

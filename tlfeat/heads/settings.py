@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tlfeat.errors import HeadError, did_you_mean
 from tlfeat.settings import read_sizes
 
-Kind = Literal["number", "whole", "choice", "sizes", "gamma"]
+Kind = Literal["number", "whole", "choice", "several", "sizes", "gamma"]
 Grid = Mapping[str, tuple[Any, ...]]
 
 
@@ -48,6 +48,7 @@ class Setting:
             "number": self._number,
             "whole": self._whole,
             "choice": self._choice,
+            "several": self._several_choices,
             "sizes": _sizes,
             "gamma": _gamma,
         }
@@ -78,6 +79,8 @@ class Setting:
         """Say what a value must be, as in "a number above 0"."""
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
+        if self.kind == "several":
+            return "some of " + ", ".join(self.choices) + ", with + between them"
         if self.kind == "sizes":
             return "the sizes of the hidden layers, as in 512-256"
         if self.kind == "gamma":
@@ -113,6 +116,10 @@ class Setting:
     def _choice(self, value: Any) -> str | None:
         text = "none" if value is None else str(value)
         return text if text in self.choices else None
+
+    def _several_choices(self, value: Any) -> str | None:
+        words = list(dict.fromkeys(word.strip().lower() for word in str(value).split("+")))
+        return "+".join(words) if set(words) <= set(self.choices) else None
 
 
 def read_settings(

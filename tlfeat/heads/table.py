@@ -105,7 +105,9 @@ def _with_default(head: Head, setting: str, value: Any) -> tuple[Setting, ...]:
     return tuple(replace(s, default=value) if s.name == setting else s for s in head.settings)
 
 
-HEADS: Final = (
+ENSEMBLE: Final = "ensemble"
+SCREEN: Final = "lda"  # in closed form: says which feature matrices are worth a search
+_SINGLE: Final = (
     Head(
         "logistic",
         "multinomial logistic regression with an L2 penalty",
@@ -236,6 +238,31 @@ HEADS: Final = (
         balanced=False,
     ),
 )
+_ENSEMBLE = Head(
+    ENSEMBLE,
+    "mean of the probabilities of several heads, chosen on held rows",
+    (
+        Setting(
+            "members",
+            "several",
+            "logistic+lda+svm-rbf+mlp",
+            "heads to choose from",
+            choices=tuple(head.name for head in _SINGLE),
+        ),
+        Setting("rounds", "whole", 20, "members that are added, one after the other", least=1),
+    ),
+    "",
+    (
+        *(kind for head in _SINGLE for kind in head.types),
+        "builtins.slice",
+        "sklearn.compose._column_transformer.ColumnTransformer",
+        "sklearn.ensemble._voting.VotingClassifier",
+        "sklearn.preprocessing._function_transformer.FunctionTransformer",
+        "sklearn.preprocessing._label.LabelEncoder",
+    ),
+    method=1,
+)
+HEADS: Final = (*_SINGLE, _ENSEMBLE)
 _BY_NAME: Final = {head.name: head for head in HEADS}
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tlfeat.data.dataset import Dataset
 
 # What decides a run beside the dataset, by the names of its record.
-_HEAD: Final = ("recipes", "head")
+_HEAD: Final = ("recipes", "auto", "head")
 _FINETUNE: Final = (
     "recipes", "phases", "top", "keeps_top", "loss", "batch", "seed", "cut_dtype", "methods",
     "later_settings",
@@ -27,9 +27,10 @@ def run_identity(kind: str, dataset: Dataset, settings: Mapping[str, Any]) -> st
     kind : {"head", "finetune"}
     dataset : Dataset
     settings : mapping
-        By the names of a record, others are left alone. Of a head: recipes, head. Of a fine-tune:
-        backbone, weights_digest, pictures, phases, top, keeps_top, loss, batch, seed, cut_dtype,
-        methods and later settings where they are not as at first, and parent.
+        By the names of a record, others are left alone. Of a head: head, and recipes or, where it
+        chooses its features, auto. Of a fine-tune: backbone, weights_digest, pictures, phases,
+        top, keeps_top, loss, batch, seed, cut_dtype, methods and later settings where they are
+        not as at first, and parent.
 
     Returns
     -------

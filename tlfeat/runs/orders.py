@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tlfeat.data.dataset import Dataset
-from tlfeat.features.settings import FeatureRequest, FeatureSettings
+from tlfeat.features.candidates import Candidates
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.heads.metric import check_metric, usual_metric
 from tlfeat.heads.table import check_class_weight, check_settings, get_head
 from tlfeat.runs.identity import run_identity
 from tlfeat.runs.record import as_text, run_folder
+
+AUTO_METHOD: Final = 1  # raised when `--features auto` gives other numbers
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ def method_of(head: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class HeadJob:
-    """A run that is asked for: a head on a feature matrix, in a study."""
+    """A run that is asked for: a head on the best of some feature matrices, in a study."""
 
     dataset: Dataset
-    request: FeatureRequest
+    candidates: Candidates
     plan: HeadPlan  # checked
     study: Path
     given_name: str = ""
@@ -63,16 +66,20 @@ class HeadJob:
     @cached_property
     def id(self) -> str:
         """SHA-256 of all that decides the run."""
-        settings = {
-            "recipes": [recipe.as_dict() for recipe in self.request.recipes],
-            "head": self.plan.as_dict(),
-        }
+        matrices = [
+            [recipe.as_dict() for recipe in one.recipes] for one in self.candidates.requests
+        ]
+        settings: dict[str, Any] = {"head": self.plan.as_dict()}
+        if self.candidates.settings.is_auto:
+            settings["auto"] = {"method": AUTO_METHOD, "candidates": matrices}
+        else:
+            (settings["recipes"],) = matrices
         return run_identity("head", self.dataset, settings)
 
     @property
     def name(self) -> str:
         """What tables call it: as it was given, or made of its settings."""
-        return self.given_name or head_name(self.request.settings, self.plan)
+        return self.given_name or head_name(self.candidates.settings, self.plan)
 
     @cached_property
     def folder(self) -> Path:

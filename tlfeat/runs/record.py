@@ -20,7 +20,7 @@ import numpy as np
 
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
 from tlfeat.features.recipe import PictureRule, Recipe
-from tlfeat.features.settings import FeatureSettings
+from tlfeat.features.settings import AUTO, FeatureSettings
 from tlfeat.files import cannot_write, file_digest, replacing, write_text
 from tlfeat.machine import machine
 from tlfeat.runs.facts import (
@@ -85,6 +85,8 @@ class Run:
     machine: Mapping[str, Any]
     warnings: Sequence[str]
     weights: str | None = None  # as the user calls them; None of a parent's, and of old records
+    # Of a head that chose its features: the candidates, what each is worth, those left out
+    auto: Mapping[str, Any] | None = None
     # Of a fine-tune; a head has none of these.
     phases: Sequence[Mapping[str, Any]] = ()
     top: Mapping[str, Any] = field(default_factory=dict)  # kind, hidden, dropout
@@ -173,7 +175,8 @@ class Run:
         said["weights"] = self.weights or "imagenet"
         if self.is_finetune:
             return FeatureSettings.of_recipe(self.record["pictures"], **said)
-        return FeatureSettings.of_recipe(self.record["recipes"][0], features=self.features, **said)
+        features = self.features if self.auto is None else AUTO
+        return FeatureSettings.of_recipe(self.record["recipes"][0], features=features, **said)
 
     @property
     def gives_probabilities(self) -> bool:

@@ -1,24 +1,22 @@
 """Train heads on features: one run a head, and none that is finished already."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.cores import usable_cores
-from tlfeat.data.check import commonest
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.names import counted
 from tlfeat.errors import HeadError
-from tlfeat.features.extract import embed, seconds_an_image
-from tlfeat.features.matrix import Features, load_features
+from tlfeat.features.candidates import Candidates
+from tlfeat.features.matrix import Features
 from tlfeat.features.settings import FeatureRequest
-from tlfeat.features.store import FeatureStore
 from tlfeat.files import make_folder
-from tlfeat.heads.learner import learner_class
+from tlfeat.heads.learner import import_types
 from tlfeat.heads.metric import usual_metric
-from tlfeat.heads.table import get_head
+from tlfeat.heads.table import SCREEN, get_head
+from tlfeat.runs.matrices import Choice, Matrices
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.orders import HeadJob, method_of
 from tlfeat.runs.record import (
@@ -34,8 +32,7 @@ from tlfeat.runs.record import (
 from tlfeat.where import Where
 
 if TYPE_CHECKING:
-    from tlfeat.heads.fit import FittedHead
-    from tlfeat.heads.ground import Ground
+    from tlfeat.heads.fitting import FittedHead
     from tlfeat.heads.pool import Job
 
 
@@ -87,17 +84,12 @@ def _train_all(
     """Embed what is missing, then train; give the names of runs that are refused, and why."""
     from tlfeat.heads.pool import run_jobs
 
-    matrices = _matrices(dataset, [job.request for job in todo], where, retry_failed)
-    _import_all(job.plan.head for job in todo)
-    grounds: dict[Any, Ground] = {}
-    trainings = []
-    for job in todo:
-        features, image_seconds = matrices[job.request.key]
-        shared = (job.request.key, job.plan.seed)
-        if shared not in grounds:
-            grounds[shared] = _ground(features, job.plan.seed)
-        trainings.append(_train_one(job, features, image_seconds, grounds[shared]))
-    said = [f"{job.plan.head} on {job.request.settings.features}" for job in todo]
+    matrices = Matrices(
+        dataset, [job.candidates for job in todo], where, retry_failed=retry_failed
+    )
+    _import_all(todo)
+    trainings = [_train_one(job, matrices) for job in todo]
+    said = [f"{job.plan.head} on {job.candidates.settings.features}" for job in todo]
     where.watch.start("training", len(todo))
     try:
         ended = run_jobs(
@@ -117,35 +109,6 @@ def _train_all(
     return refused
 
 
-def _ground(features: Features, seed: int) -> "Ground":
-    """Give the rows of train and validation, for all heads on them."""
-    from tlfeat.heads.fit import checked_rows
-    from tlfeat.heads.ground import Ground
-
-    X, y, k = features.X, features.y, len(features.classes)
-    train, validation = features.rows("train"), features.rows("validation")
-    held = None
-    if len(validation):
-        held = checked_rows(X[validation], y[validation], k, "validation")
-    rows = checked_rows(X[train], y[train], k, "train")
-    return Ground(*rows, k, features.groups[train], held, seed)
-
-
-def _matrices(
-    dataset: Dataset, requests: Iterable[FeatureRequest], where: Where, retry_failed: bool
-) -> dict[tuple[str, ...], tuple[Features, float | None]]:
-    """Give each feature matrix with the seconds that embedding one of its pictures took."""
-    by_key = {request.key: request for request in requests}
-    done = embed(dataset, list(by_key.values()), where, retry_failed=retry_failed)
-    store = FeatureStore(where.cache_folder)
-    matrices = {}
-    for key, request in by_key.items():
-        features = load_features(dataset, request, store, done.failures)
-        _check_left(dataset, features)
-        matrices[key] = features, seconds_an_image(store, request, features.digests)
-    return matrices
-
-
 def check_classes(dataset: Dataset) -> None:
     """Refuse a dataset that no head at all can be trained on."""
     labels = {sample.label for sample in dataset.samples}
@@ -160,30 +123,16 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def _check_left(dataset: Dataset, features: Features) -> None:
-    """Refuse once, not head by head, what is left of too few classes."""
-    rows = features.rows("train")
-    there = len(set(features.y[rows].tolist()))
-    if there < 2 and features.skipped:
-        why = commonest([one.reason for one in features.skipped])
-        raise HeadError(
-            f"{dataset.path}: {there} of {len(features.classes)} classes has a train picture that "
-            f"can be used, and a head needs two. {counted(len(features.skipped), 'picture')} left "
-            f"out{why}."
-        )
-
-
-def _import_all(heads: Iterable[str]) -> None:
+def _import_all(todo: Sequence[HeadJob]) -> None:
     """Import what training heads needs, before several threads would do it at once."""
     for name in ("pyarrow.parquet", "skops.io", "sklearn.metrics"):
         import_module(name)
-    for head in heads:
-        learner_class(get_head(head))
+    chosen = any(len(job.candidates.requests) > 1 for job in todo)
+    for head in [job.plan.head for job in todo] + ([SCREEN] if chosen else []):
+        import_types(get_head(head))
 
 
-def _train_one(
-    job: HeadJob, features: Features, image_seconds: float | None, ground: "Ground"
-) -> "Job[None]":
+def _train_one(job: HeadJob, matrices: Matrices) -> "Job[None]":
     """Train, measure and write one run, as a job of `run_jobs`.
 
     Raises
@@ -191,7 +140,8 @@ def _train_one(
     HeadError
         If its data do not allow the head.
     """
-    from tlfeat.heads.fit import HeadOrder, fit_on
+    from tlfeat.heads.fit import fit_any
+    from tlfeat.heads.fitting import HeadOrder
 
     plan = job.plan
     order = HeadOrder(
@@ -203,32 +153,26 @@ def _train_one(
         plan.seed,
         metric=plan.metric or usual_metric(plan.class_weight),
     )
-    fitted = yield from fit_on(ground, order)
-    yield [partial(_write, job, features, image_seconds, ground, fitted)]
+    choice = matrices.choice(job.candidates)
+    fitted = yield from fit_any(matrices.grounds(choice, plan.seed), order)
+    yield [partial(_write, job, matrices, choice, fitted)]
 
 
-def _write(
-    job: HeadJob,
-    features: Features,
-    image_seconds: float | None,
-    ground: "Ground",
-    fitted: "FittedHead",
-) -> None:
+def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead") -> None:
     """Measure a head on all splits and write its run."""
     from tlfeat.heads.persist import save_head
 
-    y = features.y
+    request, features = matrices.joined(choice, fitted.parts)
+    X, y = features.X, features.y
     rows = {split: features.rows(split) for split in ("train", "validation", "test")}
-    scores = {"train": fitted.scores(ground.X)}
+    scores = {"train": fitted.scores(X[rows["train"]])}
     began = time.thread_time()
     if len(rows["test"]):
-        scores["test"] = fitted.scores(features.X[rows["test"]])
+        scores["test"] = fitted.scores(X[rows["test"]])
     predict_seconds = time.thread_time() - began
     folds: dict[str, Sequence[int | None]] = {}
-    if fitted.validation_scores is not None:
-        scores["validation"] = fitted.validation_scores
-    elif fitted.out_of_fold_scores is not None and fitted.fold is not None:
-        scores["validation"] = fitted.out_of_fold_scores
+    scores["validation"] = fitted.held_scores
+    if fitted.fold is not None:
         rows["validation"] = rows["train"]
         folds["validation"] = [int(fold) for fold in fitted.fold]
     metrics: dict[str, Any] = {
@@ -253,19 +197,21 @@ def _write(
             for split in metrics
         ],
     )
-    record = _record(job, features, fitted, metrics, image_seconds, predict_seconds)
+    image_seconds = matrices.seconds_an_image(request)
+    record = _record(job, request, features, fitted, metrics, image_seconds, predict_seconds)
     write_record(job.folder, record)
 
 
 def _record(
     job: HeadJob,
+    request: FeatureRequest,
     features: Features,
     fitted: "FittedHead",
     metrics: Mapping[str, Any],
     image_seconds: float | None,
     predict_seconds: float,
 ) -> dict[str, Any]:
-    request, plan = job.request, job.plan
+    plan = job.plan
     n_test = metrics["test"]["n"] if "test" in metrics else 0
     ms_per_image = None
     if image_seconds is not None and n_test:
@@ -288,6 +234,7 @@ def _record(
         weights_digest=request.weights.digest,
         pictures=request.recipes[0].pictures.as_dict(),
         recipes=[recipe.as_dict() for recipe in request.recipes],
+        auto=_auto(job.candidates, fitted),
         head={
             "name": plan.head,
             **method_of(plan.head),
@@ -316,3 +263,10 @@ def _record(
         stand_in=job.stand_in or request.stand_in,
         warnings=warnings,
     )
+
+
+def _auto(candidates: Candidates, fitted: "FittedHead") -> dict[str, Any] | None:
+    """Give what a head chose its features from; None where they were named."""
+    if not candidates.settings.is_auto:
+        return None
+    return {"candidates": list(fitted.candidates), "left_out": dict(candidates.left_out)}

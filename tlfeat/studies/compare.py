@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from tlfeat.backbones.table import DEFAULT_BACKBONE
 from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import HeadError, TlfeatError
-from tlfeat.features.settings import FeatureSettings, OtherOptions, read_options
+from tlfeat.features.settings import AUTO, FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.table import check_settings, get_head
 from tlfeat.runs.measured import shared_metric
 from tlfeat.runs.orders import HeadPlan
@@ -71,7 +71,7 @@ def compare(
     backbones: Sequence[str | FeatureSettings] = (DEFAULT_BACKBONE,),
     heads: Sequence[str] = DEFAULT_HEADS,
     *,
-    features: Sequence[str] = ("last:avg",),
+    features: Sequence[str] = (AUTO,),
     params: Mapping[str, Any] | None = None,
     search: bool = True,
     class_weight: str | None = None,
@@ -92,7 +92,8 @@ def compare(
     backbones : sequence of str or FeatureSettings
         Names of `list_backbones`, or networks with their settings.
     heads, features : sequence of str
-        Every combination is a run.
+        Every combination is a run. Features "auto" are each head's best of a few layers, on held
+        rows; see docs/heads.md.
     params : mapping, optional
         Settings that are given, not searched; each goes to the heads that have it.
     search, class_weight, refit

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tlfeat.data.dataset import Dataset
 from tlfeat.errors import TlfeatError
+from tlfeat.features.candidates import Candidates
 from tlfeat.files import write_text
 from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
@@ -157,8 +158,8 @@ def _head_job(
 ) -> HeadJob:
     assert planned.head is not None
     settings = replace(planned.network, weights=weights_of(planned, study.folder))
-    request = settings.resolve(where.cache_folder)
-    return HeadJob(dataset, request, planned.head, folder, planned.name, planned.stand_in)
+    candidates = Candidates.of(settings, where.cache_folder)
+    return HeadJob(dataset, candidates, planned.head, folder, planned.name, planned.stand_in)
 
 
 def _finetune_all(
@@ -229,7 +230,8 @@ def _rename_finished(
             run = finished_run(job.folder, where.watch)
             if run is None:
                 continue
-            stand_in = job.stand_in or job.request.stand_in
+            usual = job.candidates if isinstance(job, HeadJob) else job.request
+            stand_in = job.stand_in or usual.stand_in
             if (run.name, run.stand_in) != (job.name, stand_in):
                 named = {**run.record, "name": job.name, "stand_in": stand_in}
                 run = write_record(run.path, named)

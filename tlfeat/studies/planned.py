@@ -237,7 +237,8 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
         check_size(None, PLAIN_CNN, network.size)
     else:
         row = get_backbone(network.backbone)
-        named = [("features", part.layer) for part in parse_spec(network.features)]
+        parts = () if network.is_auto else parse_spec(network.features)
+        named = [("features", part.layer) for part in parts]
         named += [("cut", phase.cut_name) for phase in run.training.phases if phase.cut_name]
         for key, layer in named:  # other layers are only known once the network is built
             if layer.startswith("stag") and layer not in row.layers:

@@ -1,0 +1,187 @@
+"""Several feature matrices of the same rows, and the best of them for a head.
+
+Which is the best is found on held rows: all matrices are screened by linear discriminant analysis,
+which is in closed form, and the head is searched in full on those that it finds best. What is
+chosen on held rows flatters them, so the held probabilities of each part come from the matrix that
+the other parts choose.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from tlfeat.heads.fitting import FittedHead, HeadOrder, fit_on
+from tlfeat.heads.ground import Ground
+from tlfeat.heads.objective import Judged, Objective
+from tlfeat.heads.once import once
+from tlfeat.heads.pool import Job, Shared
+from tlfeat.heads.rows import Floats, Ints
+from tlfeat.heads.search import least_bad
+from tlfeat.heads.table import SCREEN
+
+_FULL: Final = 2  # matrices on which a head is searched in full
+
+
+class Candidate:
+    """A feature matrix, and the heads that are fitted on it.
+
+    Parameters
+    ----------
+    name : str
+    ground : Ground
+    parts : mapping of str to int
+        Key and columns of each part of it, from left to right.
+    """
+
+    def __init__(self, name: str, ground: Ground, parts: Mapping[str, int]) -> None:
+        self.name, self.ground, self.parts = name, ground, parts
+        self._fitted: dict[str, Shared[FittedHead]] = {}
+
+    def fitted(self, order: HeadOrder) -> Shared[FittedHead]:
+        """Give the job that fits a head: one for all that ask."""
+        key = json.dumps(asdict(order), sort_keys=True)
+        if key not in self._fitted:
+            self._fitted[key] = Shared(fit_on(self.ground, order))
+        return self._fitted[key]
+
+
+class Grounds:
+    """Feature matrices of the same rows.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        With the same rows, classes and folds; the simplest first.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self.candidates = {one.name: one for one in candidates}
+        self.ground = candidates[0].ground
+
+    def judged(self, scores: Floats, rows: Ints, metric: str) -> tuple[Objective, Judged]:
+        """Judge some of the held rows by their probabilities, (n_held, n_classes)."""
+        y = self.ground.held_y[rows]
+        objective = Objective(metric, np.bincount(y, minlength=self.ground.n_classes))
+        return objective, objective.judge_probabilities(y, scores[rows])
+
+    @once
+    def crossed(self) -> list[tuple[Ints, Ints]]:
+        """The held rows of each part, and those of the others, which choose for it."""
+        parts = self.ground.parts_of_held
+        numbers = np.unique(parts)
+        if len(numbers) < 2:
+            return [(np.arange(len(parts)), np.arange(len(parts)))]
+        return [(np.flatnonzero(parts == i), np.flatnonzero(parts != i)) for i in numbers]
+
+    @once
+    def everything(self) -> Ints:
+        """All held rows."""
+        return np.arange(len(self.ground.held_y))
+
+
+class Screened(NamedTuple):
+    """Which matrices are worth a full search."""
+
+    best: list[str]  # by all held rows
+    crossed: list[list[str]]  # for each part of them, by the others
+    table: Mapping[str, Mapping[str, float]]  # what each is worth, where there was a choice
+
+    @property
+    def names(self) -> list[str]:
+        """All that are among the best for a part, or for all."""
+        return list(dict.fromkeys(name for names in (self.best, *self.crossed) for name in names))
+
+
+def screen(grounds: Grounds, order: HeadOrder) -> Job[Screened]:
+    """Find the matrices on which linear discriminant analysis has the least log loss.
+
+    Yields
+    ------
+    tasks : list of shared jobs
+        See `run_jobs`.
+    """
+    names = list(grounds.candidates)
+    if len(names) <= _FULL:
+        return Screened(names, [names for _ in grounds.crossed], {})
+    closed = HeadOrder(
+        SCREEN, class_weight=order.class_weight, seed=order.seed, metric=order.metric
+    )
+    fits = yield [grounds.candidates[name].fitted(closed) for name in names]
+    judged = {
+        name: grounds.judged(fit.held_scores, grounds.everything, order.metric)
+        for name, fit in zip(names, fits, strict=True)
+    }
+
+    def best(rows: Ints) -> list[str]:
+        losses = {name: one.log_losses[rows].mean() for name, (_, one) in judged.items()}
+        return sorted(names, key=lambda name: losses[name])[:_FULL]
+
+    crossed = [best(others) for _, others in grounds.crossed]
+    table = {name: worth(objective, one) for name, (objective, one) in judged.items()}
+    return Screened(best(grounds.everything), crossed, table)
+
+
+def fit_best(grounds: Grounds, order: HeadOrder) -> Job[FittedHead]:
+    """Fit a head on the matrix that is best for it, as a job of `run_jobs`.
+
+    Yields
+    ------
+    tasks : list of callables and shared jobs
+    """
+    if len(grounds.candidates) == 1:
+        (only,) = grounds.candidates.values()
+        fitted: FittedHead = (yield [only.fitted(order)])[0]
+        return replace(fitted, parts=tuple(only.parts))
+    screened = yield from screen(grounds, order)
+    fits = yield [grounds.candidates[name].fitted(order) for name in screened.names]
+    found = dict(zip(screened.names, fits, strict=True))
+    best: FittedHead = (yield [partial(_best, grounds, order, screened, found)])[0]
+    return best
+
+
+def _best(
+    grounds: Grounds, order: HeadOrder, screened: Screened, found: Mapping[str, FittedHead]
+) -> FittedHead:
+    """Choose one of some fits, with the held scores that others would have chosen."""
+
+    def choose(names: Sequence[str], rows: Ints) -> str:
+        both = {
+            name: grounds.judged(found[name].held_scores, rows, order.metric) for name in names
+        }
+        objective = next(iter(both.values()))[0]
+        in_order = [name for name in grounds.candidates if name in both]
+        return least_bad(objective, {name: [both[name][1]] for name in in_order})
+
+    chosen = choose(screened.best, grounds.everything)
+    held = np.empty_like(found[chosen].held_scores)
+    for (mine, others), names in zip(grounds.crossed, screened.crossed, strict=True):
+        held[mine] = found[choose(names, others)].held_scores[mine]
+    table = []
+    for name, candidate in grounds.candidates.items():
+        row = {
+            "features": name,
+            "columns": sum(candidate.parts.values()),
+            "screened": screened.table.get(name),
+        }
+        if name in found:
+            scores = found[name].held_scores
+            row |= worth(*grounds.judged(scores, grounds.everything, order.metric))
+        table.append(row)
+    parts = tuple(grounds.candidates[chosen].parts)
+    return replace(found[chosen], held_scores=held, parts=parts, candidates=table)
+
+
+def about(candidate: Candidate, screened: Screened) -> dict[str, Any]:
+    """Give what a record says of a matrix that was there to choose."""
+    columns, found = sum(candidate.parts.values()), screened.table.get(candidate.name)
+    return {"features": candidate.name, "columns": columns, "screened": found}
+
+
+def worth(objective: Objective, judged: Judged) -> dict[str, float]:
+    """Give what held rows are worth for a record: by the metric, and their log loss."""
+    bad = objective.badness([judged])
+    return {"score": objective.score(bad), "log_loss": bad.log_loss}

@@ -1,0 +1,130 @@
+"""The feature matrices that heads are trained on, read from the store once each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlfeat.data.check import commonest
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.names import counted
+from tlfeat.errors import HeadError
+from tlfeat.features.candidates import Candidates
+from tlfeat.features.extract import embed, seconds_an_image
+from tlfeat.features.matrix import Features, load_features, open_entry
+from tlfeat.features.settings import FeatureRequest
+from tlfeat.features.store import FeatureStore
+from tlfeat.where import Where
+
+if TYPE_CHECKING:
+    from tlfeat.heads.grounds import Candidate, Grounds
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Matrices of the same rows that a head chooses from."""
+
+    candidates: Candidates
+    features: Mapping[str, Features]  # by SPEC
+    failures: Mapping[str, str]  # digest to reason, of pictures that one of them lacks
+
+    @property
+    def first(self) -> Features:
+        """The simplest: rows, classes and splits are those of all."""
+        return self.features[self.candidates.first.settings.features]
+
+
+class Matrices:
+    """The feature matrices of a dataset, embedded where they are missing.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    asked : sequence of Candidates
+    where : Where
+    retry_failed : bool
+        Try pictures again that could not be decoded before.
+    """
+
+    def __init__(
+        self, dataset: Dataset, asked: Sequence[Candidates], where: Where, *, retry_failed: bool
+    ) -> None:
+        self.dataset, self.store = dataset, FeatureStore(where.cache_folder)
+        wanted = {request.key: request for one in asked for request in one.requests}
+        done = embed(dataset, list(wanted.values()), where, retry_failed=retry_failed)
+        self._failures = done.failures
+        self._read: dict[object, Features] = {}
+        self._made: dict[object, Candidate] = {}
+
+    def choice(self, candidates: Candidates) -> Choice:
+        """Read the matrices that a head chooses from; a picture that one lacks, all lack."""
+        failures = dict(self._failures)
+        digests = [sample.digest for sample in self.dataset.samples]
+        for recipe in candidates.recipes.values():
+            failures |= open_entry(self.store, recipe).failures(digests)
+        features = {
+            one.settings.features: self._features(one, failures) for one in candidates.requests
+        }
+        choice = Choice(candidates, features, failures)
+        _check_left(self.dataset, choice.first)
+        return choice
+
+    def joined(self, choice: Choice, parts: Sequence[str]) -> tuple[FeatureRequest, Features]:
+        """Give the matrix of some parts of the candidates, by their keys, from left to right."""
+        request = choice.candidates.joined(parts)
+        return request, self._features(request, choice.failures)
+
+    def seconds_an_image(self, request: FeatureRequest) -> float | None:
+        """Give what embedding a picture took where that was measured on this machine."""
+        digests = [sample.digest for sample in self.dataset.samples]
+        return seconds_an_image(self.store, request, digests)
+
+    def grounds(self, choice: Choice, seed: int) -> "Grounds":
+        """Give the rows of train and validation, for all heads on these matrices."""
+        from tlfeat.heads.grounds import Grounds
+
+        return Grounds(
+            [
+                self._candidate(request, choice.features[request.settings.features], seed)
+                for request in choice.candidates.requests
+            ]
+        )
+
+    def _features(self, request: FeatureRequest, failures: Mapping[str, str]) -> Features:
+        key = request.key, frozenset(failures)
+        if key not in self._read:
+            self._read[key] = load_features(self.dataset, request, self.store, failures)
+        return self._read[key]
+
+    def _candidate(self, request: FeatureRequest, features: Features, seed: int) -> "Candidate":
+        key = request.key, id(features), seed
+        if key not in self._made:
+            self._made[key] = _candidate(request, features, seed)
+        return self._made[key]
+
+
+def _candidate(request: FeatureRequest, features: Features, seed: int) -> "Candidate":
+    from tlfeat.heads.fit import checked_rows
+    from tlfeat.heads.ground import Ground
+    from tlfeat.heads.grounds import Candidate
+
+    X, y, k = features.X, features.y, len(features.classes)
+    train, validation = features.rows("train"), features.rows("validation")
+    held = None
+    if len(validation):
+        held = checked_rows(X[validation], y[validation], k, "validation")
+    rows = checked_rows(X[train], y[train], k, "train")
+    ground = Ground(*rows, k, features.groups[train], held, seed)
+    return Candidate(request.settings.features, ground, request.parts)
+
+
+def _check_left(dataset: Dataset, features: Features) -> None:
+    """Refuse once, not head by head, what is left of too few classes."""
+    rows = features.rows("train")
+    there = len(set(features.y[rows].tolist()))
+    if there < 2 and features.skipped:
+        why = commonest([one.reason for one in features.skipped])
+        raise HeadError(
+            f"{dataset.path}: {there} of {len(features.classes)} classes has a train picture that "
+            f"can be used, and a head needs two. {counted(len(features.skipped), 'picture')} left "
+            f"out{why}."
+        )
