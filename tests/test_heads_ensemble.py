@@ -1,0 +1,103 @@
+"""The mean of several heads' probabilities."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_grounds import N, fit, grounds
+
+from tlfeat.errors import HeadError
+from tlfeat.heads.ensemble import greedy_weights
+from tlfeat.heads.fit import fit_any, fit_head
+from tlfeat.heads.fitting import FittedHead, HeadOrder
+from tlfeat.heads.grounds import Grounds
+from tlfeat.heads.persist import load_head, save_head
+from tlfeat.heads.pool import run_jobs
+from tlfeat.heads.table import check_settings
+
+CLASSES = ("a", "b", "c")
+
+
+def test_weights_have_less_loss_than_any_member_alone() -> None:
+    random = np.random.default_rng(0)
+    of_true = random.uniform(0.05, 0.95, (5, 400))
+    weights = greedy_weights(of_true, 30)
+    assert weights.sum() == pytest.approx(1)
+    alone = -np.log(of_true).mean(axis=1)
+    together = -np.log(weights @ of_true).mean()
+    assert together < alone.min()
+    # no single step away from them is better
+    for one in range(5):
+        moved = 0.95 * weights + 0.05 * np.eye(5)[one]
+        assert -np.log(moved @ of_true).mean() > together - 2e-3
+
+
+def test_a_member_that_is_best_for_every_row_is_alone() -> None:
+    assert greedy_weights(np.array([[0.4, 0.5], [0.6, 0.7]]), 10).tolist() == [0, 1]
+
+
+def test_its_probabilities_are_the_tempered_mean_of_its_members() -> None:
+    on, _ = grounds({"left": 1.5, "right": 1.2}, validation=60)
+    fitted = fit(on, "ensemble", params={"members": "lda+knn"})
+    X = {name: one.ground.X for name, one in on.candidates.items()}
+    weights = fitted.chosen["weights"]
+    mean = np.zeros((N, 3))
+    for name, weight in weights.items():
+        head, _, matrix = name.partition(" on ")
+        member = fit(Grounds([on.candidates[matrix]]), head)
+        mean += weight * member.scores(X[matrix])
+    rising = np.exp(np.log(mean + 1e-12) / fitted.temperature)
+    wanted = rising / rising.sum(axis=1, keepdims=True)
+    joined = np.hstack([X[part] for part in fitted.parts])
+    np.testing.assert_allclose(fitted.scores(joined), wanted, atol=1e-5)
+
+
+def test_it_comes_back_from_its_file_as_plain_scikit_learn(tmp_path: Path) -> None:
+    import skops.io
+
+    on, _ = grounds({"left": 1.5, "right": 1.5})
+    fitted = fit(on, "ensemble", params={"members": "logistic+lda+svm-rbf+mlp+knn"})
+    assert len(fitted.parts) == 2
+    X = np.hstack([on.candidates[part].ground.X for part in fitted.parts])
+    path = save_head(fitted, tmp_path / "head.skops", classes=CLASSES)
+    np.testing.assert_array_equal(load_head(path).scores(X), fitted.scores(X))
+    plain = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+    np.testing.assert_array_equal(plain.predict(X), fitted.predict(X))
+
+
+def test_held_scores_are_honest_where_nothing_can_be_learned() -> None:
+    shares = []
+    for seed in range(5):
+        on, y = grounds({"left": 0.0, "right": 0.0}, seed=seed)
+        fitted = fit(on, "ensemble", params={"members": "lda+ridge+knn"}, seed=seed)
+        shares.append((fitted.held_scores.argmax(axis=1) == y).mean())
+    assert np.mean(shares) < 1 / 3 + 0.03
+
+
+def test_a_head_that_cannot_be_fitted_is_left_out_and_said() -> None:
+    on, _ = grounds({"only": 2.0})
+    fitted = fit(on, "ensemble", params={"members": "svm-rbf+lda"}, kernel_budget=1000)
+    assert set(fitted.chosen["weights"]) == {"lda"}
+    (warning,) = fitted.warnings
+    assert warning.startswith("ensemble goes without svm-rbf: ")
+    (error,) = run_jobs(
+        [fit_any(on, HeadOrder("ensemble", {"members": "svm-rbf"}, kernel_budget=1000))], 1
+    )
+    assert isinstance(error, HeadError)
+
+
+def test_members_are_read_before_anything_is_fitted() -> None:
+    assert check_settings("ensemble", {"members": "LDA + ridge+lda"}) == {"members": "lda+ridge"}
+    for wrong in ("lda+boost", "ensemble", ""):
+        with pytest.raises(HeadError, match=r"some of logistic, lda, .*with \+ between them"):
+            check_settings("ensemble", {"members": wrong})
+
+
+def test_classes_that_train_lacks_have_no_probability() -> None:
+    X = np.random.default_rng(0).normal(size=(90, 6)).astype(np.float32)
+    y = np.arange(90) % 2 * 2
+    X[:, 0] += y
+    fitted = fit_head("ensemble", X, y, n_classes=4, params={"members": "lda+logistic"})
+    assert isinstance(fitted, FittedHead)
+    assert (fitted.scores(X)[:, [1, 3]] < 1e-6).all()
+    assert (fitted.held_scores.argmax(axis=1) == y).mean() > 0.7
