@@ -13,7 +13,7 @@ class Part(NamedTuple):
     name: str
     run: Callable[[Scene, int], Outcome]
     whole: int  # how often when all is run
-    tenth: int  # how often beside every other test
+    few: int  # how often beside every other test
 
 
 SERIES: Final = (
@@ -27,5 +27,5 @@ SERIES: Final = (
     Part("pictures", mutants.of_pictures, 1700, 170),
     Part("hostile", hostile.of_files, 12, 12),
     Part("markup", markup.of_names, 12, 2),
-    Part("flips", flips.of_files, 300, 30),
+    Part("flips", flips.of_files, 300, 10),
 )
