@@ -16,7 +16,7 @@ help: ## list the targets
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: .venv/installed ## compare five heads on scikit-learn's digits
+demo: .venv/installed ## compare seven heads on scikit-learn's digits
 	$(BIN)/tlfeat compare digits
 
 test: .venv/installed ## run all tests

@@ -117,7 +117,7 @@ def test_a_dataset_whose_path_is_no_text_is_compared_and_found_again(
     predictions = load_run(next((study / "runs").iterdir())).predictions()
     assert "red/\\xff.png" in set(predictions["id"])
     page = (study / "index.html").read_text()
-    monkeypatch.setattr("tlfeat.runs.train.embed", lambda *a, **k: pytest.fail("embedded"))
+    monkeypatch.setattr("tlfeat.runs.matrices.embed", lambda *a, **k: pytest.fail("embedded"))
     run("compare", study / "study.toml", "--quiet")  # the file says where the pictures are
     (study / "index.html").unlink()
     run("report", study)

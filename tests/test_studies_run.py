@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from tlfeat.errors import DataError, TlfeatError, WeightsError
-from tlfeat.runs import train as runs_train
+from tlfeat.runs import matrices as runs_matrices
 from tlfeat.runs.results import S1_END, S1_START, stand_in_lines
 from tlfeat.studies import tables
 from tlfeat.studies.plan import parse_study, read_study
@@ -395,13 +395,13 @@ def test_a_warm_study_of_heads_imports_no_tensorflow(go, cache, tmp_path):
 
 def test_heads_of_one_network_share_its_forward_pass(go, monkeypatch):
     calls = []
-    embed = runs_train.embed
+    embed = runs_matrices.embed
 
     def counted(dataset, requests, *arguments, **options):
         calls.append(len(requests))
         return embed(dataset, requests, *arguments, **options)
 
-    monkeypatch.setattr(runs_train, "embed", counted)
+    monkeypatch.setattr(runs_matrices, "embed", counted)
     go(HEADS_ONLY)
     assert calls == [2]
 

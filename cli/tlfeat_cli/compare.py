@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tlfeat.features.settings import AUTO, FeatureSettings
+from tlfeat.heads.table import DEFAULT_HEADS
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
@@ -55,7 +56,7 @@ def compare(
         typer.Option("--quick", help="Use the file's section [quick].", rich_help_panel=_STUDY),
     ] = False,
     backbone: BackboneOpt = ["efficientnet-lite0"],  # noqa: B006 - Typer wants a list
-    head: HeadOpt = ["logistic,lda,svm-rbf,mlp,knn"],  # noqa: B006
+    head: HeadOpt = [*DEFAULT_HEADS],  # noqa: B006
     features: FeaturesOpt = [AUTO],  # noqa: B006
     network: FeatureSettings = FeatureSettings(),
     settings: Annotated[

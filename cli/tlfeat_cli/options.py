@@ -33,7 +33,7 @@ FeaturesOpt = Annotated[
     typer.Option(
         metavar="SPEC",
         help="LAYER:POOL[+LAYER:POOL]; LAYER last, stage1 to stage5 or a name; POOL avg, max, "
-        "gridN or none.",
+        "gridN or none. auto: each head's best of a few, on held rows.",
         rich_help_panel=_NETWORK,
     ),
 ]

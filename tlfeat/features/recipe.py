@@ -134,6 +134,17 @@ def canonical_spec(spec: str) -> str:
     return "+".join(f"{part.layer}:{part.pool}" for part in parse_spec(spec))
 
 
+def short_spec(spec: str) -> str:
+    """Give a joined SPEC without the usual pooling, which reading it gives back.
+
+    Examples
+    --------
+    >>> short_spec("stage4:avg+last:avg"), short_spec("last:avg")
+    ('stage4+last', 'last:avg')
+    """
+    return spec.replace(":avg", "") if "+" in spec else spec
+
+
 def find_weights(recipe: Recipe, where: str | Path | None = None) -> Weights:
     """Find the very weights that a recipe names.
 

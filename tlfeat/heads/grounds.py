@@ -92,7 +92,7 @@ class Screened(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """All that are among the best for a part, or for all."""
+        """All that are searched: the best by all, and by any others of a part."""
         return list(dict.fromkeys(name for names in (self.best, *self.crossed) for name in names))
 
 

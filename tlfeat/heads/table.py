@@ -245,7 +245,7 @@ _ENSEMBLE = Head(
         Setting(
             "members",
             "several",
-            "logistic+lda+svm-rbf+mlp",
+            "logistic+lda+ridge",
             "heads to choose from",
             choices=tuple(head.name for head in _SINGLE),
         ),
@@ -263,6 +263,8 @@ _ENSEMBLE = Head(
     method=1,
 )
 HEADS: Final = (*_SINGLE, _ENSEMBLE)
+# those of a comparison where nobody names any
+DEFAULT_HEADS: Final = ("logistic", "lda", "ridge", "svm-rbf", "mlp", "knn", ENSEMBLE)
 _BY_NAME: Final = {head.name: head for head in HEADS}
 
 

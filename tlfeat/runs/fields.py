@@ -27,6 +27,7 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
         wrong = _maybe(_TEXT)(record.get("weights"), "weights")
         wrong = wrong or _maybe(_MAPPING)(record["dataset"].get("asked"), "dataset.asked")
         wrong = wrong or _maybe(_MAPPING)(record.get("later_settings", {}), "later")
+        wrong = wrong or _maybe(_AUTO)(record.get("auto"), "auto")
         if record["kind"] == "head":
             metric = record["head"].get("metric", "accuracy")
             wrong = wrong or _one_of(*METRICS)(metric, "head.metric")
@@ -157,6 +158,9 @@ _PICTURES: dict[str, Check] = {
     "decoder": _COUNT,
 }
 _RECIPE = _fields(backbone=_TEXT, weights=_TEXT, **_PICTURES)
+_AUTO = _fields(
+    candidates=_list(_fields(features=_TEXT, columns=_COUNT), least=1), left_out=_each(_TEXT)
+)
 _OLDER = _fields(recipes=_list(_RECIPE, least=1))
 _COMMON = _fields(
     id=_TEXT,

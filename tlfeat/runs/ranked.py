@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tlfeat.features.settings import AUTO
 from tlfeat.heads.metric import WORDS
 from tlfeat.runs.record import Run
 
@@ -86,6 +87,7 @@ def merged_record(family: Sequence[Run]) -> dict[str, Any]:
         "ms_per_image": _mean([run.ms_per_image for run in family]),
         "warnings": list(dict.fromkeys(text for run in family for text in run.warnings)),
         "name": family[0].name.removesuffix(f"-seed{family[0].seed}"),
+        "features": " or ".join(dict.fromkeys(run.features for run in family)),
     }
 
 
@@ -113,8 +115,12 @@ def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
         known = by_id.get(run.parent.run or "")
         origin = vars(run.parent) if known is None else _without_seed(known, by_id)
         weights, start = "", [run.parent.epoch, origin]  # the weights are those of the parent
-    recipes = [{**one.as_dict(), "weights": weights} for one in run.recipes]
-    facts: list[Any] = [run.kind, run.backbone, run.features, settings, weights, recipes]
+    recipes: Sequence[Any] = [{**one.as_dict(), "weights": weights} for one in run.recipes]
+    features = run.features
+    if run.auto is not None:  # what it chose among; which of them may change with the seed
+        features, dtypes = AUTO, {one.dtype for one in run.recipes}
+        recipes = [*dtypes, *(one["features"] for one in run.auto["candidates"])]
+    facts: list[Any] = [run.kind, run.backbone, features, settings, weights, recipes]
     facts += [run.pictures.as_dict(), start, run.dataset.fingerprint]
     return json.dumps(facts, sort_keys=True, default=str)
 

@@ -16,6 +16,7 @@ import numpy as np
 from tlfeat.data.check import commonest, uneven_classes
 from tlfeat.data.names import counted
 from tlfeat.errors import TlfeatError
+from tlfeat.features.recipe import short_spec
 from tlfeat.files import write_text
 from tlfeat.heads.metric import WORDS, usual_metric
 from tlfeat.runs.costs import seed_spread, train_seconds
@@ -160,8 +161,10 @@ def majority(run: RankedRun) -> Majority | None:
 
 def _said_by_settings(ranked: Sequence[RankedRun]) -> list[Column]:
     columns = []
-    for title in ("backbone", "features"):
-        values = [str(getattr(run, title)) for run in ranked]
+    for title, values in (
+        ("backbone", [run.backbone for run in ranked]),
+        ("features", [short_spec(run.features) for run in ranked]),
+    ):
         if len(set(values)) > 1:
             columns.append(Column(title, values, is_number=False))
     return [*columns, Column("head", [_head(run) for run in ranked], is_number=False)]
@@ -176,7 +179,7 @@ def _twice(columns: Sequence[Column]) -> bool:
 def caption(ranked: Sequence[RankedRun]) -> str:
     """Say in words what was compared on what, and which run is best by validation."""
     best = ranked[0]
-    said = [{run.backbone for run in ranked}, {run.features for run in ranked}]
+    said = [{run.backbone for run in ranked}, {short_spec(run.features) for run in ranked}]
     same = [values.pop() for values in said if len(values) == 1]
     sizes = sorted({run.n_train for run in ranked})
     trained = " or ".join(f"{n:,}" for n in sizes) if len(sizes) < 3 else f"up to {sizes[-1]:,}"
@@ -243,18 +246,27 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
             "Unchecked, as the version that made them kept no digests of their files: "
             f"{_listed(unchecked)}."
         ] = None
-    for run in ranked:
-        if skipped := run.dataset.skipped:
-            why = commonest([one["reason"] for one in skipped])
-            said[f"{counted(len(skipped), 'picture')} left out{why}."] = None
-        for warning in run.warnings:
-            said[f"{run.name}: {warning}"] = None
-        if edges := _edges(run):
-            said[
-                f"{run.name}: best at the edge of what was tried ({edges}); more is tried with "
-                "--set head.KEY=VALUE,VALUE."
-            ] = None
+    said |= dict.fromkeys(text for run in ranked for text in _remarks_on(run))
     return list(said)
+
+
+def _remarks_on(run: RankedRun) -> list[str]:
+    """Say what a reader must know of one line, in words that other lines may share."""
+    left_out = {} if run.auto is None else run.auto["left_out"]
+    said = [
+        f"{run.backbone}: {features} was not tried, as it has {why}."
+        for features, why in left_out.items()
+    ]
+    if skipped := run.dataset.skipped:
+        why = commonest([one["reason"] for one in skipped])
+        said.append(f"{counted(len(skipped), 'picture')} left out{why}.")
+    said += [f"{run.name}: {warning}" for warning in run.warnings]
+    if edges := _edges(run):
+        said.append(
+            f"{run.name}: best at the edge of what was tried ({edges}); more is tried with "
+            "--set head.KEY=VALUE,VALUE."
+        )
+    return said
 
 
 def _edges(run: RankedRun) -> str:

@@ -9,7 +9,7 @@ from tlfeat.backbones.table import DEFAULT_BACKBONE
 from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.settings import AUTO, FeatureSettings, OtherOptions, read_options
-from tlfeat.heads.table import check_settings, get_head
+from tlfeat.heads.table import DEFAULT_HEADS, check_settings, get_head
 from tlfeat.runs.measured import shared_metric
 from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
@@ -24,8 +24,6 @@ from tlfeat.where import Where
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DEFAULT_HEADS = ("logistic", "lda", "svm-rbf", "mlp", "knn")
 
 
 @dataclass(frozen=True)
