@@ -67,9 +67,9 @@ def test_it_comes_back_from_its_file_as_plain_scikit_learn(tmp_path: Path) -> No
 
 def test_held_scores_are_honest_where_nothing_can_be_learned() -> None:
     shares = []
-    for seed in range(5):
+    for seed in range(12):
         on, y = grounds({"left": 0.0, "right": 0.0}, seed=seed)
-        fitted = fit(on, "ensemble", params={"members": "lda+ridge+knn"}, seed=seed)
+        fitted = fit(on, "ensemble", params={"members": "lda+ridge"}, seed=seed)
         shares.append((fitted.held_scores.argmax(axis=1) == y).mean())
     assert np.mean(shares) < 1 / 3 + 0.03
 

@@ -18,9 +18,14 @@ def test_a_head_takes_the_matrix_that_tells_most(name: str, validation: int) -> 
     fitted = fit(on, name)
     assert fitted.parts == ("keen",)
     assert [row["features"] for row in fitted.candidates] == ["dull", "keen", "blunt"]
-    # the dullest was screened and not searched
-    assert ["score" in row for row in fitted.candidates] == [False, True, True]
+    # the others were screened as clearly worse, and not searched
+    assert ["score" in row for row in fitted.candidates] == [False, True, False]
     assert all(row["screened"]["log_loss"] > 0 for row in fitted.candidates)
+
+
+def test_two_that_are_near_are_both_searched() -> None:
+    on, _ = grounds({"dull": 0.2, "keen": 1.5, "near": 1.4})
+    assert ["score" in row for row in fit(on, "knn").candidates] == [False, True, True]
 
 
 def test_the_simplest_of_equals_is_taken() -> None:
@@ -62,7 +67,7 @@ def test_heads_share_what_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         module, "fit_on", lambda ground, order: fits.append(order.name) or real(ground, order)
     )
-    on, _ = grounds({"dull": 0.2, "keen": 3.0, "blunt": 1.5})
+    on, _ = grounds({"dull": 0.2, "keen": 1.5, "near": 1.4})
     orders = [HeadOrder("lda"), HeadOrder("logistic")]
     orders.append(HeadOrder("ensemble", {"members": "lda+logistic"}))
     jobs = [fit_any(on, order) for order in orders]

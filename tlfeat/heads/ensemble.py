@@ -149,7 +149,8 @@ def _ensemble(
         temperature=temperature,
         converged=all(member.fitted.converged for member, _ in used),
         seconds={
-            "search": sum(sum(one.seconds.values()) for one in everyone),
+            "search": sum(screened.seconds.values())
+            + sum(sum(one.seconds.values()) for one in everyone),
             "fit": time.thread_time() - began,
         },
         warnings=[*warnings, *(text for m, _ in used for text in m.fitted.warnings)],

@@ -99,6 +99,7 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
             head.patience,
             learner,
             main.beyond if main and outward else lambda values: None,
+            head.within,
         )
         if on_folds and ground.matrix.is_tall:
             yield [partial(ground.matrix.part_sums, i) for i in range(len(ground.parts))]

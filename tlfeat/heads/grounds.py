@@ -1,9 +1,9 @@
 """Several feature matrices of the same rows, and the best of them for a head.
 
 Which is the best is found on held rows: all matrices are screened by linear discriminant analysis,
-which is in closed form, and the head is searched in full on those that it finds best. What is
-chosen on held rows flatters them, so the held probabilities of each part come from the matrix that
-the other parts choose.
+which is in closed form, and the head is searched in full on the best, and on the next where that
+is not clearly worse. What is chosen on held rows flatters them, so the held probabilities of each
+part come from the matrix that the other parts choose.
 """
 
 import json
@@ -20,10 +20,11 @@ from tlfeat.heads.objective import Judged, Objective
 from tlfeat.heads.once import once
 from tlfeat.heads.pool import Job, Shared
 from tlfeat.heads.rows import Floats, Ints
-from tlfeat.heads.search import least_bad
+from tlfeat.heads.search import is_more, least_bad
 from tlfeat.heads.table import SCREEN
 
-_FULL: Final = 2  # matrices on which a head is searched in full
+_FULL: Final = 2  # matrices at the most on which a head is searched in full
+_CLEAR: Final = 2.0  # standard errors of the difference by which one is left out as clearly worse
 
 
 class Candidate:
@@ -89,6 +90,7 @@ class Screened(NamedTuple):
     best: list[str]  # by all held rows
     crossed: list[list[str]]  # for each part of them, by the others
     table: Mapping[str, Mapping[str, float]]  # what each is worth, where there was a choice
+    seconds: Mapping[str, float]  # of a processor
 
     @property
     def names(self) -> list[str]:
@@ -99,6 +101,8 @@ class Screened(NamedTuple):
 def screen(grounds: Grounds, order: HeadOrder) -> Job[Screened]:
     """Find the matrices on which linear discriminant analysis has the least log loss.
 
+    That is one where the next is clearly worse, else two.
+
     Yields
     ------
     tasks : list of shared jobs
@@ -106,7 +110,7 @@ def screen(grounds: Grounds, order: HeadOrder) -> Job[Screened]:
     """
     names = list(grounds.candidates)
     if len(names) <= _FULL:
-        return Screened(names, [names for _ in grounds.crossed], {})
+        return Screened(names, [names for _ in grounds.crossed], {}, {})
     closed = HeadOrder(
         SCREEN, class_weight=order.class_weight, seed=order.seed, metric=order.metric
     )
@@ -117,12 +121,15 @@ def screen(grounds: Grounds, order: HeadOrder) -> Job[Screened]:
     }
 
     def best(rows: Ints) -> list[str]:
-        losses = {name: one.log_losses[rows].mean() for name, (_, one) in judged.items()}
-        return sorted(names, key=lambda name: losses[name])[:_FULL]
+        losses = {name: one.log_losses[rows] for name, (_, one) in judged.items()}
+        first, *others = sorted(names, key=lambda name: losses[name].mean())
+        near = [one for one in others if not is_more(losses[one], losses[first], _CLEAR)]
+        return [first, *near][:_FULL]
 
     crossed = [best(others) for _, others in grounds.crossed]
     table = {name: worth(objective, one) for name, (objective, one) in judged.items()}
-    return Screened(best(grounds.everything), crossed, table)
+    seconds = {name: sum(fit.seconds.values()) for name, fit in zip(names, fits, strict=True)}
+    return Screened(best(grounds.everything), crossed, table, seconds)
 
 
 def fit_best(grounds: Grounds, order: HeadOrder) -> Job[FittedHead]:
@@ -149,30 +156,33 @@ def _best(
     """Choose one of some fits, with the held scores that others would have chosen."""
 
     def choose(names: Sequence[str], rows: Ints) -> str:
-        both = {
-            name: grounds.judged(found[name].held_scores, rows, order.metric) for name in names
+        in_order = [name for name in grounds.candidates if name in names]
+        judged = {
+            name: grounds.judged(found[name].held_scores, rows, order.metric) for name in in_order
         }
-        objective = next(iter(both.values()))[0]
-        in_order = [name for name in grounds.candidates if name in both]
-        return least_bad(objective, {name: [both[name][1]] for name in in_order})
+        objective, _ = judged[in_order[0]]
+        return least_bad(objective, {name: [one] for name, (_, one) in judged.items()})
 
     chosen = choose(screened.best, grounds.everything)
     held = np.empty_like(found[chosen].held_scores)
     for (mine, others), names in zip(grounds.crossed, screened.crossed, strict=True):
         held[mine] = found[choose(names, others)].held_scores[mine]
-    table = []
-    for name, candidate in grounds.candidates.items():
-        row = {
-            "features": name,
-            "columns": sum(candidate.parts.values()),
-            "screened": screened.table.get(name),
-        }
-        if name in found:
-            scores = found[name].held_scores
+    table = [about(candidate, screened) for candidate in grounds.candidates.values()]
+    for row in table:
+        if row["features"] in found:
+            scores = found[row["features"]].held_scores
             row |= worth(*grounds.judged(scores, grounds.everything, order.metric))
-        table.append(row)
-    parts = tuple(grounds.candidates[chosen].parts)
-    return replace(found[chosen], held_scores=held, parts=parts, candidates=table)
+    fit = found[chosen].seconds["fit"]
+    search = sum(sum(one.seconds.values()) for one in found.values()) - fit
+    for name, seconds in screened.seconds.items():
+        search += 0 if order.name == SCREEN and name in found else seconds
+    return replace(
+        found[chosen],
+        held_scores=held,
+        parts=tuple(grounds.candidates[chosen].parts),
+        candidates=table,
+        seconds={"search": search, "fit": fit},
+    )
 
 
 def about(candidate: Candidate, screened: Screened) -> dict[str, Any]:

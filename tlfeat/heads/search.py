@@ -61,6 +61,7 @@ class Search(NamedTuple):
     learner: Callable[[Rows], Learner]
     # the value of the main regulariser beyond the last of some, None where there is none
     outward: Callable[[Sequence[Any]], Any] = lambda values: None
+    within: float = 1.0  # standard errors of the fewest errors within which a setting is as good
 
     def setting(self, values: Values) -> dict[str, Any]:
         """Give what was chosen from the grid by its names."""
@@ -93,7 +94,7 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
     walks = [first, *(yield others)]
     seconds = sum(walk.seconds for walk in walks)
     judged = {values: [walk.judged[values] for walk in walks] for values in left}
-    best = least_bad(search.objective, judged)
+    best = least_bad(search.objective, judged, search.within)
     if not keeps:
         walks = yield [partial(_walk, search, part, [[best]], True) for part in parts]
         seconds += sum(walk.seconds for walk in walks)
@@ -110,7 +111,9 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
     )
 
 
-def least_bad(objective: Objective, judged: Mapping[K, Sequence[Judged]]) -> K:
+def least_bad(
+    objective: Objective, judged: Mapping[K, Sequence[Judged]], within: float = 1.0
+) -> K:
     """Choose a setting, or something else that was judged on the same rows.
 
     Parameters
@@ -118,15 +121,18 @@ def least_bad(objective: Objective, judged: Mapping[K, Sequence[Judged]]) -> K:
     objective : Objective
     judged : mapping
         What each setting is worth on the same parts; the more regularised, or simpler, come first.
+    within : float
+        Standard errors of the best within which one is as good.
     """
     badness = {values: objective.badness(parts) for values, parts in judged.items()}
     best = min(badness.values(), key=lambda one: (one.value, one.log_loss))
-    good = [values for values in badness if badness[values].value <= best.value + best.error]
+    most = best.value + within * best.error
+    good = [values for values in badness if badness[values].value <= most]
     losses = {
         values: np.concatenate([part.log_losses for part in judged[values]]) for values in good
     }
     least = losses[min(good, key=lambda values: badness[values].log_loss)]
-    return next(one for one in good if not _is_more(losses[one], least, _AS_GOOD))
+    return next(one for one in good if not is_more(losses[one], least, _AS_GOOD))
 
 
 def _hopeful(search: Search, judged: Mapping[Values, Judged]) -> list[Values]:
@@ -138,7 +144,7 @@ def _hopeful(search: Search, judged: Mapping[Values, Judged]) -> list[Values]:
     alone = {values: [one] for values, one in judged.items()}
     badness = {values: search.objective.badness(alone[values]) for values in alone}
     fewest = judged[min(badness, key=lambda values: badness[values].value)]
-    best = least_bad(search.objective, alone)
+    best = least_bad(search.objective, alone, search.within)
     main = list(dict.fromkeys(values[0] for values in judged if values))
     return [
         values
@@ -146,13 +152,13 @@ def _hopeful(search: Search, judged: Mapping[Values, Judged]) -> list[Values]:
         if values == best
         or not (
             abs(main.index(values[0]) - main.index(best[0])) > _FAR
-            or _is_more(one.values, fewest.values, _HOPELESS)
-            or _is_more(one.log_losses, judged[best].log_losses, _HOPELESS)
+            or is_more(one.values, fewest.values, _HOPELESS)
+            or is_more(one.log_losses, judged[best].log_losses, _HOPELESS)
         )
     ]
 
 
-def _is_more(more: Double | None, less: Double | None, errors: float) -> bool:
+def is_more(more: Double | None, less: Double | None, errors: float) -> bool:
     """Say whether some rows' values (m,) lie above others of the same rows, on the mean.
 
     By more than so many standard errors of the mean difference; to five digits all the same.
@@ -265,7 +271,7 @@ def _explore(
         nonlocal best
         losses[values] = loss(values)
         tried.append(values)
-        is_better = _is_more(losses[best], losses[values], _AS_GOOD)
+        is_better = is_more(losses[best], losses[values], _AS_GOOD)
         best = values if is_better else best
         return is_better
 
