@@ -15,9 +15,16 @@ N, K = 240, 3
 
 
 def grounds(
-    strengths: Mapping[str, float], *, validation: int = 0, seed: int = 0
+    strengths: Mapping[str, float],
+    *,
+    validation: int = 0,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> tuple[Grounds, np.ndarray]:
-    """Matrices whose classes lie so far apart; rows beyond those of train are validation."""
+    """Matrices whose classes lie so far apart; rows beyond those of train are validation.
+
+    Groups are of validation.
+    """
     random = np.random.default_rng(seed)
     y = np.arange(N + validation) % K
     made = []
@@ -25,7 +32,7 @@ def grounds(
         X = random.normal(size=(len(y), 12)).astype(np.float32)
         X[:, :K] += strength * np.eye(K, dtype=np.float32)[y]
         held = (X[N:], y[N:]) if validation else None
-        made.append(Candidate(name, Ground(X[:N], y[:N], K, None, held), {name: 12}))
+        made.append(Candidate(name, Ground(X[:N], y[:N], K, None, held, 0, groups), {name: 12}))
     return Grounds(made), y
 
 

@@ -9,7 +9,7 @@ from made_grounds import N, fit, grounds
 from tlfeat.errors import HeadError
 from tlfeat.heads.ensemble import greedy_weights
 from tlfeat.heads.fit import fit_any, fit_head
-from tlfeat.heads.fitting import FittedHead, HeadOrder
+from tlfeat.heads.fitting import HeadOrder
 from tlfeat.heads.grounds import Grounds
 from tlfeat.heads.persist import load_head, save_head
 from tlfeat.heads.pool import run_jobs
@@ -87,17 +87,46 @@ def test_a_head_that_cannot_be_fitted_is_left_out_and_said() -> None:
 
 
 def test_members_are_read_before_anything_is_fitted() -> None:
-    assert check_settings("ensemble", {"members": "LDA + ridge+lda"}) == {"members": "lda+ridge"}
+    for given in ("LDA + ridge+lda", "lda,ridge", ["lda", "ridge"]):
+        assert check_settings("ensemble", {"members": given}) == {"members": "lda+ridge"}
     for wrong in ("lda+boost", "ensemble", ""):
         with pytest.raises(HeadError, match=r"some of logistic, lda, .*with \+ between them"):
             check_settings("ensemble", {"members": wrong})
+    with pytest.raises(HeadError, match="ensemble searches no rounds: give one value"):
+        check_settings("ensemble", {"rounds": "5,10"})
 
 
-def test_classes_that_train_lacks_have_no_probability() -> None:
-    X = np.random.default_rng(0).normal(size=(90, 6)).astype(np.float32)
-    y = np.arange(90) % 2 * 2
-    X[:, 0] += y
-    fitted = fit_head("ensemble", X, y, n_classes=4, params={"members": "lda+logistic"})
-    assert isinstance(fitted, FittedHead)
-    assert (fitted.scores(X)[:, [1, 3]] < 1e-6).all()
-    assert (fitted.held_scores.argmax(axis=1) == y).mean() > 0.7
+@pytest.mark.parametrize("validation", [0, 60])
+def test_classes_that_train_lacks_have_no_probability_and_no_say(validation: int) -> None:
+    on, y = grounds({"only": 1.5}, validation=60)
+    ground = on.ground
+    X, held = ground.X, ground.validation
+    assert held is not None
+    with_absent = held[1].copy()
+    with_absent[:10] = 3
+    kinds = {"known": held, "absent": (held[0], with_absent)}
+    fits = {
+        kind: fit_head(
+            "ensemble",
+            X,
+            y[:N],
+            n_classes=4,
+            params={"members": "lda+logistic"},
+            validation=given if validation else None,
+        )
+        for kind, given in kinds.items()
+    }
+    for one in fits.values():
+        assert (one.held_scores[:, 3] == 0).all()
+        assert (one.scores(X)[:, 3] == 0).all()
+    known, absent = (one.temperature for one in fits.values())
+    assert absent == pytest.approx(known, rel=0.4)
+
+
+def test_so_few_members_that_rounding_never_makes_a_mean_above_one() -> None:
+    random = np.random.default_rng(0)
+    weights = greedy_weights(random.uniform(0.05, 0.95, (30, 500)), 60)
+    assert np.count_nonzero(weights) == 7
+    for _ in range(2000):
+        drawn = random.dirichlet(np.ones(7))
+        assert np.average(np.ones((7, 1), np.float32), axis=0, weights=drawn) <= 1

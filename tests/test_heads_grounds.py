@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from made_grounds import K, fit, grounds
 
-from tlfeat.heads.fit import fit_any
+from tlfeat.heads.fit import fit_any, fit_head
 from tlfeat.heads.fitting import FittedHead, HeadOrder
 from tlfeat.heads.grounds import Candidate, Grounds
-from tlfeat.heads.pool import run_jobs
+from tlfeat.heads.metric import METRICS
+from tlfeat.heads.pool import Job, run_jobs
 from tlfeat.heads.search import least_bad
 
 
@@ -77,5 +78,49 @@ def test_heads_share_what_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_validation_row_can_still_choose() -> None:
-    on, _ = grounds({"dull": 0.2, "keen": 4.0, "blunt": 1.0}, validation=1)
-    assert fit(on, "lda").held_scores.shape == (1, K)
+    on, y = grounds({"dull": 0.2, "keen": 6.0, "blunt": 1.0}, validation=1)
+    assert fit(on, "lda").held_scores.argmax(axis=1) == y[-1]
+
+
+def test_a_group_of_validation_is_never_on_both_sides() -> None:
+    groups = np.arange(90) // 3
+    on, _ = grounds({"left": 1.0, "right": 1.0}, validation=90, groups=groups)
+    for mine, others in on.crossed:
+        assert not set(groups[mine]) & set(groups[others])
+    assert len(on.crossed) == 5
+    alone, _ = grounds({"left": 1.0}, validation=90, groups=np.zeros(90))
+    assert len(alone.crossed) == 1
+
+
+@pytest.mark.parametrize("name", ["lda", "ensemble"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_choice_goes_by_any_metric_with_weights_and_refit(name: str, metric: str) -> None:
+    on, _ = grounds({"dull": 0.2, "keen": 1.6, "near": 1.5}, validation=90)
+    fitted = fit(on, name, metric=metric, class_weight="balanced", refit=True)
+    assert fitted.n_train == 330
+    assert set(fitted.parts) <= {"keen", "near"}
+    screened = [row["screened"]["score"] for row in fitted.candidates]
+    assert screened[0] == min(screened)
+    assert fitted.settings["class_weight"] == "balanced"
+
+
+def test_seconds_are_of_each_fit_once() -> None:
+    on, _ = grounds({"dull": 0.2, "keen": 1.6, "near": 1.5})
+    fits = run_jobs([_result(one, HeadOrder("lda")) for one in on.candidates.values()], 1)
+    wanted = sum(sum(one.seconds.values()) for one in fits)
+    chosen = fit(on, "lda").seconds
+    assert sum(chosen.values()) == pytest.approx(wanted)
+    search = fit(on, "ensemble", params={"members": "lda"}).seconds["search"]
+    assert search == pytest.approx(wanted)
+
+
+def _result(candidate: Candidate, order: HeadOrder) -> Job[FittedHead]:
+    fitted: FittedHead = (yield [candidate.fitted(order)])[0]
+    return fitted
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    one = fit_head("knn", X, y, n_classes=2, params={"k": np.int64(5)}, seed=np.int64(3))
+    other = fit_head("knn", X, y, n_classes=2, params={"k": 5}, seed=3)
+    np.testing.assert_array_equal(one.held_scores, other.held_scores)

@@ -53,16 +53,19 @@ def extract(
     if out is not None:
         check_target(out)
     store = FeatureStore(where.cache_folder)
-    requests = [
-        request
+    asked = [
+        Candidates.of(replace(settings, backbone=name, features=spec), store.root)
         for name in comma_list(backbone)
         for spec in comma_list(features)
-        for request in Candidates.of(
-            replace(settings, backbone=name, features=spec), store.root
-        ).requests
     ]
+    requests = [request for one in asked for request in one.requests]
     if out is not None and len(requests) > 1:
-        raise TlfeatError("--out takes one matrix: name one backbone and one --features.")
+        raise TlfeatError(
+            "--out takes one matrix: name one backbone and one --features such as last:avg."
+        )
+    for one in asked:
+        for spec, why in one.left_out.items():
+            where.watch.note(f"{one.settings.backbone}: {spec} is left out, as it has {why}.")
     opened = options.open(dataset, where)
     done = embed(opened, requests, where, retry_failed=retry_failed)
     if out is not None:

@@ -1,7 +1,8 @@
 """`tlfeat train`: one head on frozen features."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,9 @@ from tlfeat_cli.options import (
     head_settings,
 )
 from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from tlfeat.runs.record import Run
 
 
 @expand()
@@ -60,9 +64,20 @@ def train(
         print_json({"path": str(run.path), **run.record})
         return
     print_table(leaderboard(rank([run])))
-    chosen = ", ".join(f"{key} = {value}" for key, value in run.head_settings.chosen.items())
+    chosen = ", ".join(_chosen(run))
     if chosen:
         say(f"Chosen: {chosen}.")
     for remark in remarks(rank([run])):
         say(f"- {remark}")
     say(f"Run: {run.path}")
+
+
+def _chosen(run: "Run") -> Iterator[str]:
+    """Say what a run chose on held rows: its features, its settings, its members."""
+    if run.auto is not None:
+        yield f"features {run.features}"
+    for key, value in run.head_settings.chosen.items():
+        if isinstance(value, Mapping):
+            yield from (f"{weight:.2f} {member}" for member, weight in value.items())
+        else:
+            yield f"{key} = {value}"

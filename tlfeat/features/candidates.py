@@ -96,7 +96,7 @@ def specs_of(backbone: Backbone) -> list[str]:
     ['last:avg', 'stage3:avg+stage4:avg+stage5:avg+last:avg', 'stage4:grid4']
     """
     stages = backbone.layers
-    # a fifth stage that is as wide as the last activation is that one, or a norm before it
+    # a fifth stage that is as wide as the last activation is that one, or is normalised to it
     joined = [
         name
         for name in _JOINED

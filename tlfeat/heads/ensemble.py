@@ -18,7 +18,7 @@ import numpy as np
 
 from tlfeat.errors import HeadError
 from tlfeat.heads.fitting import FittedHead, HeadOrder, cross_tempered
-from tlfeat.heads.grounds import Candidate, Grounds, Screened, about, screen, worth
+from tlfeat.heads.grounds import Candidate, Grounds, Screened, about, spent, worth
 from tlfeat.heads.learner import calibrated_by
 from tlfeat.heads.pool import Job, Shared
 from tlfeat.heads.rows import Double, Floats, Ints
@@ -27,6 +27,9 @@ from tlfeat.heads.table import get_head
 from tlfeat.heads.temperature import fit_temperature
 
 _LEAST: Final = 1e-12  # of a probability, as scikit-learn makes logits of them
+# The weighted mean of eight ones may be a little more than one by rounding, and scikit-learn's
+# temperature would then take a block of probabilities for scores.
+_MOST_MEMBERS: Final = 7
 
 
 class _Member(NamedTuple):
@@ -51,17 +54,18 @@ def fit_ensemble(grounds: Grounds, order: HeadOrder) -> Job[FittedHead]:
     """
     head = get_head(order.name)
     settings, _ = plan_settings(head.name, head.settings, order.params, search=False)
-    screened = yield from screen(grounds, order)
+    screened: Screened = (yield [grounds.screened(order)])[0]
     names = [(name, head) for name in screened.names for head in settings["members"].split("+")]
     tries = [
         Shared(_tried(grounds.candidates[name], _order_of(head, order))) for name, head in names
     ]
-    members, refused = [], {}
+    members: list[_Member] = []
+    refused: dict[str, HeadError] = {}
     for (name, head), result in zip(names, (yield tries), strict=True):
+        said = head if len(grounds.candidates) == 1 else f"{head} on {name}"
         if isinstance(result, HeadError):
-            refused[head] = result
+            refused[said] = result
         else:
-            said = head if len(grounds.candidates) == 1 else f"{head} on {name}"
             members.append(_Member(said, grounds.candidates[name], result))
     if not members:
         raise next(iter(refused.values()))
@@ -149,8 +153,7 @@ def _ensemble(
         temperature=temperature,
         converged=all(member.fitted.converged for member, _ in used),
         seconds={
-            "search": sum(screened.seconds.values())
-            + sum(sum(one.seconds.values()) for one in everyone),
+            "search": spent([*screened.fits, *everyone]),
             "fit": time.thread_time() - began,
         },
         warnings=[*warnings, *(text for m, _ in used for text in m.fitted.warnings)],
@@ -176,7 +179,7 @@ def greedy_weights(of_true: Floats, rounds: int) -> Double:
     Returns
     -------
     weights : ndarray of shape (n_members,)
-        Of sum 1; those of the round with the least log loss.
+        Of sum 1; those of the round with the least log loss. Seven at the most are above 0.
 
     Examples
     --------
@@ -187,6 +190,8 @@ def greedy_weights(of_true: Floats, rounds: int) -> Double:
     best, least = counts, np.inf
     for size in range(1, rounds + 1):
         losses = -np.log(np.maximum((total + of_true) / size, _LEAST)).mean(axis=1)
+        if np.count_nonzero(counts) == _MOST_MEMBERS:
+            losses[counts == 0] = np.inf
         one = int(losses.argmin())
         total += of_true[one]
         counts[one] += 1
@@ -203,6 +208,7 @@ def _logits(members: Sequence[_Member], weights: Double, rows: Ints) -> Floats:
         if weight
     )
     logits: Floats = np.log(mean + _LEAST)
+    logits[:, ~(mean > 0).any(axis=0)] = -np.inf  # classes that no member knows
     return logits
 
 

@@ -10,6 +10,7 @@ from tlfeat.heads.ensemble import fit_ensemble
 from tlfeat.heads.fitting import FittedHead, HeadOrder
 from tlfeat.heads.ground import Ground
 from tlfeat.heads.grounds import Candidate, Grounds, fit_best
+from tlfeat.heads.learner import import_types
 from tlfeat.heads.pool import Job, run_jobs
 from tlfeat.heads.rows import Floats, Ints
 from tlfeat.heads.table import ENSEMBLE, get_head
@@ -87,6 +88,7 @@ def fit_head(
     held = None
     if validation is not None and len(validation[0]):
         held = checked_rows(*validation, n_classes, "validation")
+    import_types(get_head(order.name))
     ground = Ground(*checked_rows(X, y, n_classes, "train"), n_classes, groups, held, seed)
     grounds = Grounds([Candidate("features", ground, {"features": ground.X.shape[1]})])
     (fitted,) = run_jobs([fit_any(grounds, order)], jobs)

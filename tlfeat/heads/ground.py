@@ -79,6 +79,8 @@ class Ground:
     validation : tuple of (n_validation, d) and (n_validation,), optional
     seed : int
         Of the folds.
+    validation_groups : array-like of shape (n_validation,), optional
+        What is chosen on some of these rows never judges others of their group.
     """
 
     def __init__(
@@ -89,9 +91,10 @@ class Ground:
         groups: npt.ArrayLike | None = None,
         validation: tuple[Floats, Ints] | None = None,
         seed: int = 0,
+        validation_groups: npt.ArrayLike | None = None,
     ) -> None:
         self.X, self.y, self.n_classes, self.groups = X, y, n_classes, groups
-        self.validation, self.seed = validation, seed
+        self.validation, self.seed, self.validation_groups = validation, seed, validation_groups
 
     @once
     def fold(self) -> Ints:
@@ -119,8 +122,10 @@ class Ground:
         """Number the rows that heads are judged on: what is fitted to some judges the others."""
         if self.validation is None:
             return self.fold
-        y = self.validation[1]
-        return assign_folds(y, seed=self.seed) if len(y) > 1 else np.zeros(len(y), dtype=np.int64)
+        y, groups = self.validation[1], self.validation_groups
+        if len(np.unique(np.arange(len(y)) if groups is None else groups)) < 2:
+            return np.zeros(len(y), dtype=np.int64)
+        return assign_folds(y, groups, seed=self.seed)
 
     @once
     def parts(self) -> list[Part]:

@@ -21,7 +21,7 @@ from tlfeat.heads.once import once
 from tlfeat.heads.pool import Job, Shared
 from tlfeat.heads.rows import Floats, Ints
 from tlfeat.heads.search import is_more, least_bad
-from tlfeat.heads.table import SCREEN
+from tlfeat.heads.table import SCREEN, check_settings
 
 _FULL: Final = 2  # matrices at the most on which a head is searched in full
 _CLEAR: Final = 2.0  # standard errors of the difference by which one is left out as clearly worse
@@ -44,7 +44,8 @@ class Candidate:
 
     def fitted(self, order: HeadOrder) -> Shared[FittedHead]:
         """Give the job that fits a head: one for all that ask."""
-        key = json.dumps(asdict(order), sort_keys=True)
+        asked = asdict(order) | {"params": check_settings(order.name, order.params)}
+        key = json.dumps(asked, sort_keys=True, default=str)
         if key not in self._fitted:
             self._fitted[key] = Shared(fit_on(self.ground, order))
         return self._fitted[key]
@@ -62,12 +63,27 @@ class Grounds:
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.candidates = {one.name: one for one in candidates}
         self.ground = candidates[0].ground
+        self._screened: dict[str, Shared[Screened]] = {}
 
     def judged(self, scores: Floats, rows: Ints, metric: str) -> tuple[Objective, Judged]:
         """Judge some of the held rows by their probabilities, (n_held, n_classes)."""
         y = self.ground.held_y[rows]
         objective = Objective(metric, np.bincount(y, minlength=self.ground.n_classes))
         return objective, objective.judge_probabilities(y, scores[rows])
+
+    def screened(self, order: HeadOrder) -> Shared["Screened"]:
+        """Give the job that finds the matrices which are worth a full search, see `Screened`.
+
+        Of two all are. Of more, one on which linear discriminant analysis has the least log loss,
+        and the next where that is not clearly worse: one job for all heads that ask.
+        """
+        closed = HeadOrder(
+            SCREEN, class_weight=order.class_weight, seed=order.seed, metric=order.metric
+        )
+        key = json.dumps(asdict(closed), default=str)
+        if key not in self._screened:
+            self._screened[key] = Shared(_screen(self, closed))
+        return self._screened[key]
 
     @once
     def crossed(self) -> list[tuple[Ints, Ints]]:
@@ -90,7 +106,7 @@ class Screened(NamedTuple):
     best: list[str]  # by all held rows
     crossed: list[list[str]]  # for each part of them, by the others
     table: Mapping[str, Mapping[str, float]]  # what each is worth, where there was a choice
-    seconds: Mapping[str, float]  # of a processor
+    fits: Sequence[FittedHead]  # that told it
 
     @property
     def names(self) -> list[str]:
@@ -98,38 +114,31 @@ class Screened(NamedTuple):
         return list(dict.fromkeys(name for names in (self.best, *self.crossed) for name in names))
 
 
-def screen(grounds: Grounds, order: HeadOrder) -> Job[Screened]:
-    """Find the matrices on which linear discriminant analysis has the least log loss.
-
-    That is one where the next is clearly worse, else two.
-
-    Yields
-    ------
-    tasks : list of shared jobs
-        See `run_jobs`.
-    """
+def _screen(grounds: Grounds, closed: HeadOrder) -> Job[Screened]:
     names = list(grounds.candidates)
     if len(names) <= _FULL:
-        return Screened(names, [names for _ in grounds.crossed], {}, {})
-    closed = HeadOrder(
-        SCREEN, class_weight=order.class_weight, seed=order.seed, metric=order.metric
-    )
-    fits = yield [grounds.candidates[name].fitted(closed) for name in names]
+        return Screened(names, [names for _ in grounds.crossed], {}, ())
+    fits = yield [one.fitted(closed) for one in grounds.candidates.values()]
+    screened: Screened = (yield [partial(_compared, grounds, closed.metric, fits)])[0]
+    return screened
+
+
+def _compared(grounds: Grounds, metric: str, fits: Sequence[FittedHead]) -> Screened:
+    """Find the fit of the least log loss, and the next where that is not clearly worse."""
     judged = {
-        name: grounds.judged(fit.held_scores, grounds.everything, order.metric)
-        for name, fit in zip(names, fits, strict=True)
+        name: grounds.judged(fit.held_scores, grounds.everything, metric)
+        for name, fit in zip(grounds.candidates, fits, strict=True)
     }
 
     def best(rows: Ints) -> list[str]:
         losses = {name: one.log_losses[rows] for name, (_, one) in judged.items()}
-        first, *others = sorted(names, key=lambda name: losses[name].mean())
+        first, *others = sorted(losses, key=lambda name: losses[name].mean())
         near = [one for one in others if not is_more(losses[one], losses[first], _CLEAR)]
         return [first, *near][:_FULL]
 
     crossed = [best(others) for _, others in grounds.crossed]
     table = {name: worth(objective, one) for name, (objective, one) in judged.items()}
-    seconds = {name: sum(fit.seconds.values()) for name, fit in zip(names, fits, strict=True)}
-    return Screened(best(grounds.everything), crossed, table, seconds)
+    return Screened(best(grounds.everything), crossed, table, fits)
 
 
 def fit_best(grounds: Grounds, order: HeadOrder) -> Job[FittedHead]:
@@ -139,11 +148,11 @@ def fit_best(grounds: Grounds, order: HeadOrder) -> Job[FittedHead]:
     ------
     tasks : list of callables and shared jobs
     """
+    screened: Screened = (yield [grounds.screened(order)])[0]
     if len(grounds.candidates) == 1:
         (only,) = grounds.candidates.values()
         fitted: FittedHead = (yield [only.fitted(order)])[0]
-        return replace(fitted, parts=tuple(only.parts))
-    screened = yield from screen(grounds, order)
+        return replace(fitted, parts=tuple(only.parts), candidates=[about(only, screened)])
     fits = yield [grounds.candidates[name].fitted(order) for name in screened.names]
     found = dict(zip(screened.names, fits, strict=True))
     best: FittedHead = (yield [partial(_best, grounds, order, screened, found)])[0]
@@ -173,9 +182,7 @@ def _best(
             scores = found[row["features"]].held_scores
             row |= worth(*grounds.judged(scores, grounds.everything, order.metric))
     fit = found[chosen].seconds["fit"]
-    search = sum(sum(one.seconds.values()) for one in found.values()) - fit
-    for name, seconds in screened.seconds.items():
-        search += 0 if order.name == SCREEN and name in found else seconds
+    search = spent([*screened.fits, *found.values()]) - fit
     return replace(
         found[chosen],
         held_scores=held,
@@ -195,3 +202,8 @@ def worth(objective: Objective, judged: Judged) -> dict[str, float]:
     """Give what held rows are worth for a record: by the metric, and their log loss."""
     bad = objective.badness([judged])
     return {"score": objective.score(bad), "log_loss": bad.log_loss}
+
+
+def spent(fits: Sequence[FittedHead]) -> float:
+    """Give the processor's seconds of some fits, each counted once."""
+    return sum(sum(fit.seconds.values()) for fit in {id(fit): fit for fit in fits}.values())

@@ -8,7 +8,6 @@ share alone.
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from tlfeat.heads.threads import limit_openmp, one_numeric_thread
@@ -80,7 +79,6 @@ class _Run:
     def to_the_end(self) -> list[Any]:
         for number, job in enumerate(self.jobs):
             self._result_of(number, job)
-            job.result.add_done_callback(partial(self._has_ended, number))
         while self.waiting:
             while ready := [job for job in self.waiting if not self._pending(job)]:
                 for job in ready:
@@ -99,9 +97,6 @@ class _Run:
             job.is_begun = True
             self._advance(number, job, None)
         return job.result
-
-    def _has_ended(self, number: int, result: Future[Any]) -> None:
-        self.ended(number)
 
     def _do(self, number: int, task: Callable[[], Any]) -> Any:
         self.doing(number)
@@ -124,6 +119,8 @@ class _Run:
             job.result.set_result(end.value)
         except Exception as error:
             job.result.set_exception(error)
+        if job.result.done() and job is self.jobs[number]:
+            self.ended(number)
 
     def _started(self, number: int, wanted: Callable[[], Any] | Shared[Any]) -> Future[Any]:
         if isinstance(wanted, Shared):

@@ -180,6 +180,9 @@ def plan_settings(
 
 
 def _several(setting: Setting, value: Any) -> list[Any]:
+    if setting.kind == "several":
+        words = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        return ["+".join(words)]
     if isinstance(value, str):
         return value.split(",")
     if isinstance(value, (list, tuple)) and value:

@@ -56,8 +56,11 @@ def _line(command: str, source: str, options: Sequence[str]) -> str:
 
 def _of_head(run: Run) -> str:
     head = run.head_settings
-    unusual = run.feature_settings.unusual()
+    settings = run.feature_settings
+    unusual = {**settings.unusual(), "features": settings.features}
     unusual.pop("seed", None)
+    if settings.is_auto:  # as `compare` has it where nobody says
+        del unusual["features"]
     given = _options(unusual)
     for key, value in sorted(head.params.items()):
         given += ["--set", f"head.{key}={_text(value)}"]

@@ -66,6 +66,7 @@ class HeadFacts:
     temperature: float | None = None  # that its logits were divided by
     edges: Sequence[str] = ()  # settings whose best value is the first or last that was tried
     method: int = 1  # raised when a head's numbers change
+    members: Mapping[str, int] = field(default_factory=dict)  # of an ensemble, with their methods
 
 
 def known_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

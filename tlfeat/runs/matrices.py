@@ -10,7 +10,7 @@ from tlfeat.data.names import counted
 from tlfeat.errors import HeadError
 from tlfeat.features.candidates import Candidates
 from tlfeat.features.extract import embed, seconds_an_image
-from tlfeat.features.matrix import Features, load_features, open_entry
+from tlfeat.features.matrix import Features, load_features
 from tlfeat.features.settings import FeatureRequest
 from tlfeat.features.store import FeatureStore
 from tlfeat.where import Where
@@ -25,7 +25,6 @@ class Choice:
 
     candidates: Candidates
     features: Mapping[str, Features]  # by SPEC
-    failures: Mapping[str, str]  # digest to reason, of pictures that one of them lacks
 
     @property
     def first(self) -> Features:
@@ -52,26 +51,22 @@ class Matrices:
         wanted = {request.key: request for one in asked for request in one.requests}
         done = embed(dataset, list(wanted.values()), where, retry_failed=retry_failed)
         self._failures = done.failures
-        self._read: dict[object, Features] = {}
-        self._made: dict[object, Candidate] = {}
+        self._read: dict[tuple[str, ...], Features] = {}
+        self._made: dict[tuple[tuple[str, ...], int], Candidate] = {}
 
     def choice(self, candidates: Candidates) -> Choice:
         """Read the matrices that a head chooses from; a picture that one lacks, all lack."""
-        failures = dict(self._failures)
-        digests = [sample.digest for sample in self.dataset.samples]
-        for recipe in candidates.recipes.values():
-            failures |= open_entry(self.store, recipe).failures(digests)
-        features = {
-            one.settings.features: self._features(one, failures) for one in candidates.requests
-        }
-        choice = Choice(candidates, features, failures)
+        choice = Choice(
+            candidates, {one.settings.features: self._features(one) for one in candidates.requests}
+        )
         _check_left(self.dataset, choice.first)
         return choice
 
     def joined(self, choice: Choice, parts: Sequence[str]) -> tuple[FeatureRequest, Features]:
         """Give the matrix of some parts of the candidates, by their keys, from left to right."""
         request = choice.candidates.joined(parts)
-        return request, self._features(request, choice.failures)
+        known = self._read.get(request.key)
+        return request, known or self._loaded(request)  # what one head alone takes is not kept
 
     def seconds_an_image(self, request: FeatureRequest) -> float | None:
         """Give what embedding a picture took where that was measured on this machine."""
@@ -89,14 +84,16 @@ class Matrices:
             ]
         )
 
-    def _features(self, request: FeatureRequest, failures: Mapping[str, str]) -> Features:
-        key = request.key, frozenset(failures)
-        if key not in self._read:
-            self._read[key] = load_features(self.dataset, request, self.store, failures)
-        return self._read[key]
+    def _features(self, request: FeatureRequest) -> Features:
+        if request.key not in self._read:
+            self._read[request.key] = self._loaded(request)
+        return self._read[request.key]
+
+    def _loaded(self, request: FeatureRequest) -> Features:
+        return load_features(self.dataset, request, self.store, self._failures)
 
     def _candidate(self, request: FeatureRequest, features: Features, seed: int) -> "Candidate":
-        key = request.key, id(features), seed
+        key = request.key, seed
         if key not in self._made:
             self._made[key] = _candidate(request, features, seed)
         return self._made[key]
@@ -113,7 +110,7 @@ def _candidate(request: FeatureRequest, features: Features, seed: int) -> "Candi
     if len(validation):
         held = checked_rows(X[validation], y[validation], k, "validation")
     rows = checked_rows(X[train], y[train], k, "train")
-    ground = Ground(*rows, k, features.groups[train], held, seed)
+    ground = Ground(*rows, k, features.groups[train], held, seed, features.groups[validation])
     return Candidate(request.settings.features, ground, request.parts)
 
 

@@ -10,11 +10,12 @@ from tlfeat.data.dataset import Dataset
 from tlfeat.features.candidates import Candidates
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.heads.metric import check_metric, usual_metric
-from tlfeat.heads.table import check_class_weight, check_settings, get_head
+from tlfeat.heads.table import ENSEMBLE, SCREEN, check_class_weight, check_settings, get_head
 from tlfeat.runs.identity import run_identity
 from tlfeat.runs.record import as_text, run_folder
 
-AUTO_METHOD: Final = 1  # raised when `--features auto` gives other numbers
+# raised when `--features auto` gives other numbers: its own, and that of what screens
+AUTO_METHODS: Final = {"method": 1, "screening": get_head(SCREEN).method}
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,18 @@ class HeadPlan:
         values = asdict(self)
         if self.metric == usual_metric(self.class_weight):
             del values["metric"]
-        return values | method_of(self.head)
+        return values | self.methods
 
-
-def method_of(head: str) -> dict[str, int]:
-    """Give what tells a head's runs from those that an older method of it made."""
-    method = get_head(head).method
-    return {"method": method} if method > 1 else {}
+    @property
+    def methods(self) -> dict[str, Any]:
+        """Give what tells its runs from those that an older method made; nothing of the first."""
+        row = get_head(self.head)
+        told: dict[str, Any] = {"method": row.method} if row.method > 1 else {}
+        if row.name == ENSEMBLE:
+            usual = next(one.default for one in row.settings if one.name == "members")
+            members = str(self.params.get("members", usual)).split("+")
+            told["members"] = {name: get_head(name).method for name in members}
+        return told
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class HeadJob:
         ]
         settings: dict[str, Any] = {"head": self.plan.as_dict()}
         if self.candidates.settings.is_auto:
-            settings["auto"] = {"method": AUTO_METHOD, "candidates": matrices}
+            settings["auto"] = {**AUTO_METHODS, "candidates": matrices}
         else:
             (settings["recipes"],) = matrices
         return run_identity("head", self.dataset, settings)

@@ -120,6 +120,7 @@ def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
     if run.auto is not None:  # what it chose among; which of them may change with the seed
         features, dtypes = AUTO, {one.dtype for one in run.recipes}
         recipes = [*dtypes, *(one["features"] for one in run.auto["candidates"])]
+        recipes += [run.auto.get("method"), run.auto.get("screening")]
     facts: list[Any] = [run.kind, run.backbone, features, settings, weights, recipes]
     facts += [run.pictures.as_dict(), start, run.dataset.fingerprint]
     return json.dumps(facts, sort_keys=True, default=str)

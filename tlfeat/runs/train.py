@@ -4,7 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from tlfeat.cores import usable_cores
 from tlfeat.data.dataset import Dataset
@@ -18,7 +20,7 @@ from tlfeat.heads.metric import usual_metric
 from tlfeat.heads.table import SCREEN, get_head
 from tlfeat.runs.matrices import Choice, Matrices
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.orders import HeadJob, method_of
+from tlfeat.runs.orders import AUTO_METHODS, HeadJob
 from tlfeat.runs.record import (
     HEAD,
     PREDICTIONS,
@@ -34,6 +36,9 @@ from tlfeat.where import Where
 if TYPE_CHECKING:
     from tlfeat.heads.fitting import FittedHead
     from tlfeat.heads.pool import Job
+
+
+_BLOCK: Final = 8192  # rows scored at a time
 
 
 class Trained(NamedTuple):
@@ -88,7 +93,7 @@ def _train_all(
         dataset, [job.candidates for job in todo], where, retry_failed=retry_failed
     )
     _import_all(todo)
-    trainings = [_train_one(job, matrices) for job in todo]
+    trainings = [_train_one(job, matrices, matrices.choice(job.candidates)) for job in todo]
     said = [f"{job.plan.head} on {job.candidates.settings.features}" for job in todo]
     where.watch.start("training", len(todo))
     try:
@@ -132,7 +137,7 @@ def _import_all(todo: Sequence[HeadJob]) -> None:
         import_types(get_head(head))
 
 
-def _train_one(job: HeadJob, matrices: Matrices) -> "Job[None]":
+def _train_one(job: HeadJob, matrices: Matrices, choice: Choice) -> "Job[None]":
     """Train, measure and write one run, as a job of `run_jobs`.
 
     Raises
@@ -153,7 +158,6 @@ def _train_one(job: HeadJob, matrices: Matrices) -> "Job[None]":
         plan.seed,
         metric=plan.metric or usual_metric(plan.class_weight),
     )
-    choice = matrices.choice(job.candidates)
     fitted = yield from fit_any(matrices.grounds(choice, plan.seed), order)
     yield [partial(_write, job, matrices, choice, fitted)]
 
@@ -165,10 +169,10 @@ def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead
     request, features = matrices.joined(choice, fitted.parts)
     X, y = features.X, features.y
     rows = {split: features.rows(split) for split in ("train", "validation", "test")}
-    scores = {"train": fitted.scores(X[rows["train"]])}
+    scores = {"train": _scores(fitted, X, rows["train"])}
     began = time.thread_time()
     if len(rows["test"]):
-        scores["test"] = fitted.scores(X[rows["test"]])
+        scores["test"] = _scores(fitted, X, rows["test"])
     predict_seconds = time.thread_time() - began
     folds: dict[str, Sequence[int | None]] = {}
     scores["validation"] = fitted.held_scores
@@ -200,6 +204,12 @@ def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead
     image_seconds = matrices.seconds_an_image(request)
     record = _record(job, request, features, fitted, metrics, image_seconds, predict_seconds)
     write_record(job.folder, record)
+
+
+def _scores(fitted: "FittedHead", X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Score some rows of a matrix, which is never copied as a whole."""
+    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    return np.concatenate([fitted.scores(X[block]) for block in blocks])
 
 
 def _record(
@@ -237,7 +247,7 @@ def _record(
         auto=_auto(job.candidates, fitted),
         head={
             "name": plan.head,
-            **method_of(plan.head),
+            **plan.methods,
             "params": dict(plan.params),
             "search": plan.search,
             "class_weight": plan.class_weight,
@@ -269,4 +279,8 @@ def _auto(candidates: Candidates, fitted: "FittedHead") -> dict[str, Any] | None
     """Give what a head chose its features from; None where they were named."""
     if not candidates.settings.is_auto:
         return None
-    return {"candidates": list(fitted.candidates), "left_out": dict(candidates.left_out)}
+    return {
+        **AUTO_METHODS,
+        "candidates": list(fitted.candidates),
+        "left_out": dict(candidates.left_out),
+    }
