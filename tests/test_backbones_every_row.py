@@ -21,9 +21,14 @@ NAMED = [
     "resnet50", "resnet50_v2", "densenet121", "vgg16", "inception_v3", "xception",
     "convnext_tiny",
 ]  # fmt: skip
+QUICK = [row.name for row in ROWS if row.name in NAMED or row.weights.kind != "keras"]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[] if row.name in QUICK else pytest.mark.every_row) for row in ROWS],
+    ids=lambda row: row.name,
+)
 def test_a_row_is_true(row, monkeypatch):
     """Built, embedded and exported at the smallest size; dim, stages, parameters, scaling."""
     keras = import_keras()
