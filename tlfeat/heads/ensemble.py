@@ -162,7 +162,7 @@ def _ensemble(
         held_scores=held,
         fold=everyone[0].fold,
         parts=tuple(parts),
-        candidates=[about(one, screened) for one in grounds.candidates.values()],
+        candidates=[about(one, screened.table) for one in grounds.candidates.values()],
     )
 
 
@@ -183,7 +183,7 @@ def greedy_weights(of_true: Floats, rounds: int) -> Double:
 
     Examples
     --------
-    >>> greedy_weights(np.array([[0.9, 0.2], [0.2, 0.9], [0.5, 0.5]]), 20)
+    >>> greedy_weights(np.array([[0.9, 0.3], [0.3, 0.9], [0.2, 0.2]]), 20)
     array([0.5, 0.5, 0. ])
     """
     total, counts = np.zeros(of_true.shape[1]), np.zeros(len(of_true))

@@ -148,11 +148,11 @@ def fit_best(grounds: Grounds, order: HeadOrder) -> Job[FittedHead]:
     ------
     tasks : list of callables and shared jobs
     """
-    screened: Screened = (yield [grounds.screened(order)])[0]
     if len(grounds.candidates) == 1:
         (only,) = grounds.candidates.values()
         fitted: FittedHead = (yield [only.fitted(order)])[0]
-        return replace(fitted, parts=tuple(only.parts), candidates=[about(only, screened)])
+        return replace(fitted, parts=tuple(only.parts), candidates=[about(only, {})])
+    screened: Screened = (yield [grounds.screened(order)])[0]
     fits = yield [grounds.candidates[name].fitted(order) for name in screened.names]
     found = dict(zip(screened.names, fits, strict=True))
     best: FittedHead = (yield [partial(_best, grounds, order, screened, found)])[0]
@@ -176,7 +176,7 @@ def _best(
     held = np.empty_like(found[chosen].held_scores)
     for (mine, others), names in zip(grounds.crossed, screened.crossed, strict=True):
         held[mine] = found[choose(names, others)].held_scores[mine]
-    table = [about(candidate, screened) for candidate in grounds.candidates.values()]
+    table = [about(candidate, screened.table) for candidate in grounds.candidates.values()]
     for row in table:
         if row["features"] in found:
             scores = found[row["features"]].held_scores
@@ -192,9 +192,9 @@ def _best(
     )
 
 
-def about(candidate: Candidate, screened: Screened) -> dict[str, Any]:
-    """Give what a record says of a matrix that was there to choose."""
-    columns, found = sum(candidate.parts.values()), screened.table.get(candidate.name)
+def about(candidate: Candidate, screened: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Give what a record says of a matrix that was there to choose, and maybe screened."""
+    columns, found = sum(candidate.parts.values()), screened.get(candidate.name)
     return {"features": candidate.name, "columns": columns, "screened": found}
 
 
