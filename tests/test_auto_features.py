@@ -13,6 +13,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.candidates import MOST_COLUMNS, Candidates, specs_of
 from tlfeat.features.recipe import short_spec
 from tlfeat.features.settings import FeatureSettings
+from tlfeat.heads import grounds
 from tlfeat.report.commands import commands
 from tlfeat.runs.record import load_run
 from tlfeat.runs.results import leaderboard, remarks
@@ -159,3 +160,18 @@ def test_a_picture_that_one_matrix_lacks_all_lack(where: Any, pictures: Any) -> 
     run = train(pictures, head="ridge", features="auto", size=SIZE, **where)
     assert broken.id in [one["id"] for one in run.dataset.skipped]
     assert np.sum(run.predictions()["split"] == "train") == run.n_train
+
+
+def test_matrices_are_screened_once_for_all_heads(
+    where: Any, pictures: Any, monkeypatch: Any
+) -> None:
+    screened = []
+    real = grounds._compared
+
+    def counted(*asked: Any) -> Any:
+        screened.append(asked)
+        return real(*asked)
+
+    monkeypatch.setattr(grounds, "_compared", counted)
+    compare(pictures, heads=["lda", "ridge", "knn", "ensemble"], size=SIZE, **where)
+    assert len(screened) == 1

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.runs import matrices as runs_matrices
-from tlfeat.runs.results import S1_END, S1_START, stand_in_lines
+from tlfeat.runs.caveats import stand_in_lines
+from tlfeat.runs.results import S1_END, S1_START
 from tlfeat.studies import tables
 from tlfeat.studies.plan import parse_study, read_study
 from tlfeat.studies.run import run_study

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tlfeat.backbones.table import Backbone
-from tlfeat.features.recipe import Recipe
+from tlfeat.features.recipe import Recipe, write_spec
 from tlfeat.features.settings import AUTO, FeatureRequest, FeatureSettings
 
 MOST_COLUMNS: Final = 4096  # of a candidate; wider ones cost more than they were seen to give
@@ -75,9 +75,9 @@ class Candidates:
 
     def joined(self, parts: Sequence[str]) -> FeatureRequest:
         """Ask for some parts side by side, by their digests."""
-        recipes = tuple(self.recipes[part] for part in parts)
-        spec = "+".join(f"{recipe.layer}:{recipe.pool}" for recipe in recipes)
-        settings = replace(self.first.settings, features=spec)
+        known = self.recipes
+        recipes = tuple(known[part] for part in parts)
+        settings = replace(self.first.settings, features=write_spec(recipes))
         return replace(self.first, settings=settings, recipes=recipes)
 
     @property

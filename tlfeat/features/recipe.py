@@ -8,7 +8,7 @@ stays out. Nothing in here imports TensorFlow.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -129,9 +129,9 @@ def parse_spec(spec: str) -> tuple[Output, ...]:
     return tuple(outputs)
 
 
-def canonical_spec(spec: str) -> str:
-    """Give a feature SPEC with all poolings said."""
-    return "+".join(f"{part.layer}:{part.pool}" for part in parse_spec(spec))
+def write_spec(parts: Iterable[Output | Recipe]) -> str:
+    """Give the SPEC of some parts, with all poolings said."""
+    return "+".join(f"{part.layer}:{part.pool}" for part in parts)
 
 
 def short_spec(spec: str) -> str:

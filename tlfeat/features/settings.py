@@ -14,7 +14,7 @@ from tlfeat.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import RULES, Resize
 from tlfeat.errors import TlfeatError, did_you_mean
-from tlfeat.features.recipe import MOST_PIXELS, SCHEMA, Recipe, canonical_spec, parse_spec
+from tlfeat.features.recipe import MOST_PIXELS, SCHEMA, Recipe, parse_spec, write_spec
 from tlfeat.settings import checked_values, setting, unusual_values
 from tlfeat.where import Where, WhereOptions
 
@@ -118,7 +118,7 @@ class FeatureSettings:
                 f"size must be {row.min_size} to {MOST_PIXELS} for {row.name}. Got {self.size} "
                 "instead."
             )
-        spec = self.features if self.is_auto else canonical_spec(self.features)
+        spec = self.features if self.is_auto else write_spec(parse_spec(self.features))
         kept = {"backbone": row.name, "resize": self.resize, "weights": self.weights}
         return FeatureSettings(**(values | kept | {"features": spec}))
 

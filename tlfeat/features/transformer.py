@@ -84,7 +84,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         self : ImageFeatures
         """
-        self.n_features_out_ = _width(self._request())
+        self.n_features_out_ = self._request().columns
         return self
 
     def transform(self, X: Sequence[Any]) -> npt.NDArray[np.float32]:
@@ -111,7 +111,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         request = self._request()
         dataset = _dataset_of(pictures, where)
         if not pictures:
-            return np.zeros((0, _width(request)), np.float32)
+            return np.zeros((0, request.columns), np.float32)
         done = embed(dataset, [request], where)
         store = FeatureStore(where.cache_folder)
         features = load_features(dataset, request, store, done.failures)
@@ -224,7 +224,3 @@ def _dataset_of(pictures: Sequence[Any], where: Where) -> Dataset:
         split_seed=0,
         notes=(),
     )
-
-
-def _width(request: FeatureRequest) -> int:
-    return sum(int(np.prod(recipe.feature_shape)) for recipe in request.recipes)

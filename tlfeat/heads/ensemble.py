@@ -95,18 +95,19 @@ def _tried(candidate: Candidate, order: HeadOrder) -> Job[FittedHead | HeadError
     return fitted
 
 
-def _ensemble(
-    grounds: Grounds,
-    order: HeadOrder,
-    settings: Mapping[str, Any],
-    screened: Screened,
-    members: Sequence[_Member],
-    refused: Mapping[str, HeadError],
-) -> FittedHead:
-    """Choose the weights of members, and put those that have any into one estimator."""
-    began = time.thread_time()
-    ground = grounds.ground
-    y, rounds = ground.held_y, settings["rounds"]
+class _Weighed(NamedTuple):
+    """The weights of members, and what held rows say of them."""
+
+    weights: Double  # (n_members,)
+    temperature: float
+    held: Floats  # probabilities, of what the others choose; (n_held, n_classes)
+
+
+def _weigh(
+    grounds: Grounds, screened: Screened, members: Sequence[_Member], rounds: int
+) -> _Weighed:
+    """Choose the weights on all held rows, and for each part of them on the others."""
+    y = grounds.ground.held_y
     of_true = np.stack([m.fitted.held_scores[np.arange(len(y)), y] for m in members])
 
     def choose(rows: Ints, names: Sequence[str]) -> Double:
@@ -120,35 +121,39 @@ def _ensemble(
     for (mine, others), names in zip(grounds.crossed, screened.crossed, strict=True):
         logits[mine] = _logits(members, choose(others, names), mine)
     temperature = fit_temperature(y, _logits(members, weights, grounds.everything))
-    held = cross_tempered(y, logits, ground.parts_of_held, temperature)
+    held = cross_tempered(y, logits, grounds.ground.parts_of_held, temperature)
+    return _Weighed(weights, temperature, held)
 
+
+def _ensemble(
+    grounds: Grounds,
+    order: HeadOrder,
+    settings: Mapping[str, Any],
+    screened: Screened,
+    members: Sequence[_Member],
+    refused: Mapping[str, HeadError],
+) -> FittedHead:
+    """Choose the weights of members, and put those that have any into one estimator."""
+    from sklearn.pipeline import Pipeline
+
+    began = time.thread_time()
+    weights, temperature, held = _weigh(grounds, screened, members, settings["rounds"])
     used = [(member, weight) for member, weight in zip(members, weights, strict=True) if weight]
     parts = {key: n for member, _ in used for key, n in member.candidate.parts.items()}
     labels = used[0][0].fitted.pipeline.classes_
-    voting = _voting(used, parts, labels)
-    from sklearn.pipeline import Pipeline
-
+    calibrated = calibrated_by(_voting(used, parts, labels), temperature, labels)
     chosen = {"weights": {member.name: round(float(weight), 6) for member, weight in used}}
     everyone = [member.fitted for member in members]
     warnings = [f"{order.name} goes without {name}: {why}" for name, why in refused.items()]
     return FittedHead(
         name=get_head(order.name).name,
-        pipeline=Pipeline([("head", calibrated_by(voting, temperature, labels))]),
+        pipeline=Pipeline([("head", calibrated)]),
         settings={**settings, **chosen, "class_weight": order.class_weight},
         score_kind="probability",
-        n_classes=ground.n_classes,
+        n_classes=grounds.ground.n_classes,
         grid={},
         chosen=chosen,
-        search_table=[
-            {
-                "setting": {"member": member.name},
-                **worth(
-                    *grounds.judged(member.fitted.held_scores, grounds.everything, order.metric)
-                ),
-                "parts": len(grounds.crossed),
-            }
-            for member in members
-        ],
+        search_table=[_row(grounds, member, order.metric) for member in members],
         edges=[],
         temperature=temperature,
         converged=all(member.fitted.converged for member, _ in used),
@@ -164,6 +169,12 @@ def _ensemble(
         parts=tuple(parts),
         candidates=[about(one, screened.table) for one in grounds.candidates.values()],
     )
+
+
+def _row(grounds: Grounds, member: _Member, metric: str) -> dict[str, Any]:
+    """Give what a record says of a member."""
+    found = worth(*grounds.judged(member.fitted.held_scores, grounds.everything, metric))
+    return {"setting": {"member": member.name}, **found, "parts": len(grounds.crossed)}
 
 
 def greedy_weights(of_true: Floats, rounds: int) -> Double:

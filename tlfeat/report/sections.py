@@ -14,6 +14,7 @@ from tlfeat.report.contents import Part, duplicates
 from tlfeat.report.phrases import summary
 from tlfeat.report.pictures import MOST_PICTURES
 from tlfeat.report.style import save, write_note
+from tlfeat.runs.caveats import stand_in_lines
 from tlfeat.runs.costs import COSTS, break_even, cost_table
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import (
@@ -22,7 +23,6 @@ from tlfeat.runs.results import (
     leaderboard,
     markdown_table,
     remarks,
-    stand_in_lines,
 )
 from tlfeat.runs.statistics import known_intervals
 

@@ -53,6 +53,7 @@ class Matrices:
         self._failures = done.failures
         self._read: dict[tuple[str, ...], Features] = {}
         self._made: dict[tuple[tuple[str, ...], int], Candidate] = {}
+        self._grounds: dict[tuple[tuple[tuple[str, ...], ...], int], Grounds] = {}
 
     def choice(self, candidates: Candidates) -> Choice:
         """Read the matrices that a head chooses from; a picture that one lacks, all lack."""
@@ -74,15 +75,19 @@ class Matrices:
         return seconds_an_image(self.store, request, digests)
 
     def grounds(self, choice: Choice, seed: int) -> "Grounds":
-        """Give the rows of train and validation, for all heads on these matrices."""
+        """Give the rows of train and validation: one object for all heads on these matrices."""
         from tlfeat.heads.grounds import Grounds
 
-        return Grounds(
-            [
-                self._candidate(request, choice.features[request.settings.features], seed)
-                for request in choice.candidates.requests
-            ]
-        )
+        requests = choice.candidates.requests
+        key = tuple(request.key for request in requests), seed
+        if key not in self._grounds:
+            self._grounds[key] = Grounds(
+                [
+                    self._candidate(request, choice.features[request.settings.features], seed)
+                    for request in requests
+                ]
+            )
+        return self._grounds[key]
 
     def _features(self, request: FeatureRequest) -> Features:
         if request.key not in self._read:

@@ -19,10 +19,10 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import short_spec
 from tlfeat.files import write_text
 from tlfeat.heads.metric import WORDS, usual_metric
+from tlfeat.runs.caveats import leaked_test, stand_in_lines
 from tlfeat.runs.costs import seed_spread, train_seconds
 from tlfeat.runs.measured import chosen_by
 from tlfeat.runs.metrics import METRICS
-from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run, as_text
@@ -275,54 +275,6 @@ def _edges(run: RankedRun) -> str:
         return ""
     head = run.head_settings
     return ", ".join(f"{name}={as_text(head.chosen[name])}" for name in head.edges)
-
-
-def leaked_test(run: RankedRun) -> str | None:
-    """Say how many test pictures are in train too, and what is right without them."""
-    try:
-        train, test = (read_predictions(run, split, scores=False) for split in ("train", "test"))
-    except TlfeatError:
-        return None
-    known = np.isin(test.digests.astype(np.str_), train.digests.astype(np.str_))
-    n = int(np.count_nonzero(known))
-    if not n:
-        return None
-    text = f"{n:,} of {len(test):,} test pictures are in train too, the same bytes"
-    if n == len(test):
-        return f"{text}: what is right on test tells nothing."
-    correct = 100 * test.share_correct[~known].mean()
-    return f"{text}: without them {run.name} has {correct:.1f}% right."
-
-
-def stand_in_lines(runs: Sequence[Run]) -> list[str]:
-    """Say what stands in for what in some runs, as few lines as it takes.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        Those of one table or figure.
-
-    Returns
-    -------
-    lines : list of str
-        None where nothing stands in.
-    """
-    names: dict[str, list[str]] = {}
-    for run in runs:
-        for part in str(run.stand_in or "").split("; "):
-            if part:
-                names.setdefault(part, []).append(run.name)
-    lines = []
-    for part, of in names.items():
-        if len(of) == len(runs):
-            who = "Stand-in"
-        elif 2 * len(of) > len(runs):
-            others = [run.name for run in runs if run.name not in of]
-            who = f"Stand-in (all but {', '.join(others)})"
-        else:
-            who = f"Stand-in ({', '.join(of)})"
-        lines.append(f"{who}: {part}.")
-    return lines
 
 
 def write_results(folder: Path, runs: Sequence[Run], metric: str | None = None) -> None:

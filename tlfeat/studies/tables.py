@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlfeat.files import write_text
+from tlfeat.runs.caveats import stand_in_lines
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run
-from tlfeat.runs.results import S1_END, S1_START, stand_in_lines, write_into
+from tlfeat.runs.results import S1_END, S1_START, write_into
 from tlfeat.studies.draw import (
     Curve,
     draw_model,

@@ -1,0 +1,58 @@
+"""What a reader must know before a table of runs is believed: leaks and stand-ins."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tlfeat.errors import TlfeatError
+from tlfeat.runs.predictions import read_predictions
+from tlfeat.runs.ranked import RankedRun
+from tlfeat.runs.record import Run
+
+
+def leaked_test(run: RankedRun) -> str | None:
+    """Say how many test pictures are in train too, and what is right without them."""
+    try:
+        train, test = (read_predictions(run, split, scores=False) for split in ("train", "test"))
+    except TlfeatError:
+        return None
+    known = np.isin(test.digests.astype(np.str_), train.digests.astype(np.str_))
+    n = int(np.count_nonzero(known))
+    if not n:
+        return None
+    text = f"{n:,} of {len(test):,} test pictures are in train too, the same bytes"
+    if n == len(test):
+        return f"{text}: what is right on test tells nothing."
+    correct = 100 * test.share_correct[~known].mean()
+    return f"{text}: without them {run.name} has {correct:.1f}% right."
+
+
+def stand_in_lines(runs: Sequence[Run]) -> list[str]:
+    """Say what stands in for what in some runs, as few lines as it takes.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Those of one table or figure.
+
+    Returns
+    -------
+    lines : list of str
+        None where nothing stands in.
+    """
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        for part in str(run.stand_in or "").split("; "):
+            if part:
+                names.setdefault(part, []).append(run.name)
+    lines = []
+    for part, of in names.items():
+        if len(of) == len(runs):
+            who = "Stand-in"
+        elif 2 * len(of) > len(runs):
+            others = [run.name for run in runs if run.name not in of]
+            who = f"Stand-in (all but {', '.join(others)})"
+        else:
+            who = f"Stand-in ({', '.join(of)})"
+        lines.append(f"{who}: {part}.")
+    return lines
