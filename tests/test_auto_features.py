@@ -15,6 +15,7 @@ from tlfeat.features.recipe import short_spec
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.heads import grounds
 from tlfeat.report.commands import commands
+from tlfeat.report.phrases import run_labels
 from tlfeat.runs.record import load_run
 from tlfeat.runs.results import leaderboard, remarks
 from tlfeat.studies.compare import compare
@@ -83,6 +84,7 @@ def test_each_head_chooses_and_its_run_says_from_what(where: Any, pictures: Any)
         assert "+".join(f"{one.layer}:{one.pool}" for one in run.recipes) == run.features
         assert run.feature_settings.features == "auto"
         assert run.name.endswith(f"auto-{run.head_settings.name}")
+    assert set(run_labels(done.runs).values()) == {"lda", "knn", "ensemble"}
     (line,) = commands([run for line in done.runs for run in line.seeds], "colours")
     assert "--features" not in line  # as compare has it where nobody says
     assert compare(pictures, heads=["lda", "knn", "ensemble"], size=SIZE, **where).fresh == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeat.errors import DamagedFile
+from tlfeat.features.settings import AUTO
 from tlfeat.files import read_toml
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair
@@ -103,7 +104,7 @@ def _seconds(value: float) -> str:
 
 
 def run_labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Shorten run names: a network that all of them share says nothing.
+    """Shorten run names: a network, or features "auto", that all of them share say nothing.
 
     Parameters
     ----------
@@ -116,8 +117,15 @@ def run_labels(runs: Sequence[Run]) -> dict[str, str]:
     networks = {run.backbone for run in runs}
     if len(networks) != 1:
         return {run.name: run.name for run in runs}
-    prefix = f"{networks.pop()}-"
-    short = {run.name: run.name.removeprefix(prefix) or run.name for run in runs}
+    shared = [f"{networks.pop()}-"]
+    if all(run.auto is not None for run in runs):
+        shared.append(f"{AUTO}-")
+    short = {}
+    for run in runs:
+        label = run.name
+        for prefix in shared:
+            label = label.removeprefix(prefix)
+        short[run.name] = label or run.name
     return short if len(set(short.values())) == len(short) else {name: name for name in short}
 
 
