@@ -84,7 +84,12 @@ def test_each_head_chooses_and_its_run_says_from_what(where: Any, pictures: Any)
         assert "+".join(f"{one.layer}:{one.pool}" for one in run.recipes) == run.features
         assert run.feature_settings.features == "auto"
         assert run.name.endswith(f"auto-{run.head_settings.name}")
-    assert set(run_labels(done.runs).values()) == {"lda", "knn", "ensemble"}
+    named = [
+        run.changed(name=f"{run.backbone}-auto-{run.head_settings.name}") for run in done.runs
+    ]
+    assert set(run_labels(named).values()) == {"lda", "knn", "ensemble"}
+    named[0] = named[0].changed(auto=None)  # one that does not share it: all keep it
+    assert all(label.startswith("auto-") for label in run_labels(named).values())
     (line,) = commands([run for line in done.runs for run in line.seeds], "colours")
     assert "--features" not in line  # as compare has it where nobody says
     assert compare(pictures, heads=["lda", "knn", "ensemble"], size=SIZE, **where).fresh == 0
