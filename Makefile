@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow faults lint types check bench reference lock clean
+.PHONY: help demo test coverage slow faults lint types check bench reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,7 +20,10 @@ demo: .venv/installed ## compare seven heads on scikit-learn's digits
 	$(BIN)/tlfeat compare digits
 
 test: .venv/installed ## run all tests
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(WITH)
+
+coverage: WITH = --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
+coverage: test ## run all tests, in more time, and say which lines none of them meets
 
 slow: .venv/installed ## run the tests that "make test" leaves out
 	TLFEAT_SLOW=all $(BIN)/pytest --numprocesses=auto -m "slow or every_row"

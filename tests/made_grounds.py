@@ -20,6 +20,7 @@ def grounds(
     validation: int = 0,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    d: int = 12,
 ) -> tuple[Grounds, np.ndarray]:
     """Matrices whose classes lie so far apart; rows beyond those of train are validation.
 
@@ -29,10 +30,10 @@ def grounds(
     y = np.arange(N + validation) % K
     made = []
     for name, strength in strengths.items():
-        X = random.normal(size=(len(y), 12)).astype(np.float32)
+        X = random.normal(size=(len(y), d)).astype(np.float32)
         X[:, :K] += strength * np.eye(K, dtype=np.float32)[y]
         held = (X[N:], y[N:]) if validation else None
-        made.append(Candidate(name, Ground(X[:N], y[:N], K, None, held, 0, groups), {name: 12}))
+        made.append(Candidate(name, Ground(X[:N], y[:N], K, None, held, 0, groups), {name: d}))
     return Grounds(made), y
 
 

@@ -1,6 +1,7 @@
 """The mean of several heads' probabilities."""
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -63,6 +64,19 @@ def test_it_comes_back_from_its_file_as_plain_scikit_learn(tmp_path: Path) -> No
     np.testing.assert_array_equal(load_head(path).scores(X), fitted.scores(X))
     plain = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
     np.testing.assert_array_equal(plain.predict(X), fitted.predict(X))
+
+
+def test_its_file_holds_no_lists_of_columns(tmp_path: Path) -> None:
+    sizes = []
+    for d in (12, 600):
+        on, _ = grounds({"left": 1.5, "right": 1.5}, d=d)
+        fitted = fit(on, "ensemble", params={"members": "logistic+ridge"})
+        assert len(fitted.parts) == 2
+        path = save_head(fitted, tmp_path / "head.skops", classes=CLASSES)
+        with ZipFile(path) as file:
+            # text, in which each number of a list takes more than a hundred letters
+            sizes.append(file.getinfo("schema.json").file_size)
+    assert sizes[1] < 1.5 * sizes[0]
 
 
 def test_held_scores_are_honest_where_nothing_can_be_learned() -> None:

@@ -1,6 +1,7 @@
 """One pool for the work of many heads."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -91,3 +92,24 @@ def test_what_stops_a_task_stops_the_pool() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_jobs([stopping()], 2)
+
+
+def test_tasks_of_earlier_jobs_come_first() -> None:
+    done: list[str] = []
+    went_on = threading.Event()
+
+    def long() -> Any:
+        yield [lambda: done.append("long")]
+        went_on.set()
+        yield [lambda: done.append("long")]
+
+    def task() -> None:
+        done.append("wide")
+        went_on.wait(10)
+        time.sleep(0.1)  # until the long one's second task stands in the queue
+
+    def wide() -> Any:
+        yield [task] * 3
+
+    run_jobs([long(), wide()], 1)
+    assert done == ["long", "wide", "long", "wide", "wide"]

@@ -258,9 +258,18 @@ def _on_its_columns(member: _Member, parts: Mapping[str, int]) -> Any:
     if list(member.candidate.parts) == list(parts):
         return member.fitted.pipeline
     ends = dict(zip(parts, np.cumsum(list(parts.values())), strict=True))
+    mine = member.candidate.parts
     columns = [
-        (f"part{number}", "passthrough", slice(int(ends[key]) - parts[key], int(ends[key])))
-        for number, key in enumerate(member.candidate.parts, 1)
+        (
+            f"part{number}",
+            "passthrough" if key in mine else "drop",
+            slice(int(ends[key]) - parts[key], int(ends[key])),
+        )
+        for number, key in enumerate([*mine, *(key for key in parts if key not in mine)], 1)
     ]
     select = ColumnTransformer(columns).fit(np.zeros((1, sum(parts.values())), np.float32))
+    # Slices above, arrays here: skops writes a list number by number, and takes seconds for it.
+    select._transformer_to_input_indices = {
+        name: np.asarray(indices) for name, indices in select._transformer_to_input_indices.items()
+    }
     return Pipeline([("features", select), *member.fitted.pipeline.steps])

@@ -3,11 +3,14 @@
 A job is a generator. It yields lists of tasks, functions that wait for nothing, and of shared
 jobs, is sent their results in the same order, and returns what it was for. Tasks of all jobs stand
 in one queue, so that no core waits for the slowest head of a stage, and a busy neighbour costs its
-share alone.
+share alone. Those of earlier jobs come first: one of many stages, one after the other, should not
+be the last to begin any.
 """
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import count
+from queue import PriorityQueue
 from typing import Any, Generic, TypeVar
 
 from tlfeat.heads.threads import limit_openmp, one_numeric_thread
@@ -42,6 +45,7 @@ def run_jobs(
     Parameters
     ----------
     jobs : sequence of generators
+        What takes longest should come first.
     workers : int
         Tasks at a time.
     doing, ended : callables
@@ -75,6 +79,11 @@ class _Run:
         self.pool, self.doing, self.ended = pool, doing, ended
         # of a job that waits: the number of the one that it is for, and what it waits for
         self.waiting: dict[Shared[Any], tuple[int, list[Future[Any]]]] = {}
+        # what no thread has begun: by the number of the job and in the order of asking
+        self.queue: PriorityQueue[tuple[int, int, Callable[[], Any], Future[Any]]] = (
+            PriorityQueue()
+        )
+        self.asked = count()
 
     def to_the_end(self) -> list[Any]:
         for number, job in enumerate(self.jobs):
@@ -98,9 +107,14 @@ class _Run:
             self._advance(number, job, None)
         return job.result
 
-    def _do(self, number: int, task: Callable[[], Any]) -> Any:
+    def _do_next(self) -> None:
+        """Do what comes first in the queue."""
+        number, _, task, result = self.queue.get_nowait()
         self.doing(number)
-        return task()
+        try:
+            result.set_result(task())
+        except BaseException as error:
+            result.set_exception(error)
 
     def _advance(self, number: int, job: Shared[Any], batch: Sequence[Future[Any]] | None) -> None:
         """Let a job go on until it waits for others, or ends.
@@ -125,4 +139,7 @@ class _Run:
     def _started(self, number: int, wanted: Callable[[], Any] | Shared[Any]) -> Future[Any]:
         if isinstance(wanted, Shared):
             return self._result_of(number, wanted)
-        return self.pool.submit(self._do, number, wanted)
+        result: Future[Any] = Future()
+        self.queue.put((number, next(self.asked), wanted, result))
+        self.pool.submit(self._do_next)
+        return result

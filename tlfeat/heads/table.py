@@ -118,6 +118,7 @@ _SINGLE: Final = (
         "tlfeat.heads.linear:Logistic",
         ("sklearn.linear_model._logistic.LogisticRegression",),
         patience=2,
+        method=4,  # 3 solved all values of C to the same tolerance
     ),
     Head(
         "lda",
@@ -169,6 +170,7 @@ _SINGLE: Final = (
         "tlfeat.heads.linear:LinearMachine",
         ("sklearn.svm._classes.LinearSVC",),
         patience=2,
+        method=4,  # as that of logistic
     ),
     Head(
         "svm-rbf",
