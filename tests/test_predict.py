@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import subprocess
+import sys
+import textwrap
 import zipfile
 
 import numpy as np
@@ -14,9 +17,13 @@ from typer.testing import CliRunner
 
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError, WeightsError
+from tlfeat.finetuning.plan import Phase
 from tlfeat.heads.persist import LoadedHead
 from tlfeat.heads.trained import TrainedHead
+from tlfeat.runs import find
+from tlfeat.runs.find import find_run
 from tlfeat.runs.record import load_run, write_record
+from tlfeat.studies.finetune import finetune
 from tlfeat.studies.train import train
 from tlfeat_cli.app import app
 
@@ -189,3 +196,59 @@ def test_a_mistake_is_answered_before_anything_is_printed(run, pictures):
     done = CliRunner().invoke(app, ["predict", str(run.path), str(pictures)])
     assert isinstance(done.exception, TlfeatError)
     assert done.stdout == ""
+
+
+@pytest.fixture
+def finetuned(pictures, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLFEAT_CACHE", str(cache))
+    where = {"cache": cache, "reports": tmp_path / "reports"}
+    return finetune(pictures, "plain-cnn", [Phase("scratch", 1)], size=16, batch=8, **where)
+
+
+def test_a_fine_tune_predicts_what_its_run_tells_on_either_engine(finetuned, pictures):
+    table = finetuned.predictions().set_index("id")
+    paths = [pictures / name for name in table.index]
+    scores = table[[f"score_{i}" for i in range(3)]].to_numpy()
+    for engine in ("openvino", "tensorflow"):
+        found = predicted(finetuned, paths, engine=engine, top=3)
+        classes = finetuned.dataset.classes
+        assert [one.label for one in found] == [classes[i] for i in table["predicted"]]
+        ours = np.array([[dict(one.top)[name] for name in classes] for one in found])
+        np.testing.assert_allclose(ours, scores, atol=1e-5)
+        assert {one.score_kind for one in found} == {"probability"}
+
+
+def test_a_fine_tuned_network_is_exported_once_and_then_needs_no_tensorflow(finetuned, pictures):
+    picture = pictures / "red" / "red-000.png"
+    (first,) = predicted(finetuned, picture)
+    code = textwrap.dedent(f"""
+        import sys
+        from tlfeat.deploy.predict import predict
+        from tlfeat.runs.record import load_run
+        (one,) = predict(load_run({str(finetuned.path)!r}), {str(picture)!r})
+        print(one.label, repr(one.score), "tensorflow" in sys.modules)
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [first.label, repr(first.score), "False"]
+
+
+def test_a_fine_tune_has_its_weights_in_its_own_file(finetuned, pictures):
+    with pytest.raises(TlfeatError, match=r"its model\.keras: leave --weights out"):
+        predicted(finetuned, pictures, weights="elsewhere.h5")
+    model = finetuned.path / "model.keras"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    with pytest.raises(TlfeatError, match="is not as it was written"):
+        predicted(finetuned, pictures)
+    model.unlink()
+    with pytest.raises(TlfeatError, match="is not there any more: run it again"):
+        predicted(finetuned, pictures)
+
+
+def test_a_study_predicts_with_its_best_run_whatever_it_is(
+    finetuned, pictures, cache, tmp_path, monkeypatch
+):
+    head = train(pictures, head="lda", size=SIZE, cache=cache, reports=tmp_path / "reports")
+    assert head.study == finetuned.study
+    assert find_run(head.study).id == head.id  # colours are easy, and the other saw them once
+    monkeypatch.setattr(find, "rank", lambda runs: sorted(runs, key=lambda run: run.kind))
+    assert find_run(head.study).id == finetuned.id

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from tlfeat.backbones.exported import (
     CannotExportError,
+    Exportable,
     NetworkRequest,
     exported_network,
     import_openvino,
@@ -27,7 +28,7 @@ from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError
 
-__all__ = ["ENGINES", "Engine", "NetworkRequest", "open_engine"]
+__all__ = ["ENGINES", "Engine", "Exportable", "NetworkRequest", "open_engine"]
 
 ENGINES: Final = ("auto", "openvino", "tensorflow")
 _OPENVINO_BATCH: Final = 2  # measured: 1 and 2 are a third faster than 4 and 8, and alike
@@ -78,7 +79,7 @@ class Engine(Protocol):
 
 
 def open_engine(
-    request: NetworkRequest,
+    request: Exportable,
     engine: str = "auto",
     cache: Path | None = None,
     jobs: int | None = None,
@@ -88,7 +89,7 @@ def open_engine(
 
     Parameters
     ----------
-    request : NetworkRequest
+    request : Exportable
     engine : {"auto", "openvino", "tensorflow"}, default "auto"
         "auto" is TensorFlow where there is a GPU or the precision is mixed, else OpenVINO, and
         TensorFlow again for a network that OpenVINO cannot take.
@@ -129,10 +130,9 @@ def open_engine(
     except CannotExportError as error:
         if engine == "openvino":
             raise NetworkError(
-                f"{request.backbone.name} cannot run on OpenVINO ({error}): use --engine "
-                "tensorflow."
+                f"{request.name} cannot run on OpenVINO ({error}): use --engine tensorflow."
             ) from error
-        note(f"{request.backbone.name} runs on TensorFlow, not OpenVINO: {error}.")
+        note(f"{request.name} runs on TensorFlow, not OpenVINO: {error}.")
         return _TensorFlowEngine(request, jobs)
 
 
@@ -153,7 +153,7 @@ class _Base:
 
     name = ""
 
-    def __init__(self, request: NetworkRequest, batch: int) -> None:
+    def __init__(self, request: Exportable, batch: int) -> None:
         self._shape = (request.size, request.size, 3)
         self.outputs = request.outputs
         self.batch = batch
@@ -178,7 +178,7 @@ class _OpenVINOEngine(_Base):
 
     def __init__(
         self,
-        request: NetworkRequest,
+        request: Exportable,
         cache: Path | None,
         jobs: int | None,
         on_note: Callable[[str], None],
@@ -253,7 +253,7 @@ class _TensorFlowEngine(_Base):
     name = "tensorflow"
     _AHEAD = 2
 
-    def __init__(self, request: NetworkRequest, jobs: int | None) -> None:
+    def __init__(self, request: Exportable, jobs: int | None) -> None:
         import_keras()
         import tensorflow as tf
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,15 +37,50 @@ _LARGE: Final = 4096  # numbers in a weight
 _PACKAGES: Final = ("keras", "tensorflow", "openvino")
 
 
+class Exportable(Protocol):
+    """A network that an engine can run: all that decides what it computes."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def size(self) -> int:
+        """Side of its pictures in pixels."""
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What it gives."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: float32 or mixed."""
+
+    @property
+    def key(self) -> str:
+        """The name of its folder in the store."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain JSON values."""
+
+    def build(self) -> Any:
+        """Build it with Keras, to take pictures (n, size, size, 3) of uint8."""
+
+
 @dataclass(frozen=True)
 class NetworkRequest:
-    """All that decides what a network computes."""
+    """A backbone of the table, and what is wanted of it."""
 
     backbone: Backbone
     size: int
     weights: Weights
     outputs: tuple[Output, ...] = (Output(),)
     precision: str = "float32"  # or "mixed"
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.backbone.name
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain JSON values."""
@@ -135,13 +170,13 @@ def greatest_difference(
 
 @contextlib.contextmanager
 def exported_network(
-    request: NetworkRequest, cache: Path | None, on_note: Callable[[str], None]
+    request: Exportable, cache: Path | None, on_note: Callable[[str], None]
 ) -> Iterator[Path]:
     """Give the folder of an exported network, exporting it where that was not done yet.
 
     Parameters
     ----------
-    request : NetworkRequest
+    request : Exportable
     cache : Path or None
         The store; a folder for the moment if None, or if it cannot be written.
     on_note : callable
@@ -196,7 +231,7 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _compared(request: NetworkRequest) -> _Network:
+def _compared(request: Exportable) -> _Network:
     """Convert a network, and compare it with TensorFlow on generated pictures."""
     record = {
         **request.as_dict(),

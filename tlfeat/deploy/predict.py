@@ -1,23 +1,25 @@
-"""Predict the labels of new pictures with a finished run.
+"""Predict the labels of new pictures with a finished run, of a head or a fine-tune.
 
-The recipe is the run's own, so that pictures are prepared for prediction exactly as they
-were for training; other weights or another decoding rule than the run's are refused.
-Pictures stream through in bounded memory and nothing is stored.
+Pictures are prepared exactly as they were for training; other weights or another decoding rule
+than the run's are refused. Pictures stream through in bounded memory and nothing of them is
+stored. A fine-tuned network is exported once, as a backbone is, and runs on the same engines.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tlfeat.backbones.engines import Exportable
+from tlfeat.backbones.model_files import ModelRequest
 from tlfeat.data.decode import UndecodableImage
 from tlfeat.data.layout import PICTURE_SUFFIXES
 from tlfeat.data.names import printable
-from tlfeat.data.resize import DECODER, Resize
+from tlfeat.data.resize import DECODER
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
     Picture,
@@ -28,8 +30,9 @@ from tlfeat.data.sources.base import (
 from tlfeat.errors import DataError, TlfeatError
 from tlfeat.features.forward import Forwarded, Unread, embedded_chunks, network_of
 from tlfeat.features.recipe import Recipe
-from tlfeat.heads.persist import LoadedHead
-from tlfeat.runs.record import Run
+from tlfeat.files import file_digest
+from tlfeat.runs.metrics import name_outputs
+from tlfeat.runs.record import MODEL, Run
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import Where
 
@@ -83,7 +86,7 @@ def predict(
     Parameters
     ----------
     run : Run
-        A finished run of a head.
+        A finished run.
     pictures : path, or iterable of path, bytes or ndarray
         Picture files, or whatever `open_dataset` opens; uint8 arrays of shape
         (height, width, 3) and the bytes of picture files too. An iterable is taken as it
@@ -91,7 +94,8 @@ def predict(
     top : int
         How many classes to name.
     weights : str or Path, optional
-        Where the run's weights are now; where they were in training if None.
+        Where the weights of a head's network are now; where they were in training if None. A
+        fine-tuned network has them in its own file.
     engine : {"auto", "openvino", "tensorflow"}
     cache : str or Path, optional
         Where exported networks are kept; $TLFEAT_CACHE or ./cache if None.
@@ -112,41 +116,79 @@ def predict(
     TlfeatError
         If the run is of another kind or needs another version of tlfeat.
     """
-    if run.is_finetune:
-        raise TlfeatError(
-            f"{run.path} is a {run.kind} run, and only runs of heads can predict yet: "
-            "load its model.keras with Keras."
-        )
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
-    recipe = run.recipes[0]
-    if recipe.decoder != DECODER:
+    rule = run.recipes[0].pictures if run.recipes else run.pictures
+    if rule.decoder != DECODER:
         raise TlfeatError(
-            f"{run.path} was trained on pictures decoded by rule {recipe.decoder} and this tlfeat "
+            f"{run.path} was trained on pictures decoded by rule {rule.decoder} and this tlfeat "
             f"has rule {DECODER}: train it again."
         )
-    head, network = run.head(), network_of(run.recipes, weights or run.weights)
+    answerer = (_of_finetune if run.is_finetune else _of_head)(run, weights)
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = _listed([pictures] if isinstance(pictures, str | Path) else pictures)
-    chunks = embedded_chunks(unread, network, Resize(**recipe.resize), where)
+    chunks = embedded_chunks(unread, answerer.network, rule.resize, where)
     with closing(chunks):
         for chunk in chunks:
-            yield from _predict_chunk(chunk, run.recipes, head, top)
+            yield from _predict_chunk(chunk, answerer, top)
+
+
+Outputs = Sequence[np.ndarray]  # of a network for one picture
+
+
+class _Answerer(NamedTuple):
+    """A network, and what becomes of what it gives."""
+
+    network: Exportable
+    classes: Sequence[str]
+    score_kind: str
+    scores: Callable[[Sequence[Outputs]], np.ndarray]  # of some pictures, (n, n_outputs)
+
+
+def _of_head(run: Run, weights: str | Path | None) -> _Answerer:
+    head, recipes = run.head(), run.recipes
+
+    def scores(rows: Sequence[Outputs]) -> np.ndarray:
+        return head.scores(np.stack([_as_stored(row, recipes) for row in rows]))
+
+    network = network_of(recipes, weights or run.weights)
+    return _Answerer(network, head.classes, head.score_kind, scores)
+
+
+def _of_finetune(run: Run, weights: str | Path | None) -> _Answerer:
+    if weights is not None:
+        raise TlfeatError(
+            f"{run.path} is a fine-tune, whose weights are in its {MODEL}: leave --weights out."
+        )
+    path = run.file(MODEL)
+    if not path.is_file():
+        raise TlfeatError(f"{path} is not there any more: run it again.")
+    digest = run.files.get(MODEL) or file_digest(path)
+    rule = run.pictures
+    network = ModelRequest(run.name, path, digest, rule.size, rule.precision)
+    return _Answerer(
+        network,
+        run.dataset.classes,
+        "probability",
+        lambda rows: np.stack([answers for (answers,) in rows]),
+    )
 
 
 def _predict_chunk(
-    chunk: Sequence[Forwarded], recipes: Sequence[Recipe], head: LoadedHead, top: int
+    chunk: Sequence[Forwarded], answerer: _Answerer, top: int
 ) -> Iterator[Prediction]:
-    rows = [_as_stored(one.features, recipes) for one in chunk if one.features is not None]
-    scores: Iterator[np.ndarray] = iter(head.scores(np.stack(rows)) if rows else ())
+    rows = [one.features for one in chunk if one.features is not None]
+    scores = answerer.scores(rows) if rows else np.empty((0, len(answerer.classes)))
+    names, kind = name_outputs(answerer.classes, scores.shape[1]), answerer.score_kind
+    answers = iter(scores)
     for one in chunk:
         if one.features is None:
-            yield Prediction(one.id, None, None, head.score_kind, (), one.reason)
+            yield Prediction(one.id, None, None, kind, (), one.reason)
             continue
-        mine = next(scores)
+        mine = next(answers)
         order = np.argsort(-mine, kind="stable")[:top]
-        best = tuple((head.classes[i], float(mine[i])) for i in order)
-        yield Prediction(one.id, best[0][0], best[0][1], head.score_kind, best)
+        best = tuple((names[i], float(mine[i])) for i in order)
+        yield Prediction(one.id, best[0][0], best[0][1], kind, best)
 
 
 def _as_stored(features: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
+from tlfeat.backbones.engines import Engine, Exportable, NetworkRequest, open_engine
 from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import digest_of
@@ -58,7 +58,7 @@ class Forwarded(NamedTuple):
 
 
 def embedded_chunks(
-    pictures: Iterable[Unread], request: NetworkRequest, resize: Resize, where: Where
+    pictures: Iterable[Unread], request: Exportable, resize: Resize, where: Where
 ) -> Generator[list[Forwarded], None, None]:
     """Embed pictures with one network; nothing is stored.
 
@@ -66,7 +66,7 @@ def embedded_chunks(
     ----------
     pictures : iterable of Unread
         Taken as they are needed.
-    request : NetworkRequest
+    request : Exportable
     resize : Resize
     where : Where
         Its cache keeps the exported network.
@@ -119,9 +119,9 @@ def network_of(recipes: Sequence[Recipe], weights: str | Path | None = None) -> 
     )
 
 
-def opened(request: NetworkRequest, where: Where) -> closing[Engine]:
+def opened(request: Exportable, where: Where) -> closing[Engine]:
     """Give a network ready to run, for a `with` that lets go of it."""
-    where.watch.doing(f"loading {request.backbone.name}; the first time it is exported, too")
+    where.watch.doing(f"loading {request.name}; the first time it is exported, too")
     engine = open_engine(
         request,
         where.engine,

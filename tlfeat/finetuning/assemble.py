@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
+from tlfeat.backbones.model_files import load_model
 from tlfeat.backbones.networks import build_base, freeze
 from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import Weights
@@ -231,25 +232,6 @@ def _before_classifier(keras: Any, whole: Any) -> tuple[Any, list[Any]]:
     layers = whole.layers
     place = max(number for number, layer in enumerate(layers) if layer.weights)
     return keras.Model(whole.input, layers[place].input, name=BACKBONE), list(layers[place:])
-
-
-def load_model(path: Path) -> Any:
-    """Read a whole model of Keras, without running code of its own.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be read.
-    """
-    keras = import_keras()
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
-        reason = first_line(error)
-        raise WeightsError(
-            f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
-            "network of Keras, .keras or .h5, without code of its own."
-        ) from error
 
 
 def load_network(

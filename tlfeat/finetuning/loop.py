@@ -54,7 +54,7 @@ from tlfeat.finetuning.pictures import (
 )
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.predict import Predictor, check_finite
-from tlfeat.runs.metrics import evaluate
+from tlfeat.runs.metrics import evaluate, name_outputs
 from tlfeat.where import Where
 
 
@@ -70,9 +70,8 @@ class TrainingData:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Name each output of the network; those beyond the classes have no name of their own."""
-        spare = range(len(self.dataset.classes), self.one_hot.shape[1])
-        return (*self.dataset.classes, *(f"output {i}" for i in spare))
+        """Name each output of the network."""
+        return name_outputs(self.dataset.classes, self.one_hot.shape[1])
 
 
 @dataclass(frozen=True)

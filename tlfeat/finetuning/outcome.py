@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tlfeat.backbones.model_files import load_model
 from tlfeat.files import replacing, write_text
-from tlfeat.finetuning.assemble import Network, load_model
+from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.curves import CURVES, write_curves
 from tlfeat.finetuning.loop import TrainingData

@@ -130,7 +130,7 @@ def picture_side(path: Path) -> int:
     TlfeatError
         If it takes any, so that the side must be said.
     """
-    from tlfeat.finetuning.assemble import load_model
+    from tlfeat.backbones.model_files import load_model
 
     shape = tuple(getattr(load_model(path), "input_shape", ()) or ())
     if len(shape) == 4 and isinstance(shape[1], int):

@@ -19,7 +19,7 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
     Parameters
     ----------
     name : str or Path
-        A run's folder; a study's folder or name, for its best head by validation; or a run's
+        A run's folder; a study's folder or name, for its best run by validation; or a run's
         name, with its digits or without, and after its study's name and a slash or without.
     reports : str or Path, optional
         Folder of the studies; $TLFEAT_REPORTS or ./reports if None.
@@ -92,11 +92,8 @@ def study_folders(reports: str | Path | None = None) -> list[Path]:
 
 
 def _best(runs: list[Run]) -> Run:
-    """Give the best head by validation, which can predict; a fine-tune where there is no head."""
-    if len(runs) == 1:
-        return runs[0]
-    ranked = rank(runs)
-    return next((run for run in ranked if not run.is_finetune), ranked[0])
+    """Give the best by validation."""
+    return runs[0] if len(runs) == 1 else rank(runs)[0]
 
 
 def _names(folder: Path, runs: list[Run]) -> list[tuple[str, list[Run]]]:

@@ -24,6 +24,12 @@ METRICS: dict[str, bool] = {
 }
 
 
+def name_outputs(classes: Sequence[str], n_outputs: int) -> tuple[str, ...]:
+    """Name each output of a network; those beyond the classes have no name of their own."""
+    spare = range(len(classes), n_outputs)
+    return (*classes, *(f"output {i}" for i in spare))
+
+
 def evaluate(
     true: np.ndarray, scores: np.ndarray, classes: Sequence[str], score_kind: str
 ) -> dict[str, Any]:

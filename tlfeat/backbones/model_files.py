@@ -1,0 +1,91 @@
+"""Whole networks of Keras files: read without running code of their own, and run by an engine."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tlfeat.backbones.exported import SCHEMA
+from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.table import Output
+from tlfeat.errors import WeightsError, first_line
+
+ANSWERS: Final = Output("answers", "none")  # what a whole network gives: a number a class
+
+
+def load_model(path: Path) -> Any:
+    """Read a whole model of Keras, without running code of its own.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
+    keras = import_keras()
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
+        reason = first_line(error)
+        raise WeightsError(
+            f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
+            "network of Keras, .keras or .h5, without code of its own."
+        ) from error
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """A whole network of a Keras file, from pixels of 0 to 255 to an answer a class.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    path : Path
+    digest : str
+        SHA-256 of the file.
+    size : int
+        Side of its pictures in pixels.
+    precision : {"float32", "mixed"}
+        What its layers compute in.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    size: int
+    precision: str = "float32"
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What it gives."""
+        return (ANSWERS,)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "model": self.digest,
+            "size": self.size,
+            "precision": self.precision,
+        }
+
+    @property
+    def key(self) -> str:
+        """The name of its folder in the store."""
+        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return f"model-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def build(self) -> Any:
+        """Read it, to take uint8 pictures.
+
+        Raises
+        ------
+        WeightsError
+            If it cannot be read.
+        """
+        model = load_model(self.path)
+        keras = import_keras()
+        pictures = keras.Input((self.size, self.size, 3), dtype="uint8", name="pictures")
+        pixels = keras.layers.Rescaling(1.0, dtype="float32", name="pixels_of_uint8")(pictures)
+        return keras.Model(pictures, model(pixels), name="whole")
