@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.model_files import ModelRequest
 from tlfeat.data.dataset import Dataset
 from tlfeat.errors import DataError, NetworkError, TlfeatError
-from tlfeat.files import make_folder
+from tlfeat.features.forward import opened
+from tlfeat.files import file_digest, make_folder
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.checkpoint import Arrays, State, epoch_file, load_state, resume_file
 from tlfeat.finetuning.devices import open_devices
@@ -29,7 +31,7 @@ from tlfeat.finetuning.pictures import Pictures, part_rows
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
 from tlfeat.runs.identity import run_identity
-from tlfeat.runs.record import Run, finished_run, run_folder, write_record
+from tlfeat.runs.record import MODEL, Run, finished_run, run_folder, write_record
 from tlfeat.watch import Watch
 from tlfeat.where import Where
 
@@ -156,8 +158,11 @@ def _train(
     file_bytes = save_model(network, folder, h5=effort.h5)
     warnings = [request.weights.warning] if request.weights.warning else []
     warnings += write_pictures(network, folder, state, job.name, watch)
-    predictor = training.predictor(network.model, pictures)
-    metrics, inference = measure(predictor, data, request.settings.batch, folder, watch)
+    model = folder / MODEL
+    saved = ModelRequest(job.name, model, file_digest(model), request.size, request.precision)
+    with opened(saved, where) as engine:
+        watch.finish()
+        metrics, inference = measure(engine, data, folder, watch)
     return make_record(
         job.settings,
         data,
