@@ -154,6 +154,18 @@ def test_early_stopping_goes_back_to_the_best_epoch(train, pictures):
     assert run.metrics["validation"]["log_loss"] == pytest.approx(min(losses), rel=1e-3)
 
 
+def test_a_phase_that_only_harms_ends_where_it_began(train, pictures):
+    first = Phase("scratch", 2)
+    harm = Phase("full", 2, learning_rate=0.5, schedule="constant", warmup=0, patience=1)
+    good = train(pictures, first)
+    run = train(pictures, first, harm)
+    assert "went back to its epoch 0" in run.record["warnings"][-1]
+    rows = history(run)
+    assert len(rows) == 3  # one epoch was enough to see it
+    assert float(rows[2]["val_loss"]) > float(rows[1]["val_loss"])
+    pd.testing.assert_frame_equal(run.predictions(), good.predictions())
+
+
 def test_a_loss_that_is_no_number_is_an_error(train, pictures):
     phase = Phase("scratch", 2, learning_rate=1e3, schedule="constant", optimizer="sgd", warmup=0)
     with pytest.raises(TlfeatError, match="lower the learning rate"):

@@ -19,6 +19,7 @@ from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.schedules import Plateau, level_of
 from tlfeat.watch import Watch
 
+PATIENCE_METHOD: Final = 2  # 1 could not go back to where the phase began
 _LONG: Final = 60.0  # seconds of training from which the time is estimated aloud
 _MEASURED_STEPS: Final = 5  # after the first one, which builds the graph
 
@@ -42,6 +43,15 @@ class Helpers:
             self._stopper.set_model(model)
             self._stopper.on_train_begin()
 
+    @property
+    def wants_start(self) -> bool:
+        """Whether it can be told what the phase starts from, and was not."""
+        return self._stopper is not None and self._stopper.best_weights is None
+
+    def begin(self, row: Mapping[str, Any]) -> None:
+        """Hear what the phase starts from: its epoch 0."""
+        self._stopper.on_epoch_end(0, row)
+
     def hear(self, epoch: int, row: Mapping[str, Any]) -> bool:
         """Hear of an epoch; say whether the phase should stop."""
         if self._plateau is not None:
@@ -59,7 +69,7 @@ class Helpers:
 
     @property
     def best_epoch(self) -> int:
-        """The phase's epoch of the least validation loss."""
+        """The phase's epoch of the least validation loss; 0 is where it began."""
         return int(self._stopper.best_epoch)
 
     def best_weights(self) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 It ends with the phase. What a broken-off run goes on from is in the checkpoint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.callbacks import Helpers
 from tlfeat.finetuning.checkpoint import Arrays, State, assign, values_of
 from tlfeat.finetuning.history import confusion_class
+from tlfeat.finetuning.norms import TrainedNorms
 from tlfeat.finetuning.optimizers import build_optimizer
 from tlfeat.finetuning.pictures import Rows
 from tlfeat.finetuning.plan import Phase
@@ -26,6 +27,8 @@ class CompiledPhase:
     phase : Phase
     model : keras.Model
         The whole network, or what lies above a cut.
+    layers : sequence of keras.Layer
+        Of the backbone.
     rows : Rows
         What the model sees: pictures, or activations at the cut.
     n_outputs : int
@@ -42,6 +45,7 @@ class CompiledPhase:
         self,
         phase: Phase,
         model: Any,
+        layers: Sequence[Any],
         rows: Rows,
         n_outputs: int,
         loss: str,
@@ -66,6 +70,7 @@ class CompiledPhase:
             model.optimizer.build(model.trainable_variables)
         self.sums = (*model.metrics[0].variables, *self._confusion.variables)  # over an epoch
         self.helpers = Helpers(phase, self._schedule, model)
+        self.norms = TrainedNorms(layers, model, rows.shape)
 
     def restore(self, state: State, arrays: Arrays) -> None:
         """Go on from a checkpoint; one made between two phases has nothing of this phase."""

@@ -43,7 +43,8 @@ from tlfeat.finetuning.history import (
     write_history,
 )
 from tlfeat.finetuning.lpft import fold_logistic
-from tlfeat.finetuning.modes import count_parameters, lagging_norms, set_trainable
+from tlfeat.finetuning.modes import count_parameters, set_trainable
+from tlfeat.finetuning.norms import MOST_BATCHES
 from tlfeat.finetuning.pictures import (
     Part,
     Pictures,
@@ -51,8 +52,9 @@ from tlfeat.finetuning.pictures import (
     epoch_order,
     make_batches,
     readable,
+    split_order,
 )
-from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.plan import Phase, may_end_where_it_began
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.runs.metrics import evaluate, name_outputs
 from tlfeat.where import Where
@@ -174,9 +176,6 @@ class Training:
         finally:
             board.close()
             self.watch.finish()
-        steps = -(-len(self.data.parts["train"].rows) // self.settings.batch) * self.state.epoch
-        if steps and (lagging := lagging_norms(self.network, steps)):
-            self.state.notes.append(lagging)
         return self.state
 
     def _phase(
@@ -198,6 +197,11 @@ class Training:
         if arrays is not None:
             compiled.restore(state, arrays)
             sums = arrays.get("metrics") if state.step else None
+        from_parent = not self.settings.untouched
+        if compiled.helpers.wants_start and may_end_where_it_began(
+            phase, number, from_parent=from_parent
+        ):
+            compiled.helpers.begin(self._validated(compiled))
         watcher = self._watcher(compiled, asked)
         while state.phase == number:
             began = time.perf_counter()
@@ -223,6 +227,7 @@ class Training:
         return CompiledPhase(
             phase,
             self.network.model if cut is None else cut.tail,
+            self.network.backbone_layers,
             rows,
             self.data.one_hot.shape[1],
             settings.loss,
@@ -275,8 +280,8 @@ class Training:
         """Validate, and keep what the epoch has given before anything else is begun."""
         state, phase = self.state, compiled.phase
         row = self._row(number, phase, loss, compiled.confusion)
-        validated = self._validate(compiled.model, compiled.rows)
-        row |= {f"val_{name}": value for name, value in validated.items()}
+        self._settle(compiled)
+        row |= self._validated(compiled)
         row["learning_rate"] = compiled.last_rate
         row["seconds"] = round(state.step_seconds + time.perf_counter() - began, 3)
         state.history.append(row)
@@ -293,6 +298,17 @@ class Training:
             self._save(compiled, 0)
         write_history(self.folder, state.history)
         board.add(row)
+
+    def _settle(self, compiled: CompiledPhase) -> None:
+        """Let batch normalisations that are trained know all of train, as it is."""
+        if not compiled.norms:
+            return
+        settings, train = self.settings, self.data.parts["train"].rows
+        order = train[epoch_order(len(train), settings.seed, self.state.epoch + 1)]
+        batches = split_order(order, settings.batch)
+        whole = [batch for batch in batches if len(batch) == settings.batch] or batches
+        with self._scope():
+            compiled.norms.settle(compiled.rows.take(whole[:MOST_BATCHES]))
 
     def _end_phase(self, number: int, compiled: CompiledPhase) -> None:
         """Go back to the best epoch where asked to, and save what the next phase starts from."""
@@ -410,6 +426,11 @@ class Training:
             "loss": loss,
             **from_confusion(confusion),
         }
+
+    def _validated(self, compiled: CompiledPhase) -> dict[str, float]:
+        """Validate what is trained, for a row of the history."""
+        validated = self._validate(compiled.model, compiled.rows)
+        return {f"val_{name}": value for name, value in validated.items()}
 
     def _validate(self, model: Any, rows: Rows) -> dict[str, float]:
         held = self.data.parts["validation"].rows

@@ -17,7 +17,6 @@ from tlfeat.finetuning.assemble import Network, freeze_backbone
 from tlfeat.finetuning.plan import Phase
 
 _RATES: Final = ("rate", "drop_path_rate")  # of Dropout, and of ConvNeXt's StochasticDepth
-_SETTLED: Final = 3  # spans of a running average after which 95 per cent of its start are gone
 
 # family -> what the names of a block's layers begin with; the block ends with the last of them
 _BLOCKS: Final[Mapping[str, str]] = MappingProxyType(
@@ -122,10 +121,9 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
         if phase.cut_name is not None:
             below = layers_below(network.base, find_cut(backbone, network.base, phase.cut_name)[1])
         network.base.trainable = True
-        normalise = phase.train_batchnorm or phase.mode == "scratch"
         for layer in network.backbone_layers:
             is_norm = isinstance(layer, keras.layers.BatchNormalization)
-            layer.trainable = id(layer) not in below and (normalise or not is_norm)
+            layer.trainable = id(layer) not in below and (phase.trains_norms or not is_norm)
         for layer in network.base._flatten_layers(include_self=False, recursive=True):
             if id(layer) in below:  # once more, as a container sets its children
                 layer.trainable = False
@@ -165,34 +163,6 @@ def check_frozen(network: Network, phase: Phase) -> None:
             f"trained, {loose[0]} first: freeze each layer itself (a tensor's `trainable` does "
             "nothing)."
         )
-
-
-def lagging_norms(network: Network, steps: int) -> str | None:
-    """Say so where batch normalisations have counted too little to be used.
-
-    Their running averages go over about 1 / (1 - momentum) batches; before a few times as many
-    have passed they still hold much of what they began with, and a network that does well in
-    training steps does badly everywhere else.
-    """
-    import keras
-
-    slowest = max(
-        (
-            layer.momentum
-            for layer in network.backbone_layers
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-        ),
-        default=0.0,
-    )
-    # After t batches an average a <- m a + (1 - m) x holds m^t of what it began with, which is
-    # about exp(-t (1 - m)): t = _SETTLED / (1 - m) leaves exp(-_SETTLED).
-    wanted = round(_SETTLED / (1 - slowest))
-    if not slowest or steps >= wanted:
-        return None
-    return (
-        f"The batch normalisations counted {steps} batches, and their averages settle in about "
-        f"{wanted}: on whole splits the network is worse than in its training steps. Train longer."
-    )
 
 
 def count_parameters(network: Network) -> dict[str, int]:

@@ -142,6 +142,11 @@ class Phase:
         return MODES[self.mode].learning_rate if self.learning_rate is None else self.learning_rate
 
     @property
+    def trains_norms(self) -> bool:
+        """Whether batch normalisations above the cut learn and count."""
+        return self.train_batchnorm or self.mode == "scratch"
+
+    @property
     def schedule_choice(self) -> Choice:
         """The schedule, read."""
         return read_choice(self.schedule, SCHEDULES, "schedule")
@@ -201,6 +206,14 @@ class Phase:
             "optimizer": self.optimizer_choice.as_dict(),
             "cut": self.cut_name,
         }
+
+
+def may_end_where_it_began(phase: Phase, number: int, *, from_parent: bool) -> bool:
+    """Say whether what a phase starts from is a candidate of early stopping.
+
+    It is where something has been learned that it could lose: not where the top is new.
+    """
+    return phase.patience is not None and (number > 0 or from_parent or phase.mode == "lp-ft")
 
 
 OLD_NAMES: Final = {one.old_name: name for name, one in settings_of(Phase).items() if one.old_name}

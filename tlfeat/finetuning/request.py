@@ -13,8 +13,11 @@ from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning import plain_cnn
 from tlfeat.finetuning.assemble import Network, assemble, load_network
 from tlfeat.finetuning.augment import AUGMENTATIONS
+from tlfeat.finetuning.callbacks import PATIENCE_METHOD
+from tlfeat.finetuning.norms import NORMS_METHOD
 from tlfeat.finetuning.optimizers import OPTIMIZERS
 from tlfeat.finetuning.parents import Parent, picture_side
+from tlfeat.finetuning.plan import may_end_where_it_began
 from tlfeat.finetuning.schedules import SCHEDULES
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings
 from tlfeat.heads.table import get_head
@@ -180,6 +183,14 @@ class FinetuneRequest:
         methods: dict[str, int] = {}
         if self.settings.phases[0].mode == "lp-ft":  # it starts from that head
             methods["logistic"] = get_head("logistic").method
+        if any(phase.trains_norms for phase in self.settings.phases):
+            methods["norms"] = NORMS_METHOD
+        from_parent = self.parent is not None
+        if any(
+            may_end_where_it_began(phase, number, from_parent=from_parent)
+            for number, phase in enumerate(self.settings.phases)
+        ):
+            methods["patience"] = PATIENCE_METHOD
         for table, choice in chosen:
             method = table[choice.name].method_of(choice.settings)
             if method > 1:
