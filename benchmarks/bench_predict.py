@@ -62,7 +62,7 @@ def main() -> None:
     n = len(found["auto"])
     times = median_ratio(seconds["keras"], seconds["tlfeat"])
     print(f"\n{n:,} pictures, {run.name} at {size}: {times:.2f} times as fast as Keras")
-    print(f"the same label from Keras' own engine for {same:,} of {n:,}; peak memory {peak:.0f} MB")
+    print(f"the same label from TensorFlow for {same:,} of {n:,}; peak memory {peak:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def model_of(layers):
 
 def test_means_and_variances_are_those_of_all_rows(layers):
     first, dropout, second = layers
-    norms = TrainedNorms(layers, model_of(layers), (4, 4, 3))
+    norms = TrainedNorms(model_of(layers), (4, 4, 3))
     assert norms
     norms.settle(iter(BATCHES))
     rows = BATCHES.reshape(-1, 3)
@@ -43,18 +43,18 @@ def test_means_and_variances_are_those_of_all_rows(layers):
 
 def test_what_is_frozen_is_left_alone(layers):
     layers[0].trainable = False
-    norms = TrainedNorms(layers, model_of(layers), (4, 4, 3))
+    norms = TrainedNorms(model_of(layers), (4, 4, 3))
     norms.settle(BATCHES)
     np.testing.assert_array_equal(layers[0].moving_mean, 0)
     assert np.abs(np.asarray(layers[2].moving_mean)).min() > 1
     layers[2].trainable = False
-    assert not TrainedNorms(layers, model_of(layers), (4, 4, 3))
+    assert not TrainedNorms(model_of(layers), (4, 4, 3))
 
 
 def test_training_goes_on_as_if_nobody_had_looked(layers):
     """Nothing that is trained changes: neither a weight, nor what is dropped next."""
     model = model_of(layers)
-    norms = TrainedNorms(layers, model, (4, 4, 3))
+    norms = TrainedNorms(model, (4, 4, 3))
     seed = np.asarray(layers[1].seed_generator.state.value).copy()
     before = [np.asarray(weight.value).copy() for weight in model.trainable_weights]
     norms.settle(BATCHES)

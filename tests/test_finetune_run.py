@@ -274,7 +274,10 @@ BREAKS_OFF = """
              watch=Breaker(), **BROKEN)
 """
 # 23 pictures to train on: 3 steps an epoch
-PHASES = [Phase("scratch", 3, patience=5, schedule="plateau:patience=1"), Phase("full", 2)]
+PHASES = [
+    Phase("scratch", 3, patience=5, schedule="plateau:patience=1"),
+    Phase("full", 2, patience=2),  # which may end where it began
+]
 BROKEN = {
     **FAST,
     "augment": ["flip", "rotation", "crop", "randaugment:num_ops=1"],
@@ -313,6 +316,7 @@ def test_a_run_that_is_broken_off_goes_on_as_if_nothing_had_happened(
         train(pictures, *PHASES, **BROKEN)
     resumed = train(pictures, *PHASES, resume=True, **BROKEN)
     assert resumed.id == whole.id
+    assert resumed.record["warnings"] == whole.record["warnings"]
     rows, again = history(whole), history(resumed)
     assert [row["epoch"] for row in again] == ["1", "2", "3", "4", "5"]
     for row, other in zip(rows, again, strict=True):

@@ -113,3 +113,14 @@ def test_tasks_of_earlier_jobs_come_first() -> None:
 
     run_jobs([long(), wide()], 1)
     assert done == ["long", "wide", "long", "wide", "wide"]
+
+
+def test_a_watch_that_fails_ends_its_job_and_not_the_wait() -> None:
+    def job() -> Any:
+        yield [lambda: 1]
+
+    def doing(number: int) -> None:
+        raise OSError("the terminal is gone")
+
+    (error,) = run_jobs([job()], 1, doing=doing)
+    assert isinstance(error, OSError)

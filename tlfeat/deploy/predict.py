@@ -162,7 +162,7 @@ def _of_finetune(run: Run, weights: str | Path | None) -> _Answerer:
         )
     path = run.file(MODEL)
     if not path.is_file():
-        raise TlfeatError(f"{path} is not there any more: run it again.")
+        raise TlfeatError(f"{path} is not there any more: remove {run.path} and train it again.")
     digest = run.files.get(MODEL) or file_digest(path)
     rule = run.pictures
     network = ModelRequest(run.name, path, digest, rule.size, rule.precision)

@@ -149,8 +149,13 @@ def decoded_chunks(
             reason = f"cannot be read: {error.strerror or error}"
             return Square(picture.id, None, reason, passing=True)
 
-    length = max(16, min(CHUNK_PICTURES, CHUNK_BYTES // (3 * size * size)))
+    length = chunk_length(size)
     return closing(chunks_ahead(square, pictures, length=length, threads=jobs))
+
+
+def chunk_length(size: int) -> int:
+    """Give how many squares of a size are decoded at a time."""
+    return max(16, min(CHUNK_PICTURES, CHUNK_BYTES // (3 * size * size)))
 
 
 def forward(

@@ -40,6 +40,8 @@ class Network:
         What is new, in order.
     rates : list of (keras.Layer, str, float)
         What layers that drop at random were built with, where a phase took it from them.
+    keeps_top : bool
+        Whether the classifier is that of the model that it was read from.
     """
 
     model: Any
@@ -47,6 +49,7 @@ class Network:
     pooling: list[Any]
     classifier: list[Any]
     rates: list[tuple[Any, str, float]] = field(default_factory=list)
+    keeps_top: bool = False
 
     @property
     def backbone_layers(self) -> list[Any]:
@@ -292,7 +295,7 @@ def load_network(
         base, head = _before_classifier(keras, model)
         pooling = []
     if classifier is None and model.output_shape[-1] == n_classes:
-        network = Network(_probable(keras, model, path), base, pooling, head)
+        network = Network(_probable(keras, model, path), base, pooling, head, keeps_top=True)
     else:
         with dtype_policy(keras, precision), seeded_initialisers(seed):
             head = _new_classifier(keras, n_classes, classifier or Classifier())

@@ -3,7 +3,7 @@
 It ends with the phase. What a broken-off run goes on from is in the checkpoint.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,6 @@ class CompiledPhase:
     phase : Phase
     model : keras.Model
         The whole network, or what lies above a cut.
-    layers : sequence of keras.Layer
-        Of the backbone.
     rows : Rows
         What the model sees: pictures, or activations at the cut.
     n_outputs : int
@@ -45,7 +43,6 @@ class CompiledPhase:
         self,
         phase: Phase,
         model: Any,
-        layers: Sequence[Any],
         rows: Rows,
         n_outputs: int,
         loss: str,
@@ -70,7 +67,7 @@ class CompiledPhase:
             model.optimizer.build(model.trainable_variables)
         self.sums = (*model.metrics[0].variables, *self._confusion.variables)  # over an epoch
         self.helpers = Helpers(phase, self._schedule, model)
-        self.norms = TrainedNorms(layers, model, rows.shape)
+        self.norms = TrainedNorms(model, rows.shape)
 
     def restore(self, state: State, arrays: Arrays) -> None:
         """Go on from a checkpoint; one made between two phases has nothing of this phase."""

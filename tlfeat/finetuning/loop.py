@@ -197,9 +197,8 @@ class Training:
         if arrays is not None:
             compiled.restore(state, arrays)
             sums = arrays.get("metrics") if state.step else None
-        from_parent = not self.settings.untouched
         if compiled.helpers.wants_start and may_end_where_it_began(
-            phase, number, from_parent=from_parent
+            self.settings.phases, number, keeps_top=self.network.keeps_top
         ):
             compiled.helpers.begin(self._validated(compiled))
         watcher = self._watcher(compiled, asked)
@@ -227,7 +226,6 @@ class Training:
         return CompiledPhase(
             phase,
             self.network.model if cut is None else cut.tail,
-            self.network.backbone_layers,
             rows,
             self.data.one_hot.shape[1],
             settings.loss,

@@ -10,7 +10,7 @@ References
 Y. Wu and J. Johnson (2021), Rethinking "Batch" in BatchNorm, arXiv 2105.07576, section 3.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -29,27 +29,24 @@ class TrainedNorms:
 
     Parameters
     ----------
-    layers : sequence of keras.Layer
-        Of the network.
     model : keras.Model
         That is trained: the network, or what lies above a cut.
     shape : tuple of int
         Of one input row of it.
     """
 
-    def __init__(self, layers: Sequence[Any], model: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, model: Any, shape: tuple[int, ...]) -> None:
         import keras
         import tensorflow as tf
 
-        norms = [
+        self._layers = list(model._flatten_layers(include_self=False, recursive=True))
+        self._norms = [
             layer
-            for layer in layers
+            for layer in self._layers
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         ]
-        self._layers = layers
-        self._norms = norms
-        self._means = [layer.moving_mean for layer in norms]
-        self._variances = [layer.moving_variance for layer in norms]
+        self._means = [layer.moving_mean for layer in self._norms]
+        self._variances = [layer.moving_variance for layer in self._norms]
         self._count = tf.function(
             lambda inputs: model(inputs, training=True),
             input_signature=[tf.TensorSpec((None, *shape), tf.float32)],
@@ -69,22 +66,28 @@ class TrainedNorms:
         """
         import tensorflow as tf
 
-        counted = []
+        # m_b and v_b the mean and variance of each of B batches, all of one size. Over all their
+        # rows the mean is m = sum(m_b) / B, and the variance that within batches and between them:
+        # sum(v_b) / B + sum(m_b^2) / B - m^2.
+        n = 0
+        means = [np.zeros(variable.shape) for variable in self._means]
+        squares = [np.zeros(variable.shape) for variable in self._means]
+        variances = [np.zeros(variable.shape) for variable in self._variances]
         for batch in batches:
+            n += 1
             with self._plainly():
                 self._count(tf.cast(batch, tf.float32))
-            counted.append((values_of(self._means), values_of(self._variances)))
-        # m_b and v_b the mean and variance of batch b, all of one size: over all their rows
-        # the mean is the mean of the m_b, the variance that of the v_b and how far the m_b lie
-        # apart.
-        means = [np.stack(each) for each in zip(*(one for one, _ in counted), strict=True)]
-        variances = [np.stack(each) for each in zip(*(one for _, one in counted), strict=True)]
-        assign(self._means, [mean.mean(axis=0) for mean in means])
+            for place, mean in enumerate(values_of(self._means)):
+                means[place] += mean
+                squares[place] += mean.astype(np.float64) ** 2
+            for place, variance in enumerate(values_of(self._variances)):
+                variances[place] += variance
+        assign(self._means, [mean / n for mean in means])
         assign(
             self._variances,
             [
-                variance.mean(axis=0) + mean.var(axis=0)
-                for mean, variance in zip(means, variances, strict=True)
+                variance / n + np.maximum(square / n - (mean / n) ** 2, 0)
+                for variance, square, mean in zip(variances, squares, means, strict=True)
             ],
         )
 

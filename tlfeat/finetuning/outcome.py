@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tlfeat.backbones.engines import Engine
 from tlfeat.backbones.model_files import load_model
-from tlfeat.features.forward import CHUNK_PICTURES
+from tlfeat.features.forward import chunk_length
 from tlfeat.files import replacing, write_text
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.checkpoint import State
@@ -163,9 +163,10 @@ def measure(
 
 def _answers(engine: Engine, data: TrainingData, rows: Ints) -> npt.NDArray[np.float32]:
     """Give the probabilities of some rows, (n, k), in their order."""
+    length = chunk_length(data.pictures.shape[0])
 
     def batches() -> Iterator[tuple[None, np.ndarray]]:
-        for squares in data.pictures.take(split_order(rows, CHUNK_PICTURES)):
+        for squares in data.pictures.take(split_order(rows, length)):
             for start in range(0, len(squares), engine.batch):
                 yield None, squares[start : start + engine.batch]
 
@@ -180,6 +181,7 @@ def make_record(
     metrics: Mapping[str, Any],
     inference: Mapping[str, float],
     *,
+    engine: str,
     identity: str,
     name: str,
     weights: str | None,
@@ -212,6 +214,7 @@ def make_record(
         id=identity,
         name=name,
         kind="finetune",
+        engine=engine,
         features="pixels",
         weights=weights,
         recipes=[],

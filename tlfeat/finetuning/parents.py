@@ -91,7 +91,7 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
         )
     model = run.file(MODEL)
     if not model.is_file():
-        raise TlfeatError(f"{model} is not there any more: run it again.")
+        raise TlfeatError(f"{model} is not there any more: remove {folder} and train it again.")
     weights = None
     if epoch is not None:
         weights = epoch_file(folder, epoch)

@@ -70,7 +70,7 @@ class Phase:
         Of all gradients together.
     patience : int, optional
         Stop the phase when the validation loss has not fallen for so many epochs, and go back
-        to the best one.
+        to the best one, or to where the phase began if that had been trained.
     train_batchnorm : bool
         Let batch normalisations that are trained over learn and count again.
     class_weight : {None, "balanced"}
@@ -126,7 +126,8 @@ class Phase:
     patience: int | None = setting(
         None,
         "whole",
-        "Stop when the validation loss has not fallen for so long, and go back to the best epoch.",
+        "Stop when the validation loss has not fallen for so long, and go back to the best epoch, "
+        "or to where the phase began if that had been trained.",
         metavar="EPOCHS",
         least=1,
         most=_MOST_EPOCHS,
@@ -208,12 +209,22 @@ class Phase:
         }
 
 
-def may_end_where_it_began(phase: Phase, number: int, *, from_parent: bool) -> bool:
+def may_end_where_it_began(phases: Sequence[Phase], number: int, *, keeps_top: bool) -> bool:
     """Say whether what a phase starts from is a candidate of early stopping.
 
     It is where something has been learned that it could lose: not where the top is new.
+
+    Parameters
+    ----------
+    phases : sequence of Phase
+    number : int
+        Of the phase, from 0.
+    keeps_top : bool
+        Whether the run goes on with the top of another.
     """
-    return phase.patience is not None and (number > 0 or from_parent or phase.mode == "lp-ft")
+    phase = phases[number]
+    learned = any(one.epochs or one.mode == "lp-ft" for one in phases[:number])
+    return phase.patience is not None and (learned or keeps_top or phase.mode == "lp-ft")
 
 
 OLD_NAMES: Final = {one.old_name: name for name, one in settings_of(Phase).items() if one.old_name}

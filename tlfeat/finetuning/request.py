@@ -185,10 +185,12 @@ class FinetuneRequest:
             methods["logistic"] = get_head("logistic").method
         if any(phase.trains_norms for phase in self.settings.phases):
             methods["norms"] = NORMS_METHOD
-        from_parent = self.parent is not None
+        phases = self.settings.phases
+        # of a file of somebody else only the built network tells whether its top is kept
+        keeps_top = self.parent is not None and self.settings.classifier is None
         if any(
-            may_end_where_it_began(phase, number, from_parent=from_parent)
-            for number, phase in enumerate(self.settings.phases)
+            may_end_where_it_began(phases, number, keeps_top=keeps_top)
+            for number in range(len(phases))
         ):
             methods["patience"] = PATIENCE_METHOD
         for table, choice in chosen:

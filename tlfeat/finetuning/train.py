@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tlfeat.backbones.engines import Engine
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.model_files import ModelRequest
 from tlfeat.data.dataset import Dataset
@@ -79,6 +80,11 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
         After Ctrl-C; `resume` goes on.
     """
     check_classes(job.dataset)
+    if where.engine == "openvino" and job.request.precision != "float32":
+        raise NetworkError(
+            f"OpenVINO measures in float32 here and this run computes in {job.request.precision}: "
+            "use --engine auto or tensorflow."
+        )
     run = _finished(job, effort, where.watch)
     if run is not None:
         return with_h5(run) if effort.h5 else run
@@ -160,7 +166,7 @@ def _train(
     warnings += write_pictures(network, folder, state, job.name, watch)
     model = folder / MODEL
     saved = ModelRequest(job.name, model, file_digest(model), request.size, request.precision)
-    with opened(saved, where) as engine:
+    with _to_measure(saved, where) as engine:
         watch.finish()
         metrics, inference = measure(engine, data, folder, watch)
     return make_record(
@@ -170,6 +176,7 @@ def _train(
         state,
         metrics,
         inference,
+        engine=engine.name,
         identity=job.id,
         name=job.name,
         weights=request.weights_name,
@@ -177,6 +184,16 @@ def _train(
         file_bytes=file_bytes,
         warnings=warnings,
     )
+
+
+def _to_measure(saved: ModelRequest, where: Where) -> closing[Engine]:
+    """Open the trained network; where that fails, training need not be done again."""
+    try:
+        return opened(saved, where)
+    except NetworkError as error:
+        raise NetworkError(
+            f"{error} The network is trained: with --resume it is only measured."
+        ) from error
 
 
 def _lacks_epochs(run: Run) -> bool:

@@ -148,7 +148,7 @@ class LinearLearner(Learner):
         # loss that is too high by e lets them be off by (2 e C n)^1/2. So for scores that are as
         # exact at any C the tolerance, a root of the loss, falls as C^-1/2.
         exact = _SEARCH_TOLERANCE * (_ALIKE / (type(self).curvature * C)) ** 0.5
-        solution = self.solve(C, min(exact, _LOOSEST))
+        solution = self.solve(C, min(max(exact, _FINAL_TOLERANCE), _LOOSEST))
         return self.coordinates.held(solution.W, solution.bias)
 
     def fill(self, estimator: Any, C: float) -> Finished:

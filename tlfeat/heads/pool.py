@@ -3,8 +3,8 @@
 A job is a generator. It yields lists of tasks, functions that wait for nothing, and of shared
 jobs, is sent their results in the same order, and returns what it was for. Tasks of all jobs stand
 in one queue, so that no core waits for the slowest head of a stage, and a busy neighbour costs its
-share alone. Those of earlier jobs come first: one of many stages, one after the other, should not
-be the last to begin any.
+share alone. Those of earlier jobs come first, so that one with many stages, one after the other,
+is not the last to begin each of them.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -45,7 +45,7 @@ def run_jobs(
     Parameters
     ----------
     jobs : sequence of generators
-        What takes longest should come first.
+        One of many long stages ends sooner if it comes first, as logistic does by default.
     workers : int
         Tasks at a time.
     doing, ended : callables
@@ -110,8 +110,8 @@ class _Run:
     def _do_next(self) -> None:
         """Do what comes first in the queue."""
         number, _, task, result = self.queue.get_nowait()
-        self.doing(number)
         try:
+            self.doing(number)
             result.set_result(task())
         except BaseException as error:
             result.set_exception(error)

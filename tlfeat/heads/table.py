@@ -192,6 +192,7 @@ _SINGLE: Final = (
         "tlfeat.heads.kernel:Nystroem",
         ("sklearn.kernel_approximation.Nystroem", "sklearn.svm._classes.LinearSVC"),
         patience=2,
+        method=4,  # as that of svm-linear
     ),
     _MLP,
     replace(

@@ -1,4 +1,4 @@
-"""What a reader must know before a table of runs is believed: leaks and stand-ins."""
+"""What a reader must know before a table of runs is believed: leaks, stand-ins, other clocks."""
 
 from collections.abc import Sequence
 
@@ -25,6 +25,17 @@ def leaked_test(run: RankedRun) -> str | None:
         return f"{text}: what is right on test tells nothing."
     correct = 100 * test.share_correct[~known].mean()
     return f"{text}: without them {run.name} has {correct:.1f}% right."
+
+
+def timed_by_keras(runs: Sequence[Run]) -> str | None:
+    """Say which fine-tunes are of a version that predicted through Keras, which takes longer."""
+    slow = [run.name for run in runs if run.is_finetune and run.engine is None]
+    if not slow:
+        return None
+    return (
+        f"ms/image of {', '.join(slow)} was measured in Keras, by an older tlfeat, and is longer "
+        "than it would be now."
+    )
 
 
 def stand_in_lines(runs: Sequence[Run]) -> list[str]:

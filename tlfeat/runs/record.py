@@ -155,6 +155,12 @@ class Run:
         return PictureRule.from_dict(self.record["pictures"])
 
     @property
+    def engine(self) -> str | None:
+        """What a fine-tune was measured by; None of a head, and before it was written down."""
+        engine: str | None = self.record.get("engine")
+        return engine
+
+    @property
     def head_settings(self) -> HeadFacts:
         """What a head was asked to be, and what the search chose; a fine-tune has none."""
         return read_facts(HeadFacts, self.record["head"])
