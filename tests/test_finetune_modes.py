@@ -281,11 +281,17 @@ def test_mixed_precision_keeps_weights_and_probabilities_in_float32(pictures, tm
         cache=tmp_path / "store",
         reports=tmp_path / "reports",
     )
+    assert run.engine == "tensorflow"
     model = keras.saving.load_model(run.path / "model.keras")
     assert model.get_layer("backbone").get_layer("conv1a").compute_dtype == "float16"
     assert model.output.dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
     assert np.isfinite(run.record["history"][0]["loss"])
+
+
+def test_an_engine_that_cannot_measure_is_refused_before_anything_is_trained(train, pictures):
+    with pytest.raises(TlfeatError, match="use --engine auto or tensorflow"):
+        train(pictures, Phase("frozen", 1), precision="mixed", engine="openvino")
 
 
 def test_nothing_is_read_of_a_finished_run(train, pictures, monkeypatch):

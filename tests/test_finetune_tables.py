@@ -17,6 +17,7 @@ from tlfeat.finetuning.optimizers import OPTIMIZERS, build_optimizer
 from tlfeat.finetuning.plan import (
     MODES,
     Phase,
+    may_end_where_it_began,
     read_augmentations,
     read_phase,
 )
@@ -373,3 +374,18 @@ def test_a_later_setting_of_the_whole_fine_tune_changes_ids_only_where_it_is_unu
     before = FinetuneRequest.settle(network, FinetuneSettings((Phase("full"),))).decisive(3)
     assert identity() == id_of(before)
     assert identity(mirror=0.5) != id_of(before)
+
+
+@pytest.mark.parametrize(
+    ("phases", "keeps_top", "may"),
+    [
+        ([Phase("full", 2, patience=1)], False, False),  # a new top
+        ([Phase("full", 2, patience=1)], True, True),
+        ([Phase("lp-ft", 2, patience=1)], False, True),
+        ([Phase("frozen", 2), Phase("full", 2, patience=1)], False, True),
+        ([Phase("frozen", 0), Phase("full", 2, patience=1)], False, False),
+        ([Phase("frozen", 2), Phase("full", 2)], True, False),  # nobody asked
+    ],
+)
+def test_a_phase_may_end_where_it_began_if_that_was_trained(phases, keeps_top, may):
+    assert may_end_where_it_began(phases, len(phases) - 1, keeps_top=keeps_top) is may

@@ -60,6 +60,7 @@ def test_a_report_of_an_old_study_is_written_and_leaves_its_runs_alone(old, cach
 
     page = report()
     assert all(name in page for name in IDS)
+    assert "ms/image of adamw was measured in Keras, by an older tlfeat" in page
     assert report() == page
     for record in OLD.glob(f"runs/*/{RECORD}"):
         there = old / record.relative_to(OLD)
