@@ -49,6 +49,12 @@ def test_a_network_at_chance_that_learned_on_its_curve_has_averages_that_did_not
     assert "too few steps" not in said
 
 
+def test_averages_that_were_computed_anew_are_not_to_blame(made):
+    said = paragraph([made("scratch", epochs(0.5, 0.9), methods={"norms": 2})])
+    assert "batch normalisations" not in said
+    assert "too few steps" in said
+
+
 def test_several_networks_are_told_apart_by_their_curves(made):
     runs = [
         made("flat", epochs(0.33)),
