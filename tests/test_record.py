@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -244,3 +245,10 @@ def test_a_study_file_that_is_none_is_one_sentence(tmp_path, content):
     shutil.rmtree(tmp_path)
     with pytest.raises(DamagedFile, match="cannot be read as TOML"):
         read_toml(tmp_path / "study.toml")
+
+
+def test_a_relative_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = make_run(Path("reports-last:avg"), "one", CLASSES, ROWS)
+    assert len(run.predictions().query("split == 'test'")) == 60
+    assert len(read_predictions(run, "test")) == 60

@@ -474,8 +474,8 @@ def write_predictions(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
         }
         columns |= {f"score_{i}": scores[:, i] for i in range(scores.shape[1])}
         tables.append(pa.table(columns))
-    with replacing(path) as fresh:
-        pq.write_table(pa.concat_tables(tables), fresh)
+    with replacing(path) as fresh, fresh.open("wb") as file:  # a path with a colon may be a URI
+        pq.write_table(pa.concat_tables(tables), file)
 
 
 def versions() -> dict[str, str]:
