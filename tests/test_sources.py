@@ -153,6 +153,14 @@ def test_a_parquet_file_of_far_more_rows_than_bytes_is_refused(tmp_path, monkeyp
         open_dataset(tmp_path / "a.parquet")
 
 
+def test_parquet_in_a_relative_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set-1:2").mkdir()
+    table = pa.table({"image": [png(0), png(1)], "label": ["a", "b"]})
+    pq.write_table(table, tmp_path / "set-1:2" / "t.parquet")
+    assert len(open_dataset("set-1:2/t.parquet")) == 2
+
+
 def test_parquet_without_pictures_says_so(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

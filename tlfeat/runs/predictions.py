@@ -132,10 +132,11 @@ def read_predictions(run: Run, split: str, *, scores: bool = True) -> SplitPredi
 def _read(path: Path, split: str, scores: bool) -> SplitPredictions:
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(path).names
-    columns = [f"score_{i}" for i in range(sum(n.startswith("score_") for n in names))]
-    wanted = [*_FACTS, *(columns if scores else ())]
-    table = pq.read_table(path, columns=wanted, filters=[("split", "=", split)])
+    with path.open("rb") as file:  # a path with a colon may be a URI
+        names = pq.read_schema(file).names
+        columns = [f"score_{i}" for i in range(sum(n.startswith("score_") for n in names))]
+        wanted = [*_FACTS, *(columns if scores else ())]
+        table = pq.read_table(file, columns=wanted, filters=[("split", "=", split)])
     facts = {name: table[name].to_numpy() for name in _FACTS}
     matrix = np.empty((len(table), len(columns)), dtype=np.float32) if scores else None
     if matrix is not None:

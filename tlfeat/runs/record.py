@@ -236,7 +236,8 @@ class Run:
         """Read the predictions: a row a sample, scores in the order of the classes."""
         import pandas as pd
 
-        return pd.read_parquet(self.file(PREDICTIONS))
+        with self.file(PREDICTIONS).open("rb") as file:  # a path with a colon may be a URI
+            return pd.read_parquet(file)
 
     def head(self) -> "LoadedHead":
         """Load the trained head; its `predict` and `scores` take features."""
@@ -474,7 +475,7 @@ def write_predictions(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
         }
         columns |= {f"score_{i}": scores[:, i] for i in range(scores.shape[1])}
         tables.append(pa.table(columns))
-    with replacing(path) as fresh, fresh.open("wb") as file:  # a path with a colon may be a URI
+    with replacing(path) as fresh, fresh.open("wb") as file:  # as for reading
         pq.write_table(pa.concat_tables(tables), file)
 
 

@@ -99,7 +99,7 @@ class ParquetSource:
 
         if at not in self._files:
             path = self.paths[at]
-            facts = (file := pq.ParquetFile(path)).metadata
+            facts = (file := pq.ParquetFile(path.absolute())).metadata  # not a URI
             groups = (facts.row_group(group) for group in range(facts.num_row_groups))
             unpacked = sum(group.total_byte_size for group in groups)
             refuse_bomb(path, path.stat().st_size, max(unpacked, ROW_BYTES * facts.num_rows))
