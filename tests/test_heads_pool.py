@@ -1,7 +1,6 @@
 """One pool for the work of many heads."""
 
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -96,23 +95,24 @@ def test_what_stops_a_task_stops_the_pool() -> None:
 
 def test_tasks_of_earlier_jobs_come_first() -> None:
     done: list[str] = []
-    went_on = threading.Event()
+    gate = threading.Event()
 
-    def long() -> Any:
-        yield [lambda: done.append("long")]
-        went_on.set()
-        yield [lambda: done.append("long")]
+    def early() -> Any:
+        yield []  # goes on when all jobs have begun
+        yield [lambda: done.append("early")]
 
-    def task() -> None:
-        done.append("wide")
-        went_on.wait(10)
-        time.sleep(0.1)  # until the long one's second task stands in the queue
+    def blocking() -> Any:
+        yield [lambda: gate.wait(30)]  # the one worker
 
     def wide() -> Any:
-        yield [task] * 3
+        yield [lambda: done.append("wide")] * 3
 
-    run_jobs([long(), wide()], 1)
-    assert done == ["long", "wide", "long", "wide", "wide"]
+    def opening() -> Any:
+        yield []  # goes on after the first job has
+        gate.set()
+
+    run_jobs([early(), blocking(), wide(), opening()], 1)
+    assert done == ["early", "wide", "wide", "wide"]
 
 
 def test_a_watch_that_fails_ends_its_job_and_not_the_wait() -> None:
