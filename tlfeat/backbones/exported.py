@@ -96,14 +96,19 @@ class NetworkRequest:
     @property
     def key(self) -> str:
         """The name of its folder in the store."""
-        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
-        return f"{self.backbone.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return key_of(self.backbone.name, self.as_dict())
 
     def build(self) -> Any:
         """Build it with Keras."""
         return build_network(
             self.backbone, self.size, self.weights, self.outputs, precision=self.precision
         )
+
+
+def key_of(name: str, decisive: Mapping[str, Any]) -> str:
+    """Name a network's folder: a readable name, and a digest of all that decides it."""
+    text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 class CannotExportError(NetworkError):

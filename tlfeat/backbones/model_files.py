@@ -1,17 +1,15 @@
 """Whole networks of Keras files: read without running code of their own, and run by an engine."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tlfeat.backbones.exported import SCHEMA
+from tlfeat.backbones.exported import SCHEMA, key_of
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.table import Output
 from tlfeat.errors import WeightsError, first_line
 
-ANSWERS: Final = Output("answers", "none")  # what a whole network gives: a number a class
+_ANSWERS: Final = Output("answers", "none")  # what a whole network gives: a number a class
 
 
 def load_model(path: Path) -> Any:
@@ -59,7 +57,7 @@ class ModelRequest:
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What it gives."""
-        return (ANSWERS,)
+        return (_ANSWERS,)
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain JSON values."""
@@ -73,8 +71,7 @@ class ModelRequest:
     @property
     def key(self) -> str:
         """The name of its folder in the store."""
-        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
-        return f"model-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return key_of("model", self.as_dict())
 
     def build(self) -> Any:
         """Read it, to take uint8 pictures.

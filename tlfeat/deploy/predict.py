@@ -36,6 +36,8 @@ from tlfeat.runs.record import MODEL, Run
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import Where
 
+_Outputs = Sequence[np.ndarray]  # of a network for one picture
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -114,7 +116,8 @@ def predict(
     WeightsError
         If the weights are not those of the run.
     TlfeatError
-        If the run is of another kind or needs another version of tlfeat.
+        If the run needs another version of tlfeat, its files are gone or are not as they were
+        written, or `weights` are given for a fine-tune.
     """
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
@@ -133,22 +136,19 @@ def predict(
             yield from _predict_chunk(chunk, answerer, top)
 
 
-Outputs = Sequence[np.ndarray]  # of a network for one picture
-
-
 class _Answerer(NamedTuple):
     """A network, and what becomes of what it gives."""
 
     network: Exportable
     classes: Sequence[str]
     score_kind: str
-    scores: Callable[[Sequence[Outputs]], np.ndarray]  # of some pictures, (n, n_outputs)
+    scores: Callable[[Sequence[_Outputs]], np.ndarray]  # of some pictures, (n, n_outputs)
 
 
 def _of_head(run: Run, weights: str | Path | None) -> _Answerer:
     head, recipes = run.head(), run.recipes
 
-    def scores(rows: Sequence[Outputs]) -> np.ndarray:
+    def scores(rows: Sequence[_Outputs]) -> np.ndarray:
         return head.scores(np.stack([_as_stored(row, recipes) for row in rows]))
 
     network = network_of(recipes, weights or run.weights)

@@ -16,7 +16,7 @@ from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning.assemble import Network, freeze_backbone
 from tlfeat.finetuning.plan import Phase
 
-_RATES: Final = ("rate", "drop_path_rate")  # of Dropout, and of ConvNeXt's StochasticDepth
+RATES: Final = ("rate", "drop_path_rate")  # of Dropout, and of ConvNeXt's StochasticDepth
 
 # family -> what the names of a block's layers begin with; the block ends with the last of them
 _BLOCKS: Final[Mapping[str, str]] = MappingProxyType(
@@ -135,7 +135,7 @@ def _drop_nothing(network: Network, below: set[int]) -> None:
     """Take the chance out of the layers below the cut; they are frozen in what they do too."""
     drop_as_built(network)
     for layer in network.backbone_layers:
-        for name in _RATES:
+        for name in RATES:
             if id(layer) in below and getattr(layer, name, None):
                 network.rates.append((layer, name, getattr(layer, name)))
                 setattr(layer, name, 0.0)

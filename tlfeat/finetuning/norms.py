@@ -17,11 +17,11 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.finetuning.checkpoint import assign, values_of
+from tlfeat.finetuning.modes import RATES
 
 NORMS_METHOD: Final = 2  # 1 left the running averages as they were
 # Of a training step's size: means of so many are within a fourteenth of how far batches lie apart.
 MOST_BATCHES: Final = 200
-_RATES: Final = ("rate", "drop_path_rate")  # of Dropout, and of ConvNeXt's StochasticDepth
 
 
 class TrainedNorms:
@@ -73,15 +73,15 @@ class TrainedNorms:
         means = [np.zeros(variable.shape) for variable in self._means]
         squares = [np.zeros(variable.shape) for variable in self._means]
         variances = [np.zeros(variable.shape) for variable in self._variances]
-        for batch in batches:
-            n += 1
-            with self._plainly():
+        with self._plainly():
+            for batch in batches:
+                n += 1
                 self._count(tf.cast(batch, tf.float32))
-            for place, mean in enumerate(values_of(self._means)):
-                means[place] += mean
-                squares[place] += mean.astype(np.float64) ** 2
-            for place, variance in enumerate(values_of(self._variances)):
-                variances[place] += variance
+                for place, mean in enumerate(values_of(self._means)):
+                    means[place] += mean
+                    squares[place] += mean.astype(np.float64) ** 2
+                for place, variance in enumerate(values_of(self._variances)):
+                    variances[place] += variance
         assign(self._means, [mean / n for mean in means])
         assign(
             self._variances,
@@ -97,7 +97,7 @@ class TrainedNorms:
         there = [
             (layer, name, getattr(layer, name))
             for layer in self._layers
-            for name in _RATES
+            for name in RATES
             if getattr(layer, name, None)
         ]
         there += [(layer, "momentum", layer.momentum) for layer in self._norms]
