@@ -115,6 +115,18 @@ def test_svm_rbf_equals_scikit_learn(weight: str | None) -> None:
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@WEIGHTS
+@pytest.mark.parametrize("k", [2, 3, 7])
+def test_svm_rbf_answers_as_its_pipeline_does(k: int, weight: str | None) -> None:
+    X, y = make_rows(1200, 40, k)  # more rows than are answered at a time
+    y[y == k - 1] = k  # a class that train lacks
+    fitted = fit_head("svm-rbf", X, y, n_classes=k + 1, class_weight=weight, search=False)
+    shares = fitted.scores(X)
+    assert not shares[:, k - 1].any()
+    present = np.delete(shares, k - 1, axis=1)
+    np.testing.assert_allclose(present, fitted.pipeline.predict_proba(X), atol=1e-9)
+
+
 def test_svm_nystroem_equals_scikit_learn() -> None:
     reference = make_pipeline(
         Nystroem(gamma=0.01, n_components=50, random_state=0),

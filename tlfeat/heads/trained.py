@@ -46,7 +46,10 @@ class TrainedHead:
     def _present(self, X: Floats) -> Floats:
         """Score rows for the classes that train had."""
         if self.score_kind == "probability":
-            shares: Floats = self.pipeline.predict_proba(X)
+            machine = _rbf_machine(self.pipeline[-1])
+            shares: Floats = (
+                self.pipeline.predict_proba(X) if machine is None else self._rbf_shares(machine, X)
+            )
             return shares
         if hasattr(self.pipeline[-1], "centroids_"):
             from tlfeat.heads.neighbours import centroid_distances
@@ -57,10 +60,26 @@ class TrainedHead:
         raw: Floats = self.pipeline.decision_function(X)
         return two_columns(raw[:, None]) if raw.ndim == 1 else raw
 
+    def _rbf_shares(self, machine: Any, X: Floats) -> Floats:
+        """Give what the pipeline's `predict_proba` does, sooner."""
+        from tlfeat.heads.kernel import rbf_decisions
+
+        (calibrated,) = self.pipeline[-1].calibrated_classifiers_
+        (scaling,) = calibrated.calibrators
+        shares: Floats = scaling.predict(rbf_decisions(machine, self.pipeline[:-1].transform(X)))
+        return shares
+
     def predict(self, X: Floats) -> Ints:
         """Give each row's class index; (n,)."""
         best: Ints = self.scores(X).argmax(axis=1)
         return best
+
+
+def _rbf_machine(estimator: Any) -> Any:
+    """Give the machine inside a calibrated `SVC` with a Gaussian kernel, None of others."""
+    machine: Any = getattr(getattr(estimator, "estimator", None), "estimator", None)
+    is_rbf = getattr(machine, "kernel", None) == "rbf" and hasattr(machine, "dual_coef_")
+    return machine if is_rbf and isinstance(machine.gamma, float) else None
 
 
 def all_classes(present: Floats, labels: Ints, n_classes: int, score_kind: str) -> Floats:
