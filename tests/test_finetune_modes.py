@@ -18,10 +18,10 @@ from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning import modes
 from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.cut import Activations, cut_network
-from tlfeat.finetuning.lpft import fold_logistic
 from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import Classifier
+from tlfeat.finetuning.start import fold_logistic
 from tlfeat.heads.rows import Matrix, Rows
 from tlfeat.runs.record import find_runs
 from tlfeat.studies.finetune import finetune

@@ -276,7 +276,8 @@ BREAKS_OFF = """
 # 23 pictures to train on: 3 steps an epoch
 PHASES = [
     Phase("scratch", 3, patience=5, schedule="plateau:patience=1"),
-    Phase("full", 2, patience=2),  # which may end where it began
+    # which may end where it began, or between
+    Phase("full", 2, patience=2, ema=0.9, wise_ft=True),
 ]
 BROKEN = {
     **FAST,

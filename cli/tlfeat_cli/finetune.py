@@ -14,7 +14,7 @@ from tlfeat.settings import said_values
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
-from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt, refuse_options
+from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt, refuse_options, was_given
 from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
 
 _PHASE, _NETWORK, _TRAINING, _GOING = "Phase", "Network", "Training", "Where and how"
@@ -27,7 +27,7 @@ def finetune(
     backbone: Annotated[
         str, typer.Option(help="The network, or plain-cnn.", rich_help_panel=_NETWORK)
     ] = "efficientnet-lite0",
-    common: Phase = Phase("full"),
+    common: Phase = Phase("auto"),
     phase: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,6 +94,8 @@ def finetune(
 
     if start is not None:
         refuse_options(context, ("backbone", "weights"), "is what --from brings: leave it out.")
+    if (start is not None or phase) and not was_given(context, "mode"):
+        common = replace(common, mode="full")  # auto decides what a run starts from
     phases = [read_phase(_phase_values(text), common) for text in phase or []] or [common]
     opened = options.open(dataset, where)
     if show_augmented is not None:

@@ -154,7 +154,7 @@ def build_network(
         activations = [keras.ops.cast(x, "float32") for x in activations]
         if not include_top:
             activations = [
-                _finish(keras, backbone, base, x, output)
+                pooled(keras, backbone, base, x, output)
                 for x, output in zip(activations, outputs, strict=True)
             ]
         model = keras.Model(pixels, activations, name=f"{_identifier(backbone)}_features")
@@ -184,7 +184,7 @@ def named_tensors(model: Any) -> dict[str, Any]:
 def find_layer(backbone: Backbone, layers: Mapping[str, Any], base: Any, layer: str) -> Any:
     """Give what a layer puts out: `layers` from `named_tensors(base)`, `layer` as in a SPEC."""
     if layer == "last":
-        # before the last normalisation where pooling comes first, see `_finish`
+        # before the last normalisation where pooling comes first, see `pooled`
         return base.layers[-1].input if backbone.norm_after_pool else base.output
     name = _layer_name(backbone, layer)
     if name not in layers:
@@ -207,7 +207,7 @@ def _layer_name(backbone: Backbone, layer: str) -> str:
     return layer
 
 
-def _finish(keras: Any, backbone: Backbone, base: Any, x: Any, output: Output) -> Any:
+def pooled(keras: Any, backbone: Backbone, base: Any, x: Any, output: Output) -> Any:
     """Pool (n, height, width, channels), and normalise where the classifier would."""
     x = _pool(keras, backbone, x, output)
     if output.layer == "last" and backbone.norm_after_pool:

@@ -4,14 +4,15 @@ It takes plain pixels (RGB, 0 to 255) and has nothing of ours in it, so that Ker
 what is saved of it, and nobody can scale pixels wrongly afterwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
 from tlfeat.backbones.model_files import load_model
-from tlfeat.backbones.networks import build_base, freeze
-from tlfeat.backbones.table import Backbone
+from tlfeat.backbones.networks import build_base, find_layer, freeze, named_tensors, pooled
+from tlfeat.backbones.table import Backbone, Output
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, WeightsError, first_line
 from tlfeat.finetuning.plain_cnn import build_plain_cnn
@@ -19,6 +20,7 @@ from tlfeat.finetuning.settings import Classifier
 
 BACKBONE: Final = "backbone"  # name of the network inside
 LOGITS: Final = "top_logits"
+LAST: Final = Output("last", "avg")  # what a new classifier reads where nothing else is said
 _TOP: Final = "top_"
 _IMAGENET: Final = 1000
 
@@ -32,10 +34,10 @@ class Network:
     model : keras.Model
         From pixels (n, size, size, 3), 0 to 255, to probabilities (n, k).
     base : keras.Model
-        The backbone inside, from scaled pixels.
+        The backbone inside, from scaled pixels to its last activation, or to all that is read.
     pooling : list of keras.Layer
-        From the backbone's last activation to one row a picture: the pooling, and a
-        normalisation where the network has it after its pooling. Part of the backbone.
+        From what the backbone gives to one row a picture: the pooling, and a normalisation
+        where the network has it after its pooling. Part of the backbone.
     classifier : list of keras.Layer
         What is new, in order.
     rates : list of (keras.Layer, str, float)
@@ -50,6 +52,11 @@ class Network:
     classifier: list[Any]
     rates: list[tuple[Any, str, float]] = field(default_factory=list)
     keeps_top: bool = False
+
+    @property
+    def reads_last(self) -> bool:
+        """Whether the classifier reads the last activation, pooled, and nothing else."""
+        return bool(self.pooling) and len(self.base.outputs) == 1
 
     @property
     def backbone_layers(self) -> list[Any]:
@@ -69,6 +76,7 @@ def assemble(
     n_classes: int,
     classifier: Classifier,
     *,
+    outputs: Sequence[Output] = (LAST,),
     precision: str = "float32",
     seed: int = 0,
 ) -> Network:
@@ -83,6 +91,8 @@ def assemble(
     weights : Weights
     n_classes : int
     classifier : Classifier
+    outputs : sequence of Output
+        What of the backbone a new classifier reads.
     precision : {"float32", "mixed"}
         "mixed" computes in float16 and keeps weights and probabilities in float32.
     seed : int
@@ -106,7 +116,7 @@ def assemble(
             if backbone is None:
                 base, pooling = build_plain_cnn(size, weights.seed), []
             else:
-                base, pooling = _trunk(keras, backbone, size, weights)
+                base, pooling = _trunk(keras, backbone, size, weights, outputs)
             with seeded_initialisers(seed):
                 head = _new_classifier(keras, n_classes, classifier)
         pixels = keras.Input((size, size, 3), dtype="float32", name="pixels")
@@ -127,14 +137,38 @@ def freeze_backbone(network: Network) -> None:
         layer.trainable = False
 
 
-def _trunk(keras: Any, backbone: Backbone, size: int, weights: Weights) -> tuple[Any, list[Any]]:
+def _trunk(
+    keras: Any,
+    backbone: Backbone,
+    size: int,
+    weights: Weights,
+    outputs: Sequence[Output] = (LAST,),
+) -> tuple[Any, list[Any]]:
     base = build_base(backbone, size, weights)
+    if tuple(outputs) != (LAST,):
+        return _joined(keras, backbone, base, outputs)
     pool = keras.layers.GlobalAveragePooling2D(name="pool")
     if backbone.norm_after_pool:  # as its own classifier has it, and as `last:avg` features do
         norm = base.layers[-1]
         return keras.Model(base.input, norm.input, name=BACKBONE), [pool, norm]
     base.name = BACKBONE
     return base, [pool]
+
+
+def _joined(
+    keras: Any, backbone: Backbone, base: Any, outputs: Sequence[Output]
+) -> tuple[Any, list[Any]]:
+    """Give a backbone with several activations, and the layer that makes a row of them."""
+    layers = named_tensors(base)
+    tensors = {one.layer: find_layer(backbone, layers, base, one.layer) for one in outputs}
+    # cast as features are: a policy of half precision is the backbone's
+    given = {
+        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=f"pool_{number}")
+        for number, (name, tensor) in enumerate(tensors.items())
+    }
+    rows = [pooled(keras, backbone, base, given[one.layer], one) for one in outputs]
+    pool = keras.Model(list(given.values()), keras.layers.Concatenate()(rows), name="pool")
+    return keras.Model(base.input, list(tensors.values()), name=BACKBONE), [pool]
 
 
 def _new_classifier(keras: Any, n_outputs: int, classifier: Classifier) -> list[Any]:
@@ -340,11 +374,7 @@ def _input_of_classifier(
 ) -> Any:
     """Give what the old classifier was fed, as one row a picture."""
     if BACKBONE in names:
-        x = (
-            pooling[-1].output
-            if pooling
-            else model.get_layer(BACKBONE)._inbound_nodes[-1].outputs[0]
-        )
+        x = (pooling[-1] if pooling else base)._inbound_nodes[-1].outputs[0]
     else:
         x = base.output
     return keras.layers.GlobalAveragePooling2D(name="pool")(x) if len(x.shape) == 4 else x

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tlfeat.finetuning.budget import MEASURED_STEPS
 from tlfeat.finetuning.checkpoint import State, assign
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.schedules import Plateau, level_of
@@ -21,7 +22,6 @@ from tlfeat.watch import Watch
 
 PATIENCE_METHOD: Final = 2  # 1 could not go back to where the phase began
 _LONG: Final = 60.0  # seconds of training from which the time is estimated aloud
-_MEASURED_STEPS: Final = 5  # after the first one, which builds the graph
 
 
 class Helpers:
@@ -167,8 +167,8 @@ def watcher_class() -> Any:
             self.remaining -= 1
             if self._steps == 1:
                 self._first = time.perf_counter()
-            elif self._steps == 1 + _MEASURED_STEPS and self._first is not None:
-                a_step = (time.perf_counter() - self._first) / _MEASURED_STEPS
+            elif self._steps == 1 + MEASURED_STEPS and self._first is not None:
+                a_step = (time.perf_counter() - self._first) / MEASURED_STEPS
                 if a_step * self.remaining > _LONG:
                     self._watch.note(
                         f"This phase will take about {spoken(a_step * self.remaining)} more "
@@ -180,6 +180,34 @@ def watcher_class() -> Any:
                 self._asked.answer()
 
     return Watcher
+
+
+@cache
+def timer_class() -> Any:
+    """Give the callback that measures some steps; a class of Keras, so made when it is needed."""
+    import keras
+
+    class Timer(keras.callbacks.Callback):  # type: ignore[misc]
+        """Measures what building the graph takes, and each step after that."""
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            self._ends = [time.perf_counter()]
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self._ends.append(time.perf_counter())
+
+        @property
+        def step(self) -> float:
+            """Seconds of a step; where there was one only, it is that one."""
+            steps = np.diff(self._ends)
+            return float(steps[1:].mean() if len(steps) > 1 else steps[0])
+
+        @property
+        def build(self) -> float:
+            """Seconds that the first step took beyond that."""
+            return float(max(0.0, self._ends[1] - self._ends[0] - self.step))
+
+    return Timer
 
 
 def spoken(seconds: float) -> str:

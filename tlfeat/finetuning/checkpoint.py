@@ -33,11 +33,16 @@ class State:
     seconds: float = 0.0  # of training so far
     # seconds by what was taken; None where that was not measured on this machine
     extract: dict[str, float | None] = field(default_factory=dict)
-    search_seconds: float | None = None  # of the logistic regression that lp-ft starts from
+    search_seconds: float | None = None  # of the logistic regression that training starts from
+    outputs: list[list[str]] = field(default_factory=list)  # layers and poolings that it reads
     step_seconds: float = 0.0  # of the epoch's steps so far
     callbacks: dict[str, Any] = field(default_factory=dict)
     start: dict[str, Any] = field(default_factory=dict)  # before the first step
+    # epochs and cut that the budget allows; nothing where there is none
+    plan: dict[str, Any] = field(default_factory=dict)
     trainable: list[int] = field(default_factory=list)  # parameters, by phase
+    # by the number of a phase, as text: what held rows chose at its end
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property

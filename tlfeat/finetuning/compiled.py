@@ -4,11 +4,13 @@ It ends with the phase. What a broken-off run goes on from is in the checkpoint.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from tlfeat.errors import TlfeatError
+from tlfeat.finetuning.averages import MovingAverage
 from tlfeat.finetuning.callbacks import Helpers
 from tlfeat.finetuning.checkpoint import Arrays, State, assign, values_of
 from tlfeat.finetuning.history import confusion_class
@@ -58,7 +60,11 @@ class CompiledPhase:
         )
         with scope():
             optimizer = build_optimizer(
-                phase.optimizer_choice, self._schedule, phase.clip_norm, scale_loss=scale_loss
+                phase.optimizer_choice,
+                self._schedule,
+                phase.greatest_norm,
+                ema=phase.decay,
+                scale_loss=scale_loss,
             )
             self._confusion = confusion_class()(n_outputs)
             model.compile(
@@ -68,6 +74,10 @@ class CompiledPhase:
         self.sums = (*model.metrics[0].variables, *self._confusion.variables)  # over an epoch
         self.helpers = Helpers(phase, self._schedule, model)
         self.norms = TrainedNorms(model, rows.shape)
+        self._average = MovingAverage(model) if phase.decay else None
+        self.start: list[np.ndarray] = []  # weights that a phase may go back to
+        if phase.goes_back:
+            self.start = values_of(model.trainable_variables)
 
     def restore(self, state: State, arrays: Arrays) -> None:
         """Go on from a checkpoint; one made between two phases has nothing of this phase."""
@@ -75,14 +85,25 @@ class CompiledPhase:
         if values is not None:
             assign(self.model.optimizer.variables, values)
             self.helpers.restore(state.callbacks, arrays.get("best"))
+            self.start = arrays.get("start", [])
 
     def arrays(self, *, within_epoch: bool) -> Arrays:
         """Give what a checkpoint holds beside the weights of the whole network."""
         kept = {
             "optimizer": values_of(self.model.optimizer.variables),
             "best": self.helpers.best_weights(),
+            "start": self.start,
         }
         return kept | ({"metrics": values_of(self.sums)} if within_epoch else {})
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Have the model as it is judged for a while: with the average of its weights."""
+        return nullcontext() if self._average is None else self._average.in_place()
+
+    def settle(self) -> None:
+        """Leave the model as it is judged."""
+        if self._average is not None:
+            self._average.settle()
 
     @property
     def confusion(self) -> np.ndarray:

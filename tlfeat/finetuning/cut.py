@@ -58,27 +58,31 @@ def cut_network(
     if backbone is None:
         return None
     if phase.mode == "frozen":
-        if not network.pooling:  # the network's own classifier, which need not be fed pooled rows
+        if not network.reads_last:  # then what is fed to the classifier is no row of features
             return None
         pixels = keras.Input((backbone.dim,), name="pooled")
-        return Cut("last", "avg", "float32", _follow(keras, pixels, network.classifier))
+        tail = keras.Model(pixels, _follow(pixels, network.classifier), name="tail")
+        return Cut("last", "avg", "float32", tail)
     if phase.cut_name is None:
         return None
     layer, tensor = find_cut(backbone, network.base, phase.cut_name)
+    higher = [output for output in network.base.outputs if output is not tensor]
     try:
-        above = keras.Model(tensor, network.base.output, name="above_the_cut")
+        above = keras.Model(tensor, higher, name="above_the_cut")
     except ValueError:  # something reaches over the cut
         return None
     activation = keras.Input(tensor.shape[1:], name="activation")
-    tail = _follow(keras, activation, [above, *network.pooling, *network.classifier])
-    return Cut(layer, "none", dtype, tail)
+    given = above(activation)
+    answers = iter(given if isinstance(given, list | tuple) else [given])
+    read = [activation if output is tensor else next(answers) for output in network.base.outputs]
+    x = _follow(read if len(read) > 1 else read[0], [*network.pooling, *network.classifier])
+    return Cut(layer, "none", dtype, keras.Model(activation, x, name="tail"))
 
 
-def _follow(keras: Any, start: Any, layers: Sequence[Any]) -> Any:
-    x = start
+def _follow(x: Any, layers: Sequence[Any]) -> Any:
     for layer in layers:
         x = layer(x)
-    return keras.Model(start, x, name="tail")
+    return x
 
 
 class Activations:

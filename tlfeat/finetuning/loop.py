@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tlfeat.backbones.table import Backbone
 from tlfeat.data.dataset import Dataset
+from tlfeat.data.names import counted
 from tlfeat.data.resize import Resize
 from tlfeat.errors import NetworkError
 from tlfeat.features.extract import embed, seconds_an_image
@@ -24,7 +25,15 @@ from tlfeat.features.store import FeatureStore
 from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS, Network
 from tlfeat.finetuning.augment import build_augmentation
-from tlfeat.finetuning.callbacks import Asked, interruptible, watcher_class
+from tlfeat.finetuning.averages import SHARES, between, choose_share
+from tlfeat.finetuning.budget import FEW, MEASURED_STEPS, Costs
+from tlfeat.finetuning.callbacks import (
+    Asked,
+    interruptible,
+    spoken,
+    timer_class,
+    watcher_class,
+)
 from tlfeat.finetuning.checkpoint import (
     Arrays,
     State,
@@ -42,10 +51,10 @@ from tlfeat.finetuning.history import (
     of_evaluation,
     write_history,
 )
-from tlfeat.finetuning.lpft import fold_logistic
 from tlfeat.finetuning.modes import count_parameters, set_trainable
 from tlfeat.finetuning.norms import MOST_BATCHES
 from tlfeat.finetuning.pictures import (
+    Ints,
     Part,
     Pictures,
     Rows,
@@ -54,8 +63,9 @@ from tlfeat.finetuning.pictures import (
     readable,
     split_order,
 )
-from tlfeat.finetuning.plan import Phase, may_end_where_it_began
+from tlfeat.finetuning.plan import DEFAULT_CUT, Phase, may_end_where_it_began
 from tlfeat.finetuning.predict import Predictor, check_finite
+from tlfeat.finetuning.start import HeadStart
 from tlfeat.runs.metrics import evaluate, name_outputs
 from tlfeat.where import Where
 
@@ -89,6 +99,7 @@ class TrainingSettings:
     size: int
     resize: Resize
     cut_dtype: str | None  # of activations at a cut; None: train through the whole network
+    budget: float | None  # seconds since the run began
     untouched: bool  # the backbone has the weights that `weights` names
     devices: int  # that share a batch
     keep: str  # "all" or "last"
@@ -110,6 +121,10 @@ class Training:
         The run's.
     scope : callable
         Gives the context that models are compiled in.
+    start : HeadStart, optional
+        What the network begins as; one that is resumed needs none.
+    began : float
+        When the run began, by `time.perf_counter`; a budget counts from there.
     """
 
     def __init__(
@@ -121,7 +136,10 @@ class Training:
         where: Where,
         folder: Path,
         scope: Callable[[], Any],
+        start: HeadStart | None = None,
+        began: float = 0.0,
     ) -> None:
+        self._start, self._began = start, began
         self.network, self.backbone, self.data, self.settings = network, backbone, data, settings
         self.where, self.folder, self.watch = where, folder, where.watch
         self._scope = scope
@@ -162,7 +180,8 @@ class Training:
         board = TensorBoard(self.folder, self.state.history)
         try:
             with interruptible() as asked:
-                for number, phase in enumerate(self.settings.phases):
+                for number, wanted in enumerate(self.settings.phases):
+                    phase = replace(wanted, **self.state.plan)
                     set_trainable(self.network, phase, self.backbone)
                     if number >= self.state.phase:
                         self._phase(number, phase, arrays, board, asked)
@@ -189,6 +208,8 @@ class Training:
         """Train one phase, or what is left of it."""
         state = self.state
         self._before_phase(number, phase, begins=arrays is None)
+        if self.settings.budget is not None and not state.plan:
+            phase = self._planned(phase, self.settings.budget)
         if phase.epochs == 0:
             state.phase, state.phase_epoch = number + 1, 0
             return
@@ -213,12 +234,63 @@ class Training:
 
     def _before_phase(self, number: int, phase: Phase, *, begins: bool) -> None:
         """Measure what a phase starts from, where it is not the backbone as it came."""
-        if phase.mode == "lp-ft" and begins:
-            self._start_from_logistic()
+        if number == 0 and begins and self._start is not None:
+            self._begin_as(self._start)
         elif not self.settings.untouched and number == 0 and begins:
             self.state.start["validation"] = self._validate(self.network.model, self.data.pictures)
         if len(self.state.trainable) == number:
             self.state.trainable.append(count_parameters(self.network)["trainable"])
+
+    def _planned(self, phase: Phase, budget: float) -> Phase:
+        """Give a phase the epochs that the budget allows, and a cut where few would fit."""
+        costs, phase = self._measured(phase), replace(phase, epochs=1)
+        spent = time.perf_counter() - self._began
+        epochs = costs.epochs(budget - spent, goes_back=phase.goes_back)
+        if epochs < FEW and phase.mode == "auto" and phase.cut is None:
+            parted = replace(phase, cut=self._first_cut())
+            set_trainable(self.network, parted, self.backbone)
+            if self._cached_cut(parted) is not None:
+                phase, costs = parted, self._measured(parted)
+                spent = time.perf_counter() - self._began
+                epochs = costs.epochs(budget - spent, goes_back=phase.goes_back)
+            else:
+                set_trainable(self.network, phase, self.backbone)
+        self.state.plan = {"epochs": epochs, "cut": phase.cut}
+        self.state.trainable[-1] = count_parameters(self.network)["trainable"] if epochs else 0
+        total = spent + costs.total(epochs, goes_back=phase.goes_back)
+        where = f" above {phase.cut}" if phase.cut else ""
+        self.watch.note(
+            f"{counted(epochs, 'epoch')}{where} of {spoken(costs.epoch)} will fit: all is done "
+            f"in about {spoken(total)} from the beginning."
+            if epochs
+            else f"No epoch{where} fits into the budget: it takes {spoken(costs.epoch)}, and all "
+            f"else {spoken(total)}. The network stays as it begins."
+        )
+        return replace(phase, epochs=epochs)
+
+    def _first_cut(self) -> str:
+        """Name the first stage that the top reads, or where a cut lies by itself."""
+        return min([DEFAULT_CUT, *(one for one, _ in self.state.outputs if one != "last")])
+
+    def _measured(self, phase: Phase) -> Costs:
+        """Measure some steps of a phase; nothing has changed after it."""
+        compiled = self._compile(replace(phase, epochs=1))
+        train, held = (self.data.parts[name].rows for name in ("train", "validation"))
+        batch = self.settings.batch
+        variables = [*self.network.model.variables, *compiled.model.optimizer.variables]
+        before, timer = values_of(variables), timer_class()()
+        some = epoch_order(len(train), self.settings.seed, 1)[: batch * (1 + MEASURED_STEPS)]
+        self._fit(compiled, train[some], timer)
+        assign(variables, before)
+        n_all = sum(len(part.rows) for part in self.data.parts.values())
+        pass_seconds = sum(value or 0.0 for value in self.state.extract.values())
+        return Costs(
+            timer.step,
+            timer.build,
+            compiled.steps,
+            -(-len(held) // batch),
+            2 * timer.build + pass_seconds * n_all / (len(train) + len(held)),
+        )
 
     def _compile(self, phase: Phase) -> CompiledPhase:
         settings, n_train = self.settings, len(self.data.parts["train"].rows)
@@ -247,16 +319,23 @@ class Training:
 
     def _fit_epoch(self, compiled: CompiledPhase, watcher: Any) -> float:
         """Train an epoch, or the rest of it, and give its loss."""
+        train, epoch = self.data.parts["train"].rows, self.state.epoch + 1
+        order = train[epoch_order(len(train), self.settings.seed, epoch)]
+        loss = self._fit(compiled, order, watcher)
+        self.state.step = 0
+        return loss
+
+    def _fit(self, compiled: CompiledPhase, order: Ints, watcher: Any) -> float:
+        """Train on some rows in their order, and give their loss."""
         settings, state = self.settings, self.state
-        train, epoch = self.data.parts["train"].rows, state.epoch + 1
         batches = make_batches(
             compiled.rows,
-            train[epoch_order(len(train), settings.seed, epoch)],
+            order,
             self.data.one_hot,
             settings.batch,
             class_weights=self._class_weights(compiled.phase),
             augment=self._augment,
-            seed=(settings.seed, epoch),
+            seed=(settings.seed, state.epoch + 1),
             skip=state.step,
             least=settings.devices,
         )
@@ -264,7 +343,6 @@ class Training:
             history = compiled.model.fit(
                 batches, epochs=1, verbose=0, shuffle=False, callbacks=[watcher]
             ).history
-        state.step = 0
         return float(history["loss"][0])
 
     def _after_epoch(
@@ -278,18 +356,19 @@ class Training:
         """Validate, and keep what the epoch has given before anything else is begun."""
         state, phase = self.state, compiled.phase
         row = self._row(number, phase, loss, compiled.confusion)
-        self._settle(compiled)
-        row |= self._validated(compiled)
-        row["learning_rate"] = compiled.last_rate
-        row["seconds"] = round(state.step_seconds + time.perf_counter() - began, 3)
-        state.history.append(row)
-        state.seconds += row["seconds"]
-        state.step_seconds = 0.0
-        state.phase_epoch += 1
-        stop = compiled.helpers.hear(state.phase_epoch, row)
-        if self.settings.keep == "all":
-            with replacing(epoch_file(self.folder, state.epoch)) as fresh:
-                self.network.model.save_weights(fresh)
+        with compiled.judged():
+            self._settle(compiled)
+            row |= self._validated(compiled)
+            row["learning_rate"] = compiled.last_rate
+            row["seconds"] = round(state.step_seconds + time.perf_counter() - began, 3)
+            state.history.append(row)
+            state.seconds += row["seconds"]
+            state.step_seconds = 0.0
+            state.phase_epoch += 1
+            stop = compiled.helpers.hear(state.phase_epoch, row)
+            if self.settings.keep == "all":
+                with replacing(epoch_file(self.folder, state.epoch)) as fresh:
+                    self.network.model.save_weights(fresh)
         if stop or state.phase_epoch == phase.epochs:
             self._end_phase(number, compiled)
         else:
@@ -311,15 +390,33 @@ class Training:
     def _end_phase(self, number: int, compiled: CompiledPhase) -> None:
         """Go back to the best epoch where asked to, and save what the next phase starts from."""
         state, phase, helpers = self.state, compiled.phase, compiled.helpers
+        compiled.settle()
         helpers.finish()
         if phase.patience and helpers.best_epoch < state.phase_epoch:
             state.notes.append(
                 f"Phase {number + 1} ({phase.mode}) ended after {state.phase_epoch} of "
                 f"{phase.epochs} epochs and went back to its epoch {helpers.best_epoch}."
             )
+        if phase.goes_back:
+            self._go_back(number, compiled)
         state.phase, state.phase_epoch = number + 1, 0
         state.step, state.callbacks = 0, {}  # the next phase brings its own optimizer
         save_state(self.folder, state, {"weights": values_of(self.network.model.variables)})
+
+    def _go_back(self, number: int, compiled: CompiledPhase) -> None:
+        """Go back towards where a phase began, as far as held rows are as good there."""
+        weights = compiled.model.trainable_variables
+        held, end = self.data.parts["validation"].rows, values_of(weights)
+        scores = {}
+        for share in SHARES:
+            assign(weights, between(compiled.start, end, share))
+            scores[share] = self._answers(compiled.model, compiled.rows, held)
+        chosen = choose_share(self.data.y[held], scores)
+        assign(weights, between(compiled.start, end, chosen.share))
+        for layer in self.network.classifier:
+            if layer.name == LOGITS:
+                assign(layer.weights, [one / chosen.temperature for one in layer.get_weights()])
+        self.state.chosen[str(number)] = chosen._asdict()
 
     def _save(self, compiled: CompiledPhase, step: int) -> None:
         """Save where the run is: after so many steps of an epoch, 0 at its beginning."""
@@ -373,28 +470,17 @@ class Training:
         memory = settings.memory - pictures.kept_bytes
         return Activations(digests, np.sort(needed), request, store, memory)
 
-    def _start_from_logistic(self) -> None:
+    def _begin_as(self, start: HeadStart) -> None:
         """Make the top the logistic regression of the features."""
-        from tlfeat.heads.fit import fit_head
-
-        features = self._activations("last", "avg", "float32")
-        train, held = (self.data.parts[name].rows for name in ("train", "validation"))
-        X, held_X = features.take([train, held])
-        fitted = fit_head(
-            "logistic",
-            X,
-            self.data.y[train],
-            n_classes=len(self.data.dataset.classes),
-            validation=(held_X, self.data.y[held]),
-            seed=self.settings.seed,
-        )
-        kernel, bias = fold_logistic(fitted.pipeline, len(self.data.dataset.classes))
         logits = next(layer for layer in self.network.classifier if layer.name == LOGITS)
-        logits.set_weights([kernel, bias])
-        self.state.search_seconds = sum(value or 0.0 for value in fitted.seconds.values())
-        scores = fitted.scores(held_X)
-        right = float((scores.argmax(axis=1) == self.data.y[held]).mean())
-        self.state.start["logistic"] = {"validation_accuracy": right, **fitted.chosen}
+        columns = logits.kernel.shape[0]
+        kernel = np.zeros((columns, start.kernel.shape[1]), np.float32)
+        kernel[: len(start.kernel)] = start.kernel  # of what is read beside it nothing is known
+        logits.set_weights([kernel, start.bias])
+        self.state.outputs = [list(one) for one in start.read]
+        self.state.extract |= start.extract
+        self.state.search_seconds = start.search_seconds
+        self.state.start["logistic"] = dict(start.facts)
         self.state.start["validation"] = self._validate(self.network.model, self.data.pictures)
 
     def _class_weights(self, phase: Phase) -> npt.NDArray[np.float32] | None:
@@ -432,10 +518,15 @@ class Training:
 
     def _validate(self, model: Any, rows: Rows) -> dict[str, float]:
         held = self.data.parts["validation"].rows
-        scores = self.predictor(model, rows)(rows, held, self.settings.batch)
-        check_finite(scores)
+        scores = self._answers(model, rows, held)
         metrics = evaluate(self.data.y[held], scores, self.data.outputs, "probability")
         loss = metrics["log_loss"]
         if self.settings.loss == "mse":
             loss = float(np.mean((scores - self.data.one_hot[held]) ** 2))
         return {"loss": float(loss), **of_evaluation(metrics)}
+
+    def _answers(self, model: Any, rows: Rows, wanted: Ints) -> npt.NDArray[np.float32]:
+        """Give the probabilities of some rows, (n, k), in their order."""
+        scores = self.predictor(model, rows)(rows, wanted, self.settings.batch)
+        check_finite(scores)
+        return scores

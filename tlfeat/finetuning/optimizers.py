@@ -42,7 +42,12 @@ OPTIMIZERS: Final[Mapping[str, Row]] = MappingProxyType({row.name: row for row i
 
 
 def build_optimizer(
-    choice: Choice, schedule: Any, clip_norm: float | None = None, *, scale_loss: bool = False
+    choice: Choice,
+    schedule: Any,
+    clip_norm: float | None = None,
+    *,
+    ema: float = 0.0,
+    scale_loss: bool = False,
 ) -> Any:
     """Build a new optimizer.
 
@@ -53,6 +58,8 @@ def build_optimizer(
     schedule : keras LearningRateSchedule
     clip_norm : float, optional
         Scale all gradients together so that their norm is at most this.
+    ema : float
+        Decay of a moving average of the weights, see `MovingAverage`; 0 for none.
     scale_loss : bool
         Multiply the loss so that its gradients do not vanish in float16, and divide them again.
         Keras does so by itself only where the whole model has such a policy, which one that was
@@ -65,6 +72,8 @@ def build_optimizer(
     import keras
 
     settings = {**choice.settings, "global_clipnorm": clip_norm}
+    if ema:
+        settings |= {"use_ema": True, "ema_momentum": ema, "ema_overwrite_frequency": None}
     optimizer = OPTIMIZERS[choice.name].build(keras, schedule, **settings)
     # float16 has no numbers below 6e-8: with the loss times S the gradients are S times as large
     # when they go through the layers, and they are divided by S in float32, before any clipping.

@@ -37,7 +37,7 @@ GRAPH: Final = "model.png"
 _LARGE_GRAPH: Final = 1200  # layers from which a picture of the graph helps nobody
 
 
-def save_model(network: Network, folder: Path, *, h5: bool) -> int:
+def save_model(network: Network, folder: Path, watch: Watch, *, h5: bool) -> int:
     """Save the whole network without its optimizer, so that Keras alone can load it.
 
     Returns
@@ -49,20 +49,34 @@ def save_model(network: Network, folder: Path, *, h5: bool) -> int:
 
     drop_as_built(network)
     model = keras.Model(network.model.input, network.model.output, name=network.model.name)
-    for name in (MODEL, *([MODEL_H5] if h5 else [])):
-        with replacing(folder / name) as fresh:
-            model.save(fresh)
+    with replacing(folder / MODEL) as fresh:
+        model.save(fresh)
+    if h5:
+        _save_h5(model, folder, watch)
     return (folder / MODEL).stat().st_size
 
 
-def with_h5(run: Run) -> Run:
+def with_h5(run: Run, watch: Watch) -> Run:
     """Save the model of a finished run as `.h5` too, where it is not."""
-    if not (run.path / MODEL_H5).exists():
-        model = load_model(run.file(MODEL))
-        with replacing(run.path / MODEL_H5) as fresh:
-            model.save(fresh)
-        return write_record(run.path, run.record)
-    return run
+    if (run.path / MODEL_H5).exists():
+        return run
+    _save_h5(load_model(run.file(MODEL)), run.path, watch)
+    return write_record(run.path, run.record)
+
+
+def _save_h5(model: Any, folder: Path, watch: Watch) -> None:
+    import keras
+
+    parts = [model, *model._flatten_layers(include_self=False, recursive=True)]
+    steps = [step for part in parts for step in getattr(part, "operations", ())]
+    if not all(isinstance(step, keras.layers.Layer) for step in steps):
+        watch.note(
+            f"There is no {MODEL_H5}: that format holds layers alone, and this network joins "
+            f"what it reads by other operations. {MODEL} has all of it."
+        )
+        return
+    with replacing(folder / MODEL_H5) as fresh:
+        model.save(fresh)
 
 
 def write_pictures(
@@ -191,7 +205,13 @@ def make_record(
 ) -> dict[str, Any]:
     """Give what run.json holds of a fine-tune."""
     phases = [
-        {**phase, "trainable": trainable, "trained_epochs": len(rows)}
+        {
+            **phase,
+            "trainable": trainable,
+            "trained_epochs": len(rows),
+            **({"planned": state.plan} if state.plan else {}),
+            **state.chosen.get(str(number - 1), {}),
+        }
         for number, (phase, trainable) in enumerate(
             zip(settings["phases"], state.trainable, strict=True), 1
         )

@@ -26,24 +26,42 @@ from tlfeat.settings import (
 DEFAULT_CUT: Final = "stage4"
 _WARMUP_SHARE: Final = 0.1  # of a phase's steps
 _MOST_EPOCHS: Final = 1_000_000
-_NAMED_BY_ITSELF: Final = ("mode", "epochs", "learning_rate", "schedule", "optimizer", "cut")
+_NAMED_BY_ITSELF: Final = (
+    *("mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "ema", "wise_ft"),
+)
 
 
 class Mode(NamedTuple):
-    """What a phase trains."""
+    """What a phase trains, and how where nothing else is said."""
 
     name: str
-    learning_rate: float  # where none is given
+    learning_rate: float
     summary: str
+    optimizer: str = "adam"
+    clip_norm: float | None = None
+    ema: float = 0.0
+    wise_ft: bool = False
 
 
 _ROWS: Final = (
+    Mode(
+        "auto",
+        1e-4,
+        "the best logistic regression as the top first, then everything, and between the two "
+        "what held rows choose",
+        optimizer="adamw",
+        clip_norm=1.0,
+        ema=0.98,
+        wise_ft=True,
+    ),
     Mode("scratch", 1e-3, "random weights, everything trained"),
     Mode("frozen", 1e-2, "the new top only"),
     Mode("partial", 3e-4, "the new top and what lies above a cut"),
     Mode("full", 3e-4, "everything"),
     Mode("lp-ft", 3e-5, "a logistic regression as the top first, then everything"),
 )
+_PARTED: Final = ("auto", "partial")  # modes that may have a cut
+FROM_A_HEAD: Final = ("auto", "lp-ft")  # modes whose top begins as a logistic regression
 MODES: Final[Mapping[str, Mode]] = MappingProxyType({row.name: row for row in _ROWS})
 
 
@@ -53,7 +71,7 @@ class Phase:
 
     Attributes
     ----------
-    mode : {"scratch", "frozen", "partial", "full", "lp-ft"}
+    mode : {"auto", "scratch", "frozen", "partial", "full", "lp-ft"}
     epochs : int
         0 trains nothing: the network is only evaluated.
     learning_rate : float, optional
@@ -63,17 +81,23 @@ class Phase:
     warmup : int, optional
         Steps in which the rate rises; a tenth of the phase where None.
     cut : str, optional
-        In mode partial: training begins after this stage or layer; a number N means the last N
-        blocks. stage4 where None.
+        Training begins after this stage or layer; a number N means the last N blocks. Where
+        None, stage4 in mode partial; mode auto trains everything.
     label_smoothing : float
     clip_norm : float, optional
-        Of all gradients together.
+        Of all gradients together; the mode's own where None.
     patience : int, optional
         Stop the phase when the validation loss has not fallen for so many epochs, and go back
         to the best one, or to where the phase began if that had been trained.
     train_batchnorm : bool
         Let batch normalisations that are trained over learn and count again.
     class_weight : {None, "balanced"}
+    ema : float, optional
+        Judge and keep an average of the weights, in which each step's counts this much less
+        than the next one's; 0 for none, the mode's own where None.
+    wise_ft : bool, optional
+        At the end of the phase go back towards where it began as far as held rows are as good
+        there; the mode's own where None.
     """
 
     panel: ClassVar = "Phase"  # of a help page
@@ -104,24 +128,30 @@ class Phase:
         least=0,
         most=10**9,
     )
-    optimizer: Choice | str | Mapping[str, Any] = setting(
-        "adam",
+    optimizer: Choice | str | Mapping[str, Any] | None = setting(
+        None,
         "choice",
-        "adam, adamw or sgd.",
+        "adam, adamw or sgd.  [default: the mode's, adam or adamw]",
         metavar="NAME[:KEY=VALUE]",
         old_name="optimiser",
     )
     cut: str | None = setting(
         None,
         "layer",
-        "In mode partial, train what comes after this, or the last N blocks.  [default: stage4]",
+        "In modes partial and auto, train what comes after this, or the last N blocks.  "
+        "[default: stage4 in partial]",
         metavar="STAGE|LAYER|N",
     )
     label_smoothing: float = setting(
         0.0, "number", "Of cross-entropy.", metavar="X", least=0, most=0.99
     )
     clip_norm: float | None = setting(
-        None, "number", "Of all gradients together.", metavar="X", above=0, most=1e12
+        None,
+        "number",
+        "Of all gradients together.  [default: 1 in mode auto]",
+        metavar="X",
+        above=0,
+        most=1e12,
     )
     patience: int | None = setting(
         None,
@@ -135,6 +165,22 @@ class Phase:
     train_batchnorm: bool = setting(False, "flag", "Train batch normalisations above the cut too.")
     class_weight: str | None = setting(
         None, "text", "Give every class the same weight.", words=("balanced",)
+    )
+    ema: float | None = setting(
+        None,
+        "number",
+        "Judge and keep a moving average of the weights; 0 for none.  [default: the mode's]",
+        metavar="DECAY",
+        least=0,
+        most=0.99999,
+        later=True,
+    )
+    wise_ft: bool | None = setting(
+        None,
+        "flag",
+        "End between where the phase began and ended, as held rows choose.  [default: in mode "
+        "auto]",
+        later=True,
     )
 
     @property
@@ -155,16 +201,32 @@ class Phase:
     @property
     def optimizer_choice(self) -> Choice:
         """The optimizer, read."""
-        return read_choice(self.optimizer, OPTIMIZERS, "optimizer")
+        given = MODES[self.mode].optimizer if self.optimizer is None else self.optimizer
+        return read_choice(given, OPTIMIZERS, "optimizer")
+
+    @property
+    def greatest_norm(self) -> float | None:
+        """What the norm of all gradients together is clipped to."""
+        return MODES[self.mode].clip_norm if self.clip_norm is None else self.clip_norm
+
+    @property
+    def decay(self) -> float:
+        """Of the moving average of the weights; 0 where none is kept."""
+        return MODES[self.mode].ema if self.ema is None else self.ema
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the phase ends between where it began and where it came to."""
+        return MODES[self.mode].wise_ft if self.wise_ft is None else self.wise_ft
 
     @property
     def cut_name(self) -> str | None:
-        """Where a partial phase begins to train; None in other modes."""
-        return (self.cut or DEFAULT_CUT) if self.mode == "partial" else None
+        """What a phase trains what comes after; None where it is not parted so."""
+        return (self.cut or DEFAULT_CUT) if self.mode == "partial" else self.cut
 
     def unusual(self) -> list[str]:
         """Say what is not as a phase has it by itself, for a name."""
-        usual, words = Phase(), []
+        usual, words = Phase(self.mode), []
         if self.learning_rate is not None and self.rate != MODES[self.mode].learning_rate:
             words.append(f"{self.rate:g}")
         for given, other in (
@@ -178,6 +240,10 @@ class Phase:
                     for key, value in given.settings.items()
                     if given.name != other.name or value != other.settings[key]
                 ]
+        if self.decay != usual.decay:
+            words.append(f"ema{self.decay:g}" if self.decay else "no-ema")
+        if self.goes_back != usual.goes_back:
+            words.append("wise" if self.goes_back else "no-wise")
         return words + unusual_words(self, without=_NAMED_BY_ITSELF)
 
     def warmup_steps(self, steps: int) -> int:
@@ -187,25 +253,49 @@ class Phase:
     def checked(self) -> "Phase":
         """Give the phase with its choices read, or say what is wrong."""
         checked_values(self)  # kept as they came: an id tells 1 and 1.0 apart
-        if self.cut is not None and self.mode != "partial":
+        if self.cut is not None and self.mode not in _PARTED:
             raise TlfeatError(
-                f"A cut belongs to mode partial, and this phase is {self.mode}: leave it out."
+                f"A cut belongs to modes {' and '.join(_PARTED)}, and this phase is {self.mode}: "
+                "leave it out."
             )
-        return replace(self, schedule=self.schedule_choice, optimizer=self.optimizer_choice)
+        if self.trains_norms and (self.decay or self.goes_back):
+            raise TlfeatError(
+                "Weights are averaged (ema, wise_ft) where batch normalisations are frozen, and "
+                f"this phase {'is scratch' if self.mode == 'scratch' else 'trains them'}: leave "
+                "one of the two out."
+            )
+        read = replace(self, schedule=self.schedule_choice, optimizer=self.optimizer_choice)
+        return read._as_the_mode_has_it()
+
+    def _as_the_mode_has_it(self) -> "Phase":
+        """Leave out what is said as the mode has it in any case."""
+        usual = Phase(self.mode)
+        same: dict[str, Any] = {}
+        if self.greatest_norm == usual.greatest_norm:
+            same["clip_norm"] = None
+        if self.decay == usual.decay:
+            same["ema"] = None
+        if self.goes_back == usual.goes_back:
+            same["wise_ft"] = None
+        return replace(self, **same)
 
     def as_dict(self) -> dict[str, Any]:
         """Give all that decides the phase, as plain values."""
-        unusual = unusual_values(self)
+        unusual, mode = unusual_values(self), MODES[self.mode]
+        averages = {"ema": (self.decay, mode.ema), "wise_ft": (self.goes_back, mode.wise_ft)}
         plain = {
             name: value
             for name, value in said_values(self).items()
-            if name in unusual or not settings_of(self)[name].later
+            if name not in averages and (name in unusual or not settings_of(self)[name].later)
         }
         return plain | {
             "learning_rate": self.rate,
             "schedule": self.schedule_choice.as_dict(),
             "optimizer": self.optimizer_choice.as_dict(),
+            "clip_norm": self.greatest_norm,
             "cut": self.cut_name,
+            # left out where there is none, so that the ids of runs from before them stay
+            **{name: mine for name, (mine, usual) in averages.items() if mine or usual},
         }
 
 
@@ -223,8 +313,8 @@ def may_end_where_it_began(phases: Sequence[Phase], number: int, *, keeps_top: b
         Whether the run goes on with the top of another.
     """
     phase = phases[number]
-    learned = any(one.epochs or one.mode == "lp-ft" for one in phases[:number])
-    return phase.patience is not None and (learned or keeps_top or phase.mode == "lp-ft")
+    learned = any(one.epochs for one in phases[:number]) or phases[0].mode in FROM_A_HEAD
+    return phase.patience is not None and (learned or keeps_top)
 
 
 OLD_NAMES: Final = {one.old_name: name for name, one in settings_of(Phase).items() if one.old_name}

@@ -1,15 +1,16 @@
 """What a fine-tune is asked to be, read and checked: all that decides it beside the data."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from tlfeat.backbones.table import Backbone, get_backbone
+from tlfeat.backbones.table import Backbone, Output, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import DECODER, Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import PictureRule
-from tlfeat.features.settings import FeatureSettings
+from tlfeat.features.settings import AUTO, FeatureSettings
 from tlfeat.finetuning import plain_cnn
 from tlfeat.finetuning.assemble import Network, assemble, load_network
 from tlfeat.finetuning.augment import AUGMENTATIONS
@@ -17,10 +18,10 @@ from tlfeat.finetuning.callbacks import PATIENCE_METHOD
 from tlfeat.finetuning.norms import NORMS_METHOD
 from tlfeat.finetuning.optimizers import OPTIMIZERS
 from tlfeat.finetuning.parents import Parent, picture_side
-from tlfeat.finetuning.plan import may_end_where_it_began
+from tlfeat.finetuning.plan import FROM_A_HEAD, may_end_where_it_began
 from tlfeat.finetuning.schedules import SCHEDULES
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings
-from tlfeat.heads.table import get_head
+from tlfeat.heads.table import SCREEN, get_head
 from tlfeat.settings import checked_values
 
 
@@ -98,14 +99,40 @@ class FinetuneRequest:
     @property
     def can_cut(self) -> bool:
         """Whether activations may be kept: a phase has a cut and nothing changes what is below."""
+        phases = self.settings.phases
+        has_cut = any(phase.mode == "frozen" or phase.cut_name for phase in phases)
+        may_cut = self.settings.budget is not None and phases[0].mode == "auto"
         return (
-            any(phase.mode in ("frozen", "partial") for phase in self.settings.phases)
+            (has_cut or may_cut)
             and self.parent is None
             and self.row is not None
             and not self.settings.augment
             and self.settings.cut_dtype != "none"
             and self.precision == "float32"
         )
+
+    @property
+    def starts_from_head(self) -> bool:
+        """Whether the top begins as a logistic regression of frozen features."""
+        return self.settings.phases[0].mode in FROM_A_HEAD
+
+    @property
+    def head_features(self) -> FeatureSettings:
+        """What that regression may read: in mode auto the best of what heads choose from."""
+        return FeatureSettings(
+            self.backbone,
+            AUTO if self.settings.phases[0].mode == "auto" else FeatureSettings.features,
+            weights=self.weights.name,
+            size=self.size,
+            resize=self.resize,
+            seed=self.seed,
+        )
+
+    @property
+    def head_class_weight(self) -> str | None:
+        """How that regression weighs classes; lp-ft always took them as they are."""
+        first = self.settings.phases[0]
+        return first.class_weight if first.mode == "auto" else None
 
     @property
     def kept_dtype(self) -> str | None:
@@ -181,8 +208,10 @@ class FinetuneRequest:
             chosen.append((SCHEDULES, phase.schedule_choice))
             chosen.append((OPTIMIZERS, phase.optimizer_choice))
         methods: dict[str, int] = {}
-        if self.settings.phases[0].mode == "lp-ft":  # it starts from that head
+        if self.starts_from_head:
             methods["logistic"] = get_head("logistic").method
+        if self.settings.phases[0].mode == "auto":
+            methods["screening"] = get_head(SCREEN).method
         if any(phase.trains_norms for phase in self.settings.phases):
             methods["norms"] = NORMS_METHOD
         phases = self.settings.phases
@@ -216,8 +245,8 @@ class FinetuneRequest:
             parts.append(f"seed{self.seed}")
         return "-".join(parts)
 
-    def network(self, n_classes: int) -> Network:
-        """Build the network that training starts from."""
+    def network(self, n_classes: int, outputs: Sequence[Output]) -> Network:
+        """Build the network that training starts from; a new top reads these outputs of it."""
         if self.parent is None:
             return assemble(
                 self.row,
@@ -225,6 +254,7 @@ class FinetuneRequest:
                 self.weights,
                 n_classes,
                 self.settings.classifier or Classifier(),
+                outputs=outputs,
                 precision=self.precision,
                 seed=self.seed,
             )

@@ -4,17 +4,20 @@ The command line, study files and names of runs are made of the fields below and
 `Phase`. Checking them looks nothing up and imports neither NumPy nor TensorFlow.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.plan import Phase, read_augmentations, read_phase
+from tlfeat.finetuning.plan import FROM_A_HEAD, Phase, read_augmentations, read_phase
 from tlfeat.settings import checked_values, setting, settings_of, unusual_values, unusual_words
 
 if TYPE_CHECKING:
     from tlfeat.runs.record import Run
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ class FinetuneSettings:
     cut_dtype : {"float16", "float32", "none"}
         How activations below a cut are kept in the store; "none" trains through the whole
         network each time, as any augmentation does.
+    budget : str, optional
+        The time that the run may take, such as "4m", everything included: as many epochs are
+        trained as fit into it, and in mode auto above a cut where few would.
     """
 
     panel: ClassVar = "Training"  # of a help page
@@ -103,6 +109,13 @@ class FinetuneSettings:
         "text",
         "Of what is kept below a cut; none trains through the whole network.",
         words=("float16", "float32", "none"),
+    )
+    budget: str | None = setting(
+        None,
+        "text",
+        "Train as many epochs as fit into this time, all else included.",
+        metavar="90s|4m|1.5h",
+        later=True,
     )
 
     @classmethod
@@ -156,10 +169,16 @@ class FinetuneSettings:
             augment=self.changes,
         )
         _check_order(read.phases, from_parent)
+        _check_budget(read)
         _check_classifier(read.phases[0], read.classifier or Classifier(), from_parent)
         if read.loss == "mse" and any(phase.label_smoothing for phase in read.phases):
             raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
         return read
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget, read."""
+        return None if self.budget is None else read_seconds(self.budget)
 
     @property
     def later(self) -> dict[str, Any]:
@@ -172,7 +191,8 @@ class FinetuneSettings:
         words: list[str] = []
         for phase in self.phases:
             cut = f"-{phase.cut_name}" if phase.cut_name else ""
-            words += [f"{phase.mode}{cut}-{phase.epochs}", *phase.unusual()]
+            epochs = "" if self.budget else f"-{phase.epochs}"
+            words += [f"{phase.mode}{cut}{epochs}", *phase.unusual()]
         words += [] if self.classifier is None else self.classifier.unusual()
         words += [choice.name for choice in self.changes]
         return words + unusual_words(self, without=("augment", "cut_dtype"))
@@ -213,22 +233,55 @@ class Effort:
         checked_values(self)
 
 
+def read_seconds(text: str) -> float:
+    """Read a time.
+
+    Raises
+    ------
+    TlfeatError
+        If it is none.
+
+    Examples
+    --------
+    >>> read_seconds("90s"), read_seconds("4m"), read_seconds("1.5h")
+    (90.0, 240.0, 5400.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if not seconds:
+        raise TlfeatError(
+            f"budget must be a time as 90s, 4m or 1.5h, and not nothing. Got {text!r} instead."
+        )
+    return seconds
+
+
 def _check_order(phases: Sequence[Phase], from_parent: bool) -> None:
     if not phases:
         raise TlfeatError("A fine-tune needs a phase: give a mode.")
     for number, phase in enumerate(phases):
-        if phase.mode in ("scratch", "lp-ft") and (number or from_parent):
+        if phase.mode in ("scratch", *FROM_A_HEAD) and (number or from_parent):
             raise TlfeatError(
                 f"Mode {phase.mode} decides what a run starts from, so it comes first and not "
                 "after another phase or run: use full."
             )
 
 
-def _check_classifier(first: Phase, classifier: Classifier, from_parent: bool) -> None:
-    if first.mode == "lp-ft" and (classifier.kind != "new" or classifier.hidden):
+def _check_budget(read: FinetuneSettings) -> None:
+    if read.budget is None:
+        return
+    read_seconds(read.budget)
+    if len(read.phases) > 1 or not read.phases[0].epochs:
         raise TlfeatError(
-            "In mode lp-ft the top is a logistic regression: it has no dense layers of other "
-            "sizes and is no classifier of the network's own."
+            "A budget decides how many epochs a run has, so it has one phase, with epochs: leave "
+            "the budget or the other phases out."
+        )
+
+
+def _check_classifier(first: Phase, classifier: Classifier, from_parent: bool) -> None:
+    if first.mode in FROM_A_HEAD and (classifier.kind != "new" or classifier.hidden):
+        raise TlfeatError(
+            f"In mode {first.mode} the top is a logistic regression: it has no dense layers of "
+            "other sizes and is no classifier of the network's own."
         )
     if first.mode == "scratch" and classifier.kind == "imagenet":
         raise TlfeatError(

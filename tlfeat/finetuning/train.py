@@ -1,7 +1,8 @@
 """Train a network end to end, and keep the run beside those of the heads."""
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +14,12 @@ import numpy as np
 from tlfeat.backbones.engines import Engine
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.model_files import ModelRequest
+from tlfeat.backbones.table import Output
 from tlfeat.data.dataset import Dataset
 from tlfeat.errors import DataError, NetworkError, TlfeatError
 from tlfeat.features.forward import opened
 from tlfeat.files import file_digest, make_folder
-from tlfeat.finetuning.assemble import Network
+from tlfeat.finetuning.assemble import LAST, Network
 from tlfeat.finetuning.checkpoint import Arrays, State, epoch_file, load_state, resume_file
 from tlfeat.finetuning.devices import open_devices
 from tlfeat.finetuning.loop import Training, TrainingData, TrainingSettings
@@ -28,9 +30,10 @@ from tlfeat.finetuning.outcome import (
     with_h5,
     write_pictures,
 )
-from tlfeat.finetuning.pictures import Pictures, part_rows
+from tlfeat.finetuning.pictures import Part, Pictures, part_rows
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
+from tlfeat.finetuning.start import HeadStart, fit_start
 from tlfeat.runs.identity import run_identity
 from tlfeat.runs.record import MODEL, Run, finished_run, run_folder, write_record
 from tlfeat.watch import Watch
@@ -87,7 +90,7 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
         )
     run = _finished(job, effort, where.watch)
     if run is not None:
-        return with_h5(run) if effort.h5 else run
+        return with_h5(run, where.watch) if effort.h5 else run
     resumed = _resumed(job.folder, effort.resume, where.watch)
     keras = import_keras()
     with (
@@ -131,6 +134,7 @@ def _train(
     resumed: tuple[State, Arrays] | None,
 ) -> dict[str, Any]:
     """Build, train, measure and save; give the record of it."""
+    began = time.perf_counter()
     dataset, request, folder, watch = job.dataset, job.request, job.folder, where.watch
     pictures = Pictures(
         dataset,
@@ -140,9 +144,20 @@ def _train(
         jobs=where.jobs,
         watch=watch,
     )
+    parts = part_rows(pictures.samples, request.seed)
+    start = None
+    if request.starts_from_head and resumed is None:
+        start = fit_start(
+            dataset,
+            pictures,
+            parts,
+            request.head_features,
+            where,
+            class_weight=request.head_class_weight,
+        )
     with scope():
-        network = request.network(len(dataset.classes))
-    data = _data(dataset, pictures, network, request.seed)
+        network = request.network(len(dataset.classes), _read(start, resumed))
+    data = _data(dataset, pictures, parts, network)
     settings = TrainingSettings(
         request.settings.phases,
         request.settings.changes,
@@ -153,15 +168,16 @@ def _train(
         size=request.size,
         resize=request.resize,
         cut_dtype=request.kept_dtype,
+        budget=request.settings.seconds,
         untouched=request.parent is None,
         devices=n_devices,
         keep=effort.keep,
         memory=effort.memory,
     )
     make_folder(folder)
-    training = Training(network, request.row, data, settings, where, folder, scope)
+    training = Training(network, request.row, data, settings, where, folder, scope, start, began)
     state = training.run(resumed)
-    file_bytes = save_model(network, folder, h5=effort.h5)
+    file_bytes = save_model(network, folder, watch, h5=effort.h5)
     warnings = [request.weights.warning] if request.weights.warning else []
     warnings += write_pictures(network, folder, state, job.name, watch)
     model = folder / MODEL
@@ -184,6 +200,13 @@ def _train(
         file_bytes=file_bytes,
         warnings=warnings,
     )
+
+
+def _read(start: HeadStart | None, resumed: tuple[State, Arrays] | None) -> Sequence[Output]:
+    """Give what of the backbone a new top reads."""
+    if start is not None:
+        return start.read
+    return (resumed is not None and [Output(*one) for one in resumed[0].outputs]) or [LAST]
 
 
 def _to_measure(saved: ModelRequest, where: Where) -> closing[Engine]:
@@ -210,7 +233,9 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> TrainingData:
+def _data(
+    dataset: Dataset, pictures: Pictures, parts: Mapping[str, Part], network: Network
+) -> TrainingData:
     y = np.array([sample.label for sample in pictures.samples], np.int64)
     outputs = network.model.output_shape[-1]
     if outputs < len(dataset.classes):
@@ -219,7 +244,7 @@ def _data(dataset: Dataset, pictures: Pictures, network: Network, seed: int) -> 
             "needs a new top."
         )
     one_hot = np.eye(outputs, dtype=np.float32)[y]
-    return TrainingData(dataset, pictures, part_rows(pictures.samples, seed), y, one_hot)
+    return TrainingData(dataset, pictures, parts, y, one_hot)
 
 
 @contextmanager

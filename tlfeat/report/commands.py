@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.plan import DEFAULT_CUT, Phase
+from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import FinetuneSettings
 from tlfeat.heads.metric import usual_metric
 from tlfeat.runs.record import Run
@@ -106,7 +106,7 @@ def _of_phase(phase: Phase) -> dict[str, Any]:
     values = {"mode": phase.mode, "epochs": phase.epochs, **unusual_values(phase)}
     for name, mine, theirs in (
         ("learning_rate", phase.rate, usual.rate),
-        ("cut", phase.cut_name, DEFAULT_CUT),
+        ("cut", phase.cut_name, usual.cut_name),
         ("schedule", phase.schedule_choice, usual.schedule_choice),
         ("optimizer", phase.optimizer_choice, usual.optimizer_choice),
     ):

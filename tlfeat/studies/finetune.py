@@ -25,7 +25,7 @@ from tlfeat.where import Where, WhereOptions
 def finetune(
     dataset: Dataset | str | Path,
     backbone: str | None = None,
-    phases: str | Phase | Mapping[str, Any] | Sequence[Phase | Mapping[str, Any]] = "full",
+    phases: str | Phase | Mapping[str, Any] | Sequence[Phase | Mapping[str, Any]] | None = None,
     *,
     weights: str | Path | None = None,
     start: str | Path | None = None,
@@ -38,6 +38,7 @@ def finetune(
     precision: str | None = None,
     seed: int = 0,
     cut_dtype: str | None = "float16",
+    budget: str | None = None,
     resume: bool = False,
     keep: str = "all",
     h5: bool = False,
@@ -55,9 +56,9 @@ def finetune(
     backbone : str, optional
         A name of `list_backbones`, or "plain-cnn", ten ReLU layers trained from nothing;
         efficientnet-lite0 if None.
-    phases : str, Phase, mapping, or sequence of these
+    phases : str, Phase, mapping, or sequence of these, optional
         What is trained, one after the other, on one continuous curve; each phase with a new
-        optimizer. A text is a mode.
+        optimizer. A text is a mode. If None mode auto, or full where it starts from another run.
     weights : str or Path, optional
         "imagenet", which None means, "random", or a weight file. A scratch phase takes random
         ones.
@@ -83,6 +84,9 @@ def finetune(
     cut_dtype : {"float16", "float32", None}
         How activations below a partial phase's cut are kept in the store; None trains through
         the whole network each time, as any augmentation does.
+    budget : str, optional
+        The time that the run may take, such as "4m", everything included: as many epochs are
+        trained as fit into it, and in mode auto above a cut where few would.
     resume, keep, h5, devices, memory
         See `Effort`.
     run_name : str
@@ -107,13 +111,15 @@ def finetune(
         raise TlfeatError(
             f"{start} brings its own network and weights: leave backbone and weights out."
         )
+    if phases is None:
+        phases = "auto" if start is None else "full"
     said: dict[str, Any] = {"size": size, "precision": precision, "weights": weights}
     said = {name: value for name, value in said.items() if value is not None}
     planned = PlannedRun(
         run_name,
         FeatureSettings(backbone or DEFAULT_BACKBONE, resize=resize, seed=seed, **said),
         training=FinetuneSettings(
-            tuple(read_phases(phases)), top, augment, loss, batch, cut_dtype or "none"
+            tuple(read_phases(phases)), top, augment, loss, batch, cut_dtype or "none", budget
         ).checked(from_parent=start is not None),
         start=None if start is None else str(start),
         said=said,

@@ -1,0 +1,272 @@
+"""Mode auto: it begins as a head, and ends where held rows say; averages, and budgets."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from tlfeat.backbones.table import Output, get_backbone
+from tlfeat.backbones.weights import resolve_weights
+from tlfeat.deploy.predict import predict
+from tlfeat.errors import TlfeatError
+from tlfeat.finetuning.assemble import assemble
+from tlfeat.finetuning.averages import SHARES, MovingAverage, between, choose_share
+from tlfeat.finetuning.budget import MOST, Costs
+from tlfeat.finetuning.choices import read_choice
+from tlfeat.finetuning.cut import cut_network
+from tlfeat.finetuning.optimizers import OPTIMIZERS, build_optimizer
+from tlfeat.finetuning.plan import Phase, read_phase
+from tlfeat.finetuning.request import FinetuneRequest
+from tlfeat.finetuning.settings import Classifier, FinetuneSettings, read_seconds
+from tlfeat.studies.finetune import finetune
+from tlfeat.studies.train import train as train_head
+from tlfeat.watch import Watch
+
+LITE = get_backbone("efficientnet-lite0")
+GRID = (Output("stage4", "grid4"), Output("last", "avg"))
+STAGES = tuple(Output(name, "avg") for name in ("stage3", "stage4", "last"))
+
+
+@pytest.fixture
+def train(pictures, cache, tmp_path):
+    def go(*phases, **settings):
+        usual = {"size": 32, "batch": 8, "cache": cache, "reports": tmp_path / "reports"}
+        return finetune(pictures, None, phases or None, **{**usual, **settings})
+
+    return go
+
+
+def scores(run, split="validation"):
+    table = run.predictions().query(f"split == '{split}'").sort_values("id")
+    return table[[f"score_{i}" for i in range(3)]].to_numpy()
+
+
+def built(outputs):
+    weights = resolve_weights(LITE, "imagenet", seed=0)
+    return assemble(LITE, 64, weights, 3, Classifier(), outputs=outputs)
+
+
+@pytest.mark.parametrize("features", ["stage4:grid4", "stage3:avg+stage4:avg+last:avg"])
+def test_it_begins_as_the_logistic_head_on_other_features_than_the_last(
+    features, train, pictures, cache, tmp_path, monkeypatch
+):
+    wanted = FinetuneRequest.head_features.fget
+    monkeypatch.setattr(
+        FinetuneRequest,
+        "head_features",
+        property(lambda self: replace(wanted(self), features=features)),
+    )
+    run = train(Phase("auto", 0))
+    start = run.record["start"]
+    assert start["logistic"]["features"] == features
+    assert start["validation"]["accuracy"] == start["logistic"]["validation_accuracy"]
+
+    reports = tmp_path / "reports"
+    head = train_head(
+        pictures, head="logistic", features=features, size=32, cache=cache, reports=reports
+    )
+    right = head.predictions().query("split == 'validation' and fold == 0")
+    assert start["validation"]["accuracy"] == pytest.approx(
+        (right["true"] == right["predicted"]).mean(), abs=0.2
+    )
+    table = run.predictions().query("split == 'test'")
+    found = list(predict(run, [pictures / name for name in table["id"]], cache=cache, top=3))
+    for one, (_, row) in zip(found, table.iterrows(), strict=True):
+        told = {name: row[f"score_{i}"] for i, name in enumerate(run.dataset.classes)}
+        assert dict(one.top) == pytest.approx(told, abs=1e-4)
+    again = keras.saving.load_model(run.path / "model.keras")  # by Keras alone
+    assert (
+        again.get_layer("pool").output_shape[-1] == again.get_layer("top_logits").kernel.shape[0]
+    )
+
+
+def test_by_itself_it_trains_from_there_and_is_no_worse_on_validation(train):
+    run = train(Phase("auto", 2))
+    assert run.record["start"]["logistic"]["features"]
+    assert run.metrics["validation"]["accuracy"] >= run.record["start"]["validation"]["accuracy"]
+    (phase,) = run.phases
+    assert phase["share"] in SHARES
+    assert phase["temperature"] > 0
+    assert (phase["ema"], phase["wise_ft"]) == (0.98, True)
+    assert run.record["parameters"]["trainable"] > 3_000_000
+
+
+def test_it_is_what_is_done_where_nobody_says(pictures, cache, tmp_path, train):
+    run = train(budget="1s")
+    assert run.phases[0]["mode"] == "auto"
+    assert train(budget="1s").record == run.record  # it is finished
+
+
+def test_weights_that_only_harm_are_left_for_the_head(train):
+    harm = Phase("auto", 1, learning_rate=0.3, schedule="constant", warmup=0, ema=0.0)
+    run, head = train(harm), train(Phase("auto", 0))
+    assert run.phases[0]["share"] == 0
+    assert run.metrics["validation"]["accuracy"] == head.metrics["validation"]["accuracy"]
+    temperature = run.phases[0]["temperature"]
+    logits = np.log(scores(head, "test")) / temperature
+    softened = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(scores(run, "test"), softened, atol=1e-4)
+
+
+def of_rows(right, confidence, n=200):
+    """Probabilities of n rows of class 0, so many of them right, each with this confidence."""
+    told = np.full((n, 2), 1 - confidence)
+    told[:right, 0], told[right:, 1] = confidence, confidence
+    return told
+
+
+def test_the_share_is_the_least_that_held_rows_cannot_tell_from_the_best():
+    true = np.zeros(200, int)
+    worse = {0.0: of_rows(150, 0.7), 0.5: of_rows(140, 0.7), 1.0: of_rows(100, 0.7)}
+    assert choose_share(true, worse).share == 0
+    better = {0.0: of_rows(100, 0.7), 0.5: of_rows(140, 0.7), 1.0: of_rows(190, 0.7)}
+    assert choose_share(true, better).share == 1
+    noise = np.random.default_rng(0).uniform(-0.2, 0.2, (200, 1)) * [1, -1]
+    nearly = {0.0: of_rows(100, 0.7), 0.5: of_rows(190, 0.7) + noise, 1.0: of_rows(190, 0.7)}
+    assert choose_share(true, nearly).share == 0.5
+
+
+def test_a_share_with_fewer_rows_right_than_the_start_is_never_chosen():
+    true = np.zeros(200, int)
+    start = of_rows(150, 0.55)
+    start[:150] = [[0.51, 0.49]] * 150  # right, and unsure of it; wrong, and sure of it
+    start[150:] = [[1e-6, 1 - 1e-6]] * 50
+    other = of_rows(149, 0.9)
+    assert choose_share(true, {0.0: start, 1.0: other}).share == 0
+
+
+def test_the_temperature_is_that_of_the_share():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (2000, 4))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    true = np.array([random.choice(4, p=row) for row in shares])
+    sure = np.exp(3 * logits) / np.exp(3 * logits).sum(axis=1, keepdims=True)
+    assert choose_share(true, {0.0: sure}).temperature == pytest.approx(3, rel=0.1)
+
+
+def test_between_is_on_the_line():
+    start, end = [np.zeros(2), np.ones(1)], [np.array([1.0, 2.0]), np.array([3.0])]
+    for share in SHARES:
+        first, second = between(start, end, share)
+        np.testing.assert_allclose(first, [share, 2 * share])
+        np.testing.assert_allclose(second, [1 + 2 * share])
+
+
+def small_model(ema):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation="softmax")])
+    choice = read_choice("sgd", OPTIMIZERS, "optimizer")
+    model.compile(build_optimizer(choice, 0.1, ema=ema), "categorical_crossentropy")
+    return model
+
+
+def test_training_goes_on_with_raw_weights_and_the_average_is_judged():
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(8, 3)), np.eye(2)[random.integers(0, 2, 8)]
+    plain, averaged = small_model(0.0), small_model(0.75)
+    average = MovingAverage(averaged)
+    expected = None
+    for _ in range(3):  # three epochs of two steps, each a `fit`
+        for start in (0, 4):
+            plain.train_on_batch(X[start : start + 4], y[start : start + 4])
+            kernel = plain.get_weights()[0]
+            expected = kernel if expected is None else 0.75 * expected + 0.25 * kernel
+        averaged.fit(X, y, batch_size=4, shuffle=False, verbose=0)
+        with average.in_place():
+            np.testing.assert_allclose(averaged.get_weights()[0], expected, atol=1e-6)
+        np.testing.assert_allclose(averaged.get_weights()[0], plain.get_weights()[0], atol=1e-6)
+    average.settle()
+    np.testing.assert_allclose(averaged.get_weights()[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("outputs", "cut"), [(GRID, "stage4"), (STAGES, "stage3")])
+def test_what_lies_above_a_cut_reads_the_cut_itself_too(outputs, cut):
+    network = built(outputs)
+    found = cut_network(network, LITE, Phase("auto", cut=cut))
+    tensor = next(
+        one for one in network.base.outputs if one.shape[1:] == found.tail.input.shape[1:]
+    )
+    below = keras.Model(network.base.input, tensor)
+    pixels = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
+    activations = below(network.model.get_layer("pixel_scaling")(pixels))
+    np.testing.assert_allclose(found.tail(activations), network.model(pixels), atol=1e-5)
+
+
+def test_a_network_that_reads_below_a_cut_is_not_parted_there():
+    assert cut_network(built(STAGES), LITE, Phase("auto", cut="stage4")) is None
+
+
+def test_averages_and_trained_batch_normalisations_exclude_each_other():
+    for phase in (Phase("auto", train_batchnorm=True), Phase("scratch", ema=0.9)):
+        with pytest.raises(TlfeatError, match="batch normalisations are frozen"):
+            phase.checked()
+
+
+def test_the_modes_own_values_are_left_out_and_others_are_kept():
+    said = Phase("auto", ema=0.98, wise_ft=True, clip_norm=1.0).checked()
+    assert said == Phase("auto").checked()
+    off = Phase("auto", ema=0, wise_ft=False).checked()
+    assert off.unusual() == ["no-ema", "no-wise"]
+    assert read_phase(off.as_dict()).as_dict() == off.as_dict()
+    assert "ema" not in Phase("full").checked().as_dict()  # the ids of runs from before it stay
+    assert Phase("full", ema=0.5).checked().as_dict()["ema"] == 0.5
+
+
+@pytest.mark.parametrize("text", ["", "5", "0s", "-1m", "4 minutes", "m"])
+def test_a_budget_that_is_no_time_is_refused(text):
+    with pytest.raises(TlfeatError, match=r"90s, 4m or 1\.5h"):
+        read_seconds(text)
+
+
+def test_a_budget_is_of_one_phase():
+    settings = FinetuneSettings((Phase("frozen"), Phase("full")), budget="4m")
+    with pytest.raises(TlfeatError, match="one phase"):
+        settings.checked(from_parent=False)
+
+
+def test_epochs_are_as_many_as_fit():
+    costs = Costs(step=0.5, build=4, steps=20, held_steps=6, end=10)
+    assert costs.epoch == pytest.approx(20 * 0.5 + 1 + 0.3)
+    for goes_back in (False, True):
+        for seconds in (0, 14, 60, 200, 1e6):
+            n = costs.epochs(seconds, goes_back=goes_back)
+            assert 0 <= n <= MOST
+            if n:
+                assert costs.total(n, goes_back=goes_back) <= seconds
+            if n < MOST:
+                assert costs.total(n + 1, goes_back=goes_back) > seconds
+
+
+class Notes(Watch):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_a_budget_that_is_too_small_leaves_the_head_and_says_so(train):
+    notes = Notes()
+    run = train(budget="1s", watch=notes)
+    assert any(note.startswith("No epoch") for note in notes.notes)
+    assert run.phases[0]["planned"] == {"epochs": 0, "cut": run.phases[0]["planned"]["cut"]}
+    assert run.history == []
+    assert run.metrics["validation"]["accuracy"] == (run.record["start"]["validation"]["accuracy"])
+
+
+def test_a_budget_plans_epochs_and_trains_them_as_if_they_were_asked_for(train, monkeypatch):
+    monkeypatch.setattr(Costs, "epochs", lambda self, seconds, goes_back: 3)
+    run, asked = train(Phase("auto"), budget="5m"), train(Phase("auto", 3))
+    assert run.phases[0]["planned"] == {"epochs": 3, "cut": None}
+    np.testing.assert_allclose(scores(run, "test"), scores(asked, "test"), atol=1e-5)
+
+
+def test_where_few_epochs_fit_a_budget_is_spent_above_a_cut(train, monkeypatch):
+    fit = iter([1, 2])
+    monkeypatch.setattr(Costs, "epochs", lambda self, seconds, goes_back: next(fit))
+    monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)  # the last features only
+    run = train(Phase("auto"), budget="5m")
+    assert run.phases[0]["planned"] == {"epochs": 2, "cut": "stage4"}
+    assert run.record["parameters"]["trainable"] < 3_341_802
+    assert len(run.history) == 2
