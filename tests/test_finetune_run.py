@@ -277,7 +277,7 @@ BREAKS_OFF = """
 PHASES = [
     Phase("scratch", 3, patience=5, schedule="plateau:patience=1"),
     # which may end where it began, or between
-    Phase("full", 2, patience=2, ema=0.9, wise_ft=True),
+    Phase("full", 2, patience=2, ema=0.9, wise_ft="on"),
 ]
 BROKEN = {
     **FAST,

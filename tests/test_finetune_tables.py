@@ -328,7 +328,7 @@ def test_every_mode_has_a_rate_of_its_own(name):
     ("values", "message"),
     [
         ({"mode": "fully"}, "Did you mean 'full'"),
-        ({"mode": "full", "cut": "stage4"}, "belongs to mode partial"),
+        ({"mode": "full", "cut": "stage4"}, "belongs to modes auto and partial"),
         ({"epoch": 3}, "Did you mean 'epochs'"),
         ({"epochs": -1}, "from 0"),
         ({"epochs": 1.5}, "whole number"),

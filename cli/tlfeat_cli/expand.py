@@ -87,8 +87,6 @@ def _option(setting: Setting, default: Any, panel: str) -> inspect.Parameter:
     said = setting.kind == "flag" or setting.old_name  # else Typer makes the option's name
     names = [setting.name, setting.old_name] if said else []
     flags = [f"--{name.replace('_', '-')}" for name in names if name]
-    if setting.kind == "flag" and default is None:  # on or off, or as it is by itself
-        flags = [f"{flag}/--no-{flag[2:]}" for flag in flags]
     option = typer.Option(
         *flags,
         help=setting.help,

@@ -137,6 +137,7 @@ def _print(run: Any, as_json: bool) -> None:
         return
     print_table(leaderboard(rank([run])))
     say(f"{run.parameters.trainable:,} of {run.parameters.total:,} parameters trained.")
+    _say_start(run)
     best = run.best_epoch
     if best:
         say(
@@ -146,6 +147,21 @@ def _print(run: Any, as_json: bool) -> None:
     for remark in remarks(rank([run])):
         say(f"- {remark}")
     say(f"Run: {run.path}")
+
+
+def _say_start(run: Any) -> None:
+    """Say what head a run began as, and how far it went from there."""
+    head = (run.start or {}).get("logistic")
+    if head is None:
+        return
+    line = (
+        f"It began as a logistic regression of {head.get('features', 'last:avg')}, "
+        f"{100 * head['validation_accuracy']:.1f}% right on validation"
+    )
+    share = run.phases[0].get("share")
+    if share is not None:
+        line += f"; held rows chose {100 * share:.0f}% of the way from there to where it came"
+    say(f"{line}.")
 
 
 def _phase_values(text: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from tlfeat.finetuning.averages import SHARES
 
 MEASURED_STEPS: Final = 5  # after the first one, which builds the graph
 FEW: Final = 3  # epochs below which training above a cut gives more than training everything
-MOST: Final = 30  # epochs that a budget is spent on
 _FORWARD: Final = 1 / 3  # of a training step: two more go back through the network
 _SAVED: Final = 0.3  # seconds to keep what an epoch gave
 
@@ -49,10 +48,10 @@ class Costs:
         """Give what comes after the last epoch."""
         return self.end + (len(SHARES) * self._held if goes_back else 0.0)
 
-    def epochs(self, seconds: float, *, goes_back: bool) -> int:
+    def epochs(self, seconds: float, most: int, *, goes_back: bool) -> int:
         """Give how many epochs fit into a time, what comes after them included."""
         left = seconds - self.build - self.after(goes_back=goes_back)
-        return max(0, min(MOST, int(left / self.epoch)))
+        return max(0, min(most, int(left / self.epoch)))
 
     def total(self, epochs: int, *, goes_back: bool) -> float:
         """Give what so many epochs take, what comes after them included."""

@@ -137,4 +137,4 @@ def _keras_loss(name: str, phase: Phase) -> Any:
 
     if name == "mse":
         return keras.losses.MeanSquaredError()
-    return keras.losses.CategoricalCrossentropy(label_smoothing=phase.label_smoothing)
+    return keras.losses.CategoricalCrossentropy(label_smoothing=phase.smoothing)

@@ -243,16 +243,16 @@ class Training:
 
     def _planned(self, phase: Phase, budget: float) -> Phase:
         """Give a phase the epochs that the budget allows, and a cut where few would fit."""
-        costs, phase = self._measured(phase), replace(phase, epochs=1)
+        costs, most = self._measured(phase), phase.epochs
         spent = time.perf_counter() - self._began
-        epochs = costs.epochs(budget - spent, goes_back=phase.goes_back)
-        if epochs < FEW and phase.mode == "auto" and phase.cut is None:
+        epochs = costs.epochs(budget - spent, most, goes_back=phase.goes_back)
+        if epochs < min(FEW, most) and phase.mode == "auto" and phase.cut is None:
             parted = replace(phase, cut=self._first_cut())
             set_trainable(self.network, parted, self.backbone)
             if self._cached_cut(parted) is not None:
                 phase, costs = parted, self._measured(parted)
                 spent = time.perf_counter() - self._began
-                epochs = costs.epochs(budget - spent, goes_back=phase.goes_back)
+                epochs = costs.epochs(budget - spent, most, goes_back=phase.goes_back)
             else:
                 set_trainable(self.network, phase, self.backbone)
         self.state.plan = {"epochs": epochs, "cut": phase.cut}

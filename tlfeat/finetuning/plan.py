@@ -39,6 +39,7 @@ class Mode(NamedTuple):
     summary: str
     optimizer: str = "adam"
     clip_norm: float | None = None
+    label_smoothing: float = 0.0
     ema: float = 0.0
     wise_ft: bool = False
 
@@ -46,11 +47,12 @@ class Mode(NamedTuple):
 _ROWS: Final = (
     Mode(
         "auto",
-        1e-4,
+        3e-4,
         "the best logistic regression as the top first, then everything, and between the two "
         "what held rows choose",
         optimizer="adamw",
         clip_norm=1.0,
+        label_smoothing=0.1,
         ema=0.98,
         wise_ft=True,
     ),
@@ -73,7 +75,7 @@ class Phase:
     ----------
     mode : {"auto", "scratch", "frozen", "partial", "full", "lp-ft"}
     epochs : int
-        0 trains nothing: the network is only evaluated.
+        At the most, where there is a budget. 0 trains nothing: the network is only evaluated.
     learning_rate : float, optional
         The mode's own where None.
     schedule, optimizer : Choice
@@ -83,7 +85,8 @@ class Phase:
     cut : str, optional
         Training begins after this stage or layer; a number N means the last N blocks. Where
         None, stage4 in mode partial; mode auto trains everything.
-    label_smoothing : float
+    label_smoothing : float, optional
+        Of cross-entropy; the mode's own where None.
     clip_norm : float, optional
         Of all gradients together; the mode's own where None.
     patience : int, optional
@@ -95,7 +98,7 @@ class Phase:
     ema : float, optional
         Judge and keep an average of the weights, in which each step's counts this much less
         than the next one's; 0 for none, the mode's own where None.
-    wise_ft : bool, optional
+    wise_ft : {None, "on", "off"}
         At the end of the phase go back towards where it began as far as held rows are as good
         there; the mode's own where None.
     """
@@ -104,7 +107,12 @@ class Phase:
 
     mode: str = setting("frozen", "text", "What is trained.", words=tuple(MODES))
     epochs: int = setting(
-        10, "whole", "0 only evaluates.", metavar="N", least=0, most=_MOST_EPOCHS
+        10,
+        "whole",
+        "Fewer where a budget allows fewer; 0 only evaluates.",
+        metavar="N",
+        least=0,
+        most=_MOST_EPOCHS,
     )
     learning_rate: float | None = setting(
         None,
@@ -142,8 +150,13 @@ class Phase:
         "[default: stage4 in partial]",
         metavar="STAGE|LAYER|N",
     )
-    label_smoothing: float = setting(
-        0.0, "number", "Of cross-entropy.", metavar="X", least=0, most=0.99
+    label_smoothing: float | None = setting(
+        None,
+        "number",
+        "Of cross-entropy.  [default: 0.1 in mode auto]",
+        metavar="X",
+        least=0,
+        most=0.99,
     )
     clip_norm: float | None = setting(
         None,
@@ -175,11 +188,11 @@ class Phase:
         most=0.99999,
         later=True,
     )
-    wise_ft: bool | None = setting(
+    wise_ft: str | None = setting(
         None,
-        "flag",
-        "End between where the phase began and ended, as held rows choose.  [default: in mode "
-        "auto]",
+        "text",
+        "End between where it began and came to, as held rows choose.  [default: on in mode auto]",
+        words=("on", "off"),
         later=True,
     )
 
@@ -210,6 +223,12 @@ class Phase:
         return MODES[self.mode].clip_norm if self.clip_norm is None else self.clip_norm
 
     @property
+    def smoothing(self) -> float:
+        """How far labels are from sure, in cross-entropy."""
+        usual = MODES[self.mode].label_smoothing
+        return usual if self.label_smoothing is None else self.label_smoothing
+
+    @property
     def decay(self) -> float:
         """Of the moving average of the weights; 0 where none is kept."""
         return MODES[self.mode].ema if self.ema is None else self.ema
@@ -217,7 +236,7 @@ class Phase:
     @property
     def goes_back(self) -> bool:
         """Whether the phase ends between where it began and where it came to."""
-        return MODES[self.mode].wise_ft if self.wise_ft is None else self.wise_ft
+        return MODES[self.mode].wise_ft if self.wise_ft is None else self.wise_ft == "on"
 
     @property
     def cut_name(self) -> str | None:
@@ -273,6 +292,8 @@ class Phase:
         same: dict[str, Any] = {}
         if self.greatest_norm == usual.greatest_norm:
             same["clip_norm"] = None
+        if self.smoothing == usual.smoothing:
+            same["label_smoothing"] = None
         if self.decay == usual.decay:
             same["ema"] = None
         if self.goes_back == usual.goes_back:
@@ -282,7 +303,10 @@ class Phase:
     def as_dict(self) -> dict[str, Any]:
         """Give all that decides the phase, as plain values."""
         unusual, mode = unusual_values(self), MODES[self.mode]
-        averages = {"ema": (self.decay, mode.ema), "wise_ft": (self.goes_back, mode.wise_ft)}
+        averages = {
+            "ema": (self.decay, bool(self.decay or mode.ema)),
+            "wise_ft": ("on" if self.goes_back else "off", self.goes_back or mode.wise_ft),
+        }
         plain = {
             name: value
             for name, value in said_values(self).items()
@@ -293,9 +317,10 @@ class Phase:
             "schedule": self.schedule_choice.as_dict(),
             "optimizer": self.optimizer_choice.as_dict(),
             "clip_norm": self.greatest_norm,
+            "label_smoothing": self.smoothing,
             "cut": self.cut_name,
             # left out where there is none, so that the ids of runs from before them stay
-            **{name: mine for name, (mine, usual) in averages.items() if mine or usual},
+            **{name: value for name, (value, is_said) in averages.items() if is_said},
         }
 
 

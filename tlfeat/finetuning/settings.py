@@ -88,8 +88,8 @@ class FinetuneSettings:
         How activations below a cut are kept in the store; "none" trains through the whole
         network each time, as any augmentation does.
     budget : str, optional
-        The time that the run may take, such as "4m", everything included: as many epochs are
-        trained as fit into it, and in mode auto above a cut where few would.
+        The time that the run may take, such as "4m", everything included: of the phase's epochs
+        as many are trained as fit into it, and in mode auto above a cut where few would.
     """
 
     panel: ClassVar = "Training"  # of a help page
@@ -113,7 +113,7 @@ class FinetuneSettings:
     budget: str | None = setting(
         None,
         "text",
-        "Train as many epochs as fit into this time, all else included.",
+        "Train only as many epochs as fit into this time, all else included.",
         metavar="90s|4m|1.5h",
         later=True,
     )
@@ -191,7 +191,7 @@ class FinetuneSettings:
         words: list[str] = []
         for phase in self.phases:
             cut = f"-{phase.cut_name}" if phase.cut_name else ""
-            epochs = "" if self.budget else f"-{phase.epochs}"
+            epochs = "" if self.budget and phase.epochs == Phase.epochs else f"-{phase.epochs}"
             words += [f"{phase.mode}{cut}{epochs}", *phase.unusual()]
         words += [] if self.classifier is None else self.classifier.unusual()
         words += [choice.name for choice in self.changes]

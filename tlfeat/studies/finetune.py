@@ -85,8 +85,8 @@ def finetune(
         How activations below a partial phase's cut are kept in the store; None trains through
         the whole network each time, as any augmentation does.
     budget : str, optional
-        The time that the run may take, such as "4m", everything included: as many epochs are
-        trained as fit into it, and in mode auto above a cut where few would.
+        The time that the run may take, such as "4m", everything included: of the phase's epochs
+        as many are trained as fit into it, and in mode auto above a cut where few would.
     resume, keep, h5, devices, memory
         See `Effort`.
     run_name : str
