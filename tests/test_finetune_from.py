@@ -38,6 +38,7 @@ def parent(train, pictures):
         backbone="plain-cnn",
         size=16,
         top=Classifier("new", (6,), 0.25),
+        keep="all",
     )
 
 
@@ -221,7 +222,7 @@ def test_mixed_precision_ends_in_float32_whatever_the_top():
 def mixed(train, pictures):
     return train(
         pictures, Phase("scratch", 2), backbone="plain-cnn", size=16, precision="mixed",
-        top=Classifier("new", (6,)),
+        top=Classifier("new", (6,)), keep="all",
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def history(run):
 
 
 def test_a_run_leaves_all_that_is_promised(train, pictures):
-    run = train(pictures, h5=True)
+    run = train(pictures, h5=True, keep="all")
     there = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert there >= {
         "run.json",
@@ -210,7 +210,7 @@ def test_a_picture_that_cannot_be_decoded_is_left_out_and_said_so(train, picture
 
 
 def test_a_run_starts_from_the_checkpoint_of_another(train, pictures):
-    first = train(pictures)
+    first = train(pictures, keep="all")
     second = train(pictures, Phase("full", 1, 1e-6), start=f"{first.path}@1", size=None)
     assert second.record["parent"]["run"] == first.id
     assert second.record["parent"]["epoch"] == 1

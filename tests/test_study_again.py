@@ -34,7 +34,7 @@ def test_every_setting_is_in_it(run, tmp_path, make_pictures):
     )
     base = run(
         *("finetune", pictures, *DATA, *PLAIN, "--mode", "scratch", "--hidden", "8-4"),
-        *("--dropout", 0.25, "--label-smoothing", 0.1, "--patience", 3),
+        *("--dropout", 0.25, "--label-smoothing", 0.1, "--patience", 3, "--keep", "all"),
     )
     changed = run(
         *("finetune", pictures, *DATA, *PLAIN, "--mode", "scratch", "--loss", "mse"),

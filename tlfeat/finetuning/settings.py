@@ -206,8 +206,8 @@ class Effort:
     ----------
     resume : bool
         Go on with this very run where it was broken off.
-    keep : {"all", "last"}
-        Weights of every epoch, or only what `resume` needs.
+    keep : {"last", "all"}
+        The weights that a run ends with, or those of every epoch too.
     h5 : bool
         Save the model as `.h5` too.
     devices : int
@@ -220,9 +220,9 @@ class Effort:
 
     resume: bool = setting(False, "flag", "Go on with this run where it was broken off.")
     keep: str = setting(
-        "all",
+        "last",
         "text",
-        "Keep the weights of every epoch, or what --resume needs.",
+        "Keep the weights of every epoch for --from RUN@EPOCH, or those at the end alone.",
         words=("all", "last"),
     )
     h5: bool = setting(False, "flag", "Save the model as .h5 too.")

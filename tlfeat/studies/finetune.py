@@ -40,7 +40,7 @@ def finetune(
     cut_dtype: str | None = "float16",
     budget: str | None = None,
     resume: bool = False,
-    keep: str = "all",
+    keep: str = Effort.keep,
     h5: bool = False,
     devices: int = 1,
     memory: int = Effort.memory,
