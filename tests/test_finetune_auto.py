@@ -10,17 +10,19 @@ from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError
+from tlfeat.features.extract import extract
 from tlfeat.finetuning.assemble import assemble
-from tlfeat.finetuning.averages import SHARES, MovingAverage, between, choose_share
+from tlfeat.finetuning.averages import SHARES, Chosen, MovingAverage, between, choose_share
 from tlfeat.finetuning.budget import Costs
 from tlfeat.finetuning.choices import read_choice
 from tlfeat.finetuning.cut import cut_network
+from tlfeat.finetuning.loop import Training
 from tlfeat.finetuning.optimizers import OPTIMIZERS, build_optimizer
 from tlfeat.finetuning.plan import Phase, read_phase
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings, read_seconds
+from tlfeat.heads.fit import fit_head
 from tlfeat.studies.finetune import finetune
-from tlfeat.studies.train import train as train_head
 from tlfeat.watch import Watch
 
 LITE = get_backbone("efficientnet-lite0")
@@ -62,14 +64,19 @@ def test_it_begins_as_the_logistic_head_on_other_features_than_the_last(
     assert start["logistic"]["features"] == features
     assert start["validation"]["accuracy"] == start["logistic"]["validation_accuracy"]
 
-    reports = tmp_path / "reports"
-    head = train_head(
-        pictures, head="logistic", features=features, size=32, cache=cache, reports=reports
-    )
-    right = head.predictions().query("split == 'validation' and fold == 0")
-    assert start["validation"]["accuracy"] == pytest.approx(
-        (right["true"] == right["predicted"]).mean(), abs=0.2
-    )
+    matrix = extract(pictures, features=features, size=32, cache=cache)
+    place = {name: number for number, name in enumerate(matrix.ids)}
+    rows = {
+        split: [place[name] for name in part["id"]]
+        for split, part in run.predictions().groupby("split")
+    }
+    fit, held = ((matrix.X[rows[one]], matrix.y[rows[one]]) for one in ("train", "validation"))
+    head = fit_head("logistic", *fit, n_classes=3, validation=held)
+    assert run.record["start"]["logistic"]["C"] == head.chosen["C"]
+    shares = run.predictions()[[f"score_{i}" for i in range(3)]].to_numpy()
+    expected = head.scores(matrix.X[[place[name] for name in run.predictions()["id"]]])
+    np.testing.assert_allclose(shares, expected, atol=1e-3)
+
     table = run.predictions().query("split == 'test'")
     found = list(predict(run, [pictures / name for name in table["id"]], cache=cache, top=3))
     for one, (_, row) in zip(found, table.iterrows(), strict=True):
@@ -88,7 +95,7 @@ def test_by_itself_it_trains_from_there_and_is_no_worse_on_validation(train):
     (phase,) = run.phases
     assert phase["share"] in SHARES
     assert phase["temperature"] > 0
-    assert (phase["ema"], phase["wise_ft"]) == (0.98, "on")
+    assert (phase["ema"], phase["wise_ft"]) == (None, "on")
     assert run.record["parameters"]["trainable"] > 3_000_000
 
 
@@ -203,13 +210,88 @@ def test_averages_and_trained_batch_normalisations_exclude_each_other():
             phase.checked()
 
 
+@pytest.mark.parametrize("share", [0.4, 1.0])
+def test_the_run_ends_where_held_rows_chose(share, train, monkeypatch):
+    monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(share, 1.0))
+    chosen = train(Phase("auto", 2))
+    ends = [train(Phase("auto", 0)), train(Phase("auto", 2, wise_ft="off"))]
+    found, first, last = (
+        keras.saving.load_model(run.path / "model.keras").get_weights() for run in (chosen, *ends)
+    )
+    assert not np.allclose(first[0], last[0])
+    for mine, start, end in zip(found, first, last, strict=True):
+        np.testing.assert_allclose(mine, (1 - share) * start + share * end, atol=1e-5)
+
+
+def test_the_temperature_divides_the_logits_of_any_top(train, monkeypatch):
+    monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(1.0, 2.0))
+    phase = {"mode": "full", "epochs": 1}
+    for top in (None, Classifier("own")):
+        run = train({**phase, "wise_ft": "on"}, top=top)
+        plain = np.log(scores(train(phase, top=top), "test"))
+        softened = np.exp(plain / 2) / np.exp(plain / 2).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(scores(run, "test"), softened, atol=1e-4)
+
+
+class Break(Watch):
+    """Breaks a run off in the middle of its second epoch, as a kill would."""
+
+    def __init__(self):
+        self.steps, self.training = 0, False
+
+    def start(self, what, total):
+        self.training = what.startswith("training")
+
+    def step(self, n=1):
+        self.steps += n if self.training else 0
+        if self.steps == 5:
+            raise RuntimeError("broken off")
+
+
+@pytest.mark.parametrize("budget", [None, "5m"])
+def test_a_run_that_is_broken_off_goes_on_with_its_start_its_average_and_its_plan(
+    budget, train, monkeypatch, tmp_path
+):
+    wanted = FinetuneRequest.head_features.fget
+    monkeypatch.setattr(
+        FinetuneRequest,
+        "head_features",
+        property(lambda self: replace(wanted(self), features="stage4:grid2")),
+    )
+    monkeypatch.setattr(Costs, "epochs", lambda self, seconds, most, goes_back: 2)
+    phase = Phase("auto", 2)  # of three steps each
+    whole = train(phase, budget=budget, reports=tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="broken off"):
+        train(phase, budget=budget, watch=Break())
+    monkeypatch.setattr("tlfeat.finetuning.train.fit_start", lambda *_, **__: pytest.fail("again"))
+    monkeypatch.setattr(Costs, "epochs", lambda self, seconds, most, goes_back: 7)
+    resumed = train(phase, budget=budget, resume=True)
+    assert [row["epoch"] for row in resumed.history] == [1, 2]
+    assert resumed.phases == whole.phases
+    for split in ("train", "validation", "test"):
+        np.testing.assert_allclose(scores(resumed, split), scores(whole, split), atol=1e-4)
+
+
+def test_the_average_is_over_a_tenth_of_the_phase():
+    phase = Phase("auto")
+    for steps in (20, 300, 5000):
+        assert phase.decay(steps) ** (steps - 1) < 1e-4  # nearly nothing is of the first step
+    assert phase.decay(1) == 0.5
+    assert phase.decay(10**6) == pytest.approx(0.999)
+    assert Phase("auto", ema=0.9).decay(20) == 0.9
+    assert Phase("full").decay(20) == 0
+
+
 def test_the_modes_own_values_are_left_out_and_others_are_kept():
-    said = Phase("auto", ema=0.98, wise_ft="on", clip_norm=1.0, label_smoothing=0.1).checked()
-    assert said == Phase("auto").checked()
+    said = Phase("auto", wise_ft="on", clip_norm=1.0, label_smoothing=0.1).checked()
+    assert said.as_dict() == Phase("auto").checked().as_dict()
+    assert said.unusual() == []
     off = Phase("auto", ema=0, wise_ft="off", label_smoothing=0).checked()
     assert off.unusual() == ["no-ema", "no-wise", "smoothing0"]
     assert read_phase(off.as_dict()).as_dict() == off.as_dict()
     assert "ema" not in Phase("full").checked().as_dict()  # the ids of runs from before it stay
+    assert repr(Phase("full", label_smoothing=0).checked().as_dict()["label_smoothing"]) == "0"
+    assert read_phase(Phase("full").checked().as_dict()).unusual() == []
     assert Phase("full", ema=0.5).checked().as_dict()["ema"] == 0.5
 
 
@@ -219,6 +301,25 @@ def test_a_budget_that_is_no_time_is_refused(text):
         read_seconds(text)
 
 
+def test_a_time_is_one_budget_however_it_is_written():
+    for text in ("240s", " 4m ", "4m"):
+        settings = FinetuneSettings((Phase("auto"),), budget=text)
+        assert settings.checked(from_parent=False).budget == "4m"
+
+
+def test_mse_knows_no_smoothing_in_mode_auto_either():
+    (phase,) = FinetuneSettings((Phase("auto"),), loss="mse").checked(from_parent=False).phases
+    assert phase.smoothing == 0
+    settings = FinetuneSettings((Phase("auto", label_smoothing=0.1),), loss="mse")
+    with pytest.raises(TlfeatError, match="not to mse"):
+        settings.checked(from_parent=False)
+
+
+def test_a_cut_of_the_options_is_that_of_their_phases():
+    assert read_phase({"epochs": 3}, Phase("auto", cut="stage5")).cut_name == "stage5"
+    assert read_phase({"mode": "full"}, Phase("auto", cut="stage5")).cut_name is None
+
+
 def test_a_budget_is_of_one_phase():
     settings = FinetuneSettings((Phase("frozen"), Phase("full")), budget="4m")
     with pytest.raises(TlfeatError, match="one phase"):
@@ -226,7 +327,7 @@ def test_a_budget_is_of_one_phase():
 
 
 def test_epochs_are_as_many_as_fit():
-    costs = Costs(step=0.5, build=4, steps=20, held_steps=6, end=10)
+    costs = Costs(step=0.5, build=4, steps=20, forward_steps=6, saved=0.3, end=10)
     assert costs.epoch == pytest.approx(20 * 0.5 + 1 + 0.3)
     for goes_back in (False, True):
         for seconds in (0, 14, 60, 200, 1e6):
@@ -263,10 +364,24 @@ def test_a_budget_plans_epochs_and_trains_them_as_if_they_were_asked_for(train, 
 
 
 def test_where_few_epochs_fit_a_budget_is_spent_above_a_cut(train, monkeypatch):
-    fit = iter([1, 2])
-    monkeypatch.setattr(Costs, "epochs", lambda self, seconds, most, goes_back: next(fit))
     monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)  # the last features only
-    run = train(Phase("auto"), budget="5m")
-    assert run.phases[0]["planned"] == {"epochs": 2, "cut": "stage4"}
-    assert run.record["parameters"]["trainable"] < 3_341_802
-    assert len(run.history) == 2
+    seen, parted, measured = [], {}, Training._measured
+
+    def noted(self, phase, **more):
+        seen.append(measured(self, phase, **more))
+        return seen[-1]
+
+    monkeypatch.setattr(Training, "_measured", noted)
+    monkeypatch.setattr(
+        Costs, "epochs", lambda self, *_, **__: 1 if self is seen[0] else parted["epochs"]
+    )
+    for parted["epochs"], budget, planned, has_all in (
+        (2, "5m", {"epochs": 2, "cut": "stage4"}, False),
+        (0, "6m", {"epochs": 1, "cut": None}, True),  # the cut gives no more
+    ):
+        seen.clear()
+        run = train(Phase("auto"), budget=budget)
+        assert len(seen) == 2
+        assert run.phases[0]["planned"] == planned
+        assert len(run.history) == planned["epochs"]
+        assert (run.record["parameters"]["trainable"] > 3_200_000) is has_all

@@ -44,6 +44,8 @@ class Network:
         What layers that drop at random were built with, where a phase took it from them.
     keeps_top : bool
         Whether the classifier is that of the model that it was read from.
+    reads_last : bool
+        Whether it was built here, and its classifier reads `last:avg` and nothing else.
     """
 
     model: Any
@@ -52,11 +54,7 @@ class Network:
     classifier: list[Any]
     rates: list[tuple[Any, str, float]] = field(default_factory=list)
     keeps_top: bool = False
-
-    @property
-    def reads_last(self) -> bool:
-        """Whether the classifier reads the last activation, pooled, and nothing else."""
-        return bool(self.pooling) and len(self.base.outputs) == 1
+    reads_last: bool = False
 
     @property
     def backbone_layers(self) -> list[Any]:
@@ -125,7 +123,8 @@ def assemble(
             x = layer(x)
         name = "plain_cnn" if backbone is None else backbone.name.replace("-", "_")
         model = keras.Model(pixels, x, name=f"{name}_finetune")
-    network = Network(model, base, pooling, head)
+    reads_last = bool(pooling) and tuple(outputs) == (LAST,)
+    network = Network(model, base, pooling, head, reads_last=reads_last)
     freeze_backbone(network)
     return network
 
@@ -161,7 +160,6 @@ def _joined(
     """Give a backbone with several activations, and the layer that makes a row of them."""
     layers = named_tensors(base)
     tensors = {one.layer: find_layer(backbone, layers, base, one.layer) for one in outputs}
-    # cast as features are: a policy of half precision is the backbone's
     given = {
         name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=f"pool_{number}")
         for number, (name, tensor) in enumerate(tensors.items())

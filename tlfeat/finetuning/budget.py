@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
+from tlfeat.data.names import counted
 from tlfeat.finetuning.averages import SHARES
+from tlfeat.finetuning.plan import Phase
 
 MEASURED_STEPS: Final = 5  # after the first one, which builds the graph
 FEW: Final = 3  # epochs below which training above a cut gives more than training everything
-_FORWARD: Final = 1 / 3  # of a training step: two more go back through the network
-_SAVED: Final = 0.3  # seconds to keep what an epoch gave
+FORWARD: Final = 1 / 3  # of a training step: two more go back through the network
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,10 @@ class Costs:
         Of the graph, before the first step.
     steps : int
         An epoch.
-    held_steps : int
-        To predict the validation rows.
+    forward_steps : int
+        To judge the network: mostly those of the validation rows.
+    saved : float
+        To keep what an epoch gave.
     end : float
         To export the network and evaluate it on all splits.
     """
@@ -32,21 +35,22 @@ class Costs:
     step: float
     build: float
     steps: int
-    held_steps: int
+    forward_steps: int
+    saved: float
     end: float
 
     @property
     def epoch(self) -> float:
-        """Of an epoch, validated and kept."""
-        return self.steps * self.step + self._held + _SAVED
+        """Of an epoch, judged and kept."""
+        return self.steps * self.step + self._judged + self.saved
 
     @property
-    def _held(self) -> float:
-        return self.held_steps * _FORWARD * self.step
+    def _judged(self) -> float:
+        return self.forward_steps * FORWARD * self.step
 
     def after(self, *, goes_back: bool) -> float:
         """Give what comes after the last epoch."""
-        return self.end + (len(SHARES) * self._held if goes_back else 0.0)
+        return self.end + (len(SHARES) * self._judged if goes_back else 0.0)
 
     def epochs(self, seconds: float, most: int, *, goes_back: bool) -> int:
         """Give how many epochs fit into a time, what comes after them included."""
@@ -56,3 +60,28 @@ class Costs:
     def total(self, epochs: int, *, goes_back: bool) -> float:
         """Give what so many epochs take, what comes after them included."""
         return self.build + epochs * self.epoch + self.after(goes_back=goes_back)
+
+    def said(self, epochs: int, phase: Phase, spent: float) -> str:
+        """Say how many epochs of a phase will fit, and when all is done."""
+        where = f" above {phase.cut_name}" if phase.cut_name else ""
+        total = spoken(spent + self.total(epochs, goes_back=phase.goes_back))
+        if not epochs:
+            return (
+                f"No epoch{where} fits into the budget: one takes {spoken(self.epoch)}, and all "
+                f"else {total}. The network stays as it begins."
+            )
+        return (
+            f"{counted(epochs, 'epoch')}{where} of {spoken(self.epoch)} will fit: all is done in "
+            f"about {total} from the beginning."
+        )
+
+
+def spoken(seconds: float) -> str:
+    """Say a duration.
+
+    >>> spoken(75), spoken(4000), spoken(90000)
+    ('75 s', '67 min', '25.0 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.1f} h"

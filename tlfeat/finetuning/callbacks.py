@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tlfeat.finetuning.budget import MEASURED_STEPS
+from tlfeat.finetuning.budget import MEASURED_STEPS, spoken
 from tlfeat.finetuning.checkpoint import State, assign
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.schedules import Plateau, level_of
@@ -208,14 +208,3 @@ def timer_class() -> Any:
             return float(max(0.0, self._ends[1] - self._ends[0] - self.step))
 
     return Timer
-
-
-def spoken(seconds: float) -> str:
-    """Say a duration.
-
-    >>> spoken(75), spoken(4000), spoken(90000)
-    ('75 s', '67 min', '25.0 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.1f} h"

@@ -63,7 +63,7 @@ class CompiledPhase:
                 phase.optimizer_choice,
                 self._schedule,
                 phase.greatest_norm,
-                ema=phase.decay,
+                ema=phase.decay(self.total),
                 scale_loss=scale_loss,
             )
             self._confusion = confusion_class()(n_outputs)
@@ -74,7 +74,7 @@ class CompiledPhase:
         self.sums = (*model.metrics[0].variables, *self._confusion.variables)  # over an epoch
         self.helpers = Helpers(phase, self._schedule, model)
         self.norms = TrainedNorms(model, rows.shape)
-        self._average = MovingAverage(model) if phase.decay else None
+        self._average = MovingAverage(model) if phase.is_averaged else None
         self.start: list[np.ndarray] = []  # weights that a phase may go back to
         if phase.goes_back:
             self.start = values_of(model.trainable_variables)

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from tlfeat.backbones.table import Backbone
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.names import counted
 from tlfeat.data.resize import Resize
 from tlfeat.errors import NetworkError
 from tlfeat.features.extract import embed, seconds_an_image
@@ -26,11 +25,10 @@ from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS, Network
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.averages import SHARES, between, choose_share
-from tlfeat.finetuning.budget import FEW, MEASURED_STEPS, Costs
+from tlfeat.finetuning.budget import FEW, FORWARD, MEASURED_STEPS, Costs
 from tlfeat.finetuning.callbacks import (
     Asked,
     interruptible,
-    spoken,
     timer_class,
     watcher_class,
 )
@@ -209,11 +207,14 @@ class Training:
         state = self.state
         self._before_phase(number, phase, begins=arrays is None)
         if self.settings.budget is not None and not state.plan:
-            phase = self._planned(phase, self.settings.budget)
+            phase, arrays = self._planned(phase, self.settings.budget), None
+            asked.answer()
         if phase.epochs == 0:
             state.phase, state.phase_epoch = number + 1, 0
             return
         compiled = self._compile(phase)
+        if state.plan and arrays is None:
+            self._save(compiled, 0)  # broken off now it goes on with this plan
         sums = None  # of the part of an epoch that was trained before a break
         if arrays is not None:
             compiled.restore(state, arrays)
@@ -242,38 +243,44 @@ class Training:
             self.state.trainable.append(count_parameters(self.network)["trainable"])
 
     def _planned(self, phase: Phase, budget: float) -> Phase:
-        """Give a phase the epochs that the budget allows, and a cut where few would fit."""
-        costs, most = self._measured(phase), phase.epochs
-        spent = time.perf_counter() - self._began
-        epochs = costs.epochs(budget - spent, most, goes_back=phase.goes_back)
-        if epochs < min(FEW, most) and phase.mode == "auto" and phase.cut is None:
-            parted = replace(phase, cut=self._first_cut())
-            set_trainable(self.network, parted, self.backbone)
-            if self._cached_cut(parted) is not None:
-                phase, costs = parted, self._measured(parted)
-                spent = time.perf_counter() - self._began
-                epochs = costs.epochs(budget - spent, most, goes_back=phase.goes_back)
-            else:
-                set_trainable(self.network, phase, self.backbone)
+        """Give a phase the epochs that the budget allows, and a cut where more fit above one."""
+        whole = self._measured(phase)
+        plans = [(phase, whole)]
+        fits = self._fits(phase, whole, budget)
+        parted = replace(phase, cut=self._first_cut()) if phase.mode == "auto" else phase
+        if fits < min(FEW, phase.epochs) and phase.cut is None and self._can_part(parted, budget):
+            plans.append((parted, self._measured(parted, end=whole.end)))
+        phase, costs = max(plans, key=lambda plan: self._fits(plan[0], plan[1], budget))
+        epochs = self._fits(phase, costs, budget)
+        set_trainable(self.network, phase, self.backbone)
         self.state.plan = {"epochs": epochs, "cut": phase.cut}
-        self.state.trainable[-1] = count_parameters(self.network)["trainable"] if epochs else 0
-        total = spent + costs.total(epochs, goes_back=phase.goes_back)
-        where = f" above {phase.cut}" if phase.cut else ""
-        self.watch.note(
-            f"{counted(epochs, 'epoch')}{where} of {spoken(costs.epoch)} will fit: all is done "
-            f"in about {spoken(total)} from the beginning."
-            if epochs
-            else f"No epoch{where} fits into the budget: it takes {spoken(costs.epoch)}, and all "
-            f"else {spoken(total)}. The network stays as it begins."
-        )
+        self.state.trainable[-1] = count_parameters(self.network)["trainable"]
+        self.watch.note(costs.said(epochs, phase, time.perf_counter() - self._began))
         return replace(phase, epochs=epochs)
+
+    def _fits(self, phase: Phase, costs: Costs, budget: float) -> int:
+        """Give how many epochs of a phase fit into what is left of the budget now."""
+        left = budget - (time.perf_counter() - self._began)
+        return costs.epochs(left, phase.epochs, goes_back=phase.goes_back)
 
     def _first_cut(self) -> str:
         """Name the first stage that the top reads, or where a cut lies by itself."""
         return min([DEFAULT_CUT, *(one for one, _ in self.state.outputs if one != "last")])
 
-    def _measured(self, phase: Phase) -> Costs:
-        """Measure some steps of a phase; nothing has changed after it."""
+    def _can_part(self, phase: Phase, budget: float) -> bool:
+        """Say whether a phase can be parted at its cut, in half of the time that is left."""
+        left = budget - (time.perf_counter() - self._began)
+        set_trainable(self.network, phase, self.backbone)
+        return 2 * self._pass_seconds() < left and self._cached_cut(phase) is not None
+
+    def _pass_seconds(self) -> float:
+        """Give what the head's pass over train and validation took; 0 where nobody knows."""
+        known = self._start.extract.values() if self._start is not None else ()
+        return sum(value or 0.0 for value in known)
+
+    def _measured(self, phase: Phase, *, end: float | None = None) -> Costs:
+        """Measure some steps of a phase and a checkpoint; all is as before after it."""
+        set_trainable(self.network, phase, self.backbone)
         compiled = self._compile(replace(phase, epochs=1))
         train, held = (self.data.parts[name].rows for name in ("train", "validation"))
         batch = self.settings.batch
@@ -282,15 +289,17 @@ class Training:
         some = epoch_order(len(train), self.settings.seed, 1)[: batch * (1 + MEASURED_STEPS)]
         self._fit(compiled, train[some], timer)
         assign(variables, before)
-        n_all = sum(len(part.rows) for part in self.data.parts.values())
-        pass_seconds = sum(value or 0.0 for value in self.state.extract.values())
-        return Costs(
-            timer.step,
-            timer.build,
-            compiled.steps,
-            -(-len(held) // batch),
-            2 * timer.build + pass_seconds * n_all / (len(train) + len(held)),
-        )
+        began = time.perf_counter()
+        self._save(compiled, 0)
+        saved = time.perf_counter() - began
+        held_steps = -(-len(held) // batch)
+        judged = held_steps + (min(compiled.steps, MOST_BATCHES) if compiled.norms else 0)
+        if end is None:
+            n_all = sum(len(part.rows) for part in self.data.parts.values())
+            share = n_all / (len(train) + len(held))
+            forward = self._pass_seconds() or FORWARD * timer.step * (compiled.steps + held_steps)
+            end = 2 * timer.build + forward * share
+        return Costs(timer.step, timer.build, compiled.steps, judged, saved, end)
 
     def _compile(self, phase: Phase) -> CompiledPhase:
         settings, n_train = self.settings, len(self.data.parts["train"].rows)
@@ -413,9 +422,8 @@ class Training:
             scores[share] = self._answers(compiled.model, compiled.rows, held)
         chosen = choose_share(self.data.y[held], scores)
         assign(weights, between(compiled.start, end, chosen.share))
-        for layer in self.network.classifier:
-            if layer.name == LOGITS:
-                assign(layer.weights, [one / chosen.temperature for one in layer.get_weights()])
+        logits = [layer for layer in self.network.classifier if layer.weights][-1]
+        logits.set_weights([weight / chosen.temperature for weight in logits.get_weights()])
         self.state.chosen[str(number)] = chosen._asdict()
 
     def _save(self, compiled: CompiledPhase, step: int) -> None:

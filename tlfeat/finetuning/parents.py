@@ -87,7 +87,7 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
     if not run.is_finetune:
         raise TlfeatError(
             f"{folder} is a {run.kind} on features: a fine-tune starts from a "
-            "fine-tune; mode lp-ft starts from the logistic head."
+            "fine-tune; modes auto and lp-ft start from the logistic head."
         )
     model = run.file(MODEL)
     if not model.is_file():

@@ -26,9 +26,11 @@ from tlfeat.settings import (
 DEFAULT_CUT: Final = "stage4"
 _WARMUP_SHARE: Final = 0.1  # of a phase's steps
 _MOST_EPOCHS: Final = 1_000_000
-_NAMED_BY_ITSELF: Final = (
-    *("mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "ema", "wise_ft"),
+_NAMED_BY_ITSELF: Final = frozenset(
+    ["mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "ema", "wise_ft"]
 )
+_AVERAGED: Final = 10  # the weights of a step fade in this part of a phase's steps
+_LONGEST: Final = 1000  # steps
 
 
 class Mode(NamedTuple):
@@ -40,21 +42,19 @@ class Mode(NamedTuple):
     optimizer: str = "adam"
     clip_norm: float | None = None
     label_smoothing: float = 0.0
-    ema: float = 0.0
-    wise_ft: bool = False
+    averages: bool = False  # the weights, along the steps and between start and end
 
 
 _ROWS: Final = (
     Mode(
         "auto",
-        3e-4,
+        1e-3,
         "the best logistic regression as the top first, then everything, and between the two "
         "what held rows choose",
         optimizer="adamw",
         clip_norm=1.0,
         label_smoothing=0.1,
-        ema=0.98,
-        wise_ft=True,
+        averages=True,
     ),
     Mode("scratch", 1e-3, "random weights, everything trained"),
     Mode("frozen", 1e-2, "the new top only"),
@@ -62,7 +62,7 @@ _ROWS: Final = (
     Mode("full", 3e-4, "everything"),
     Mode("lp-ft", 3e-5, "a logistic regression as the top first, then everything"),
 )
-_PARTED: Final = ("auto", "partial")  # modes that may have a cut
+PARTED: Final = ("auto", "partial")  # modes that may have a cut
 FROM_A_HEAD: Final = ("auto", "lp-ft")  # modes whose top begins as a logistic regression
 MODES: Final[Mapping[str, Mode]] = MappingProxyType({row.name: row for row in _ROWS})
 
@@ -96,8 +96,9 @@ class Phase:
         Let batch normalisations that are trained over learn and count again.
     class_weight : {None, "balanced"}
     ema : float, optional
-        Judge and keep an average of the weights, in which each step's counts this much less
-        than the next one's; 0 for none, the mode's own where None.
+        Judge and keep a moving average of the weights: of each step's this share stays in the
+        next one's; 0 for none. Where None, none but in mode auto, where a tenth of the phase is
+        averaged over.
     wise_ft : {None, "on", "off"}
         At the end of the phase go back towards where it began as far as held rows are as good
         there; the mode's own where None.
@@ -182,7 +183,8 @@ class Phase:
     ema: float | None = setting(
         None,
         "number",
-        "Judge and keep a moving average of the weights; 0 for none.  [default: the mode's]",
+        "Judge and keep a moving average of the weights; 0 for none.  [default: over a tenth of "
+        "the phase in mode auto]",
         metavar="DECAY",
         least=0,
         most=0.99999,
@@ -229,14 +231,14 @@ class Phase:
         return usual if self.label_smoothing is None else self.label_smoothing
 
     @property
-    def decay(self) -> float:
-        """Of the moving average of the weights; 0 where none is kept."""
-        return MODES[self.mode].ema if self.ema is None else self.ema
+    def is_averaged(self) -> bool:
+        """Whether a moving average of the weights is kept."""
+        return MODES[self.mode].averages if self.ema is None else self.ema > 0
 
     @property
     def goes_back(self) -> bool:
         """Whether the phase ends between where it began and where it came to."""
-        return MODES[self.mode].wise_ft if self.wise_ft is None else self.wise_ft == "on"
+        return MODES[self.mode].averages if self.wise_ft is None else self.wise_ft == "on"
 
     @property
     def cut_name(self) -> str | None:
@@ -259,11 +261,11 @@ class Phase:
                     for key, value in given.settings.items()
                     if given.name != other.name or value != other.settings[key]
                 ]
-        if self.decay != usual.decay:
-            words.append(f"ema{self.decay:g}" if self.decay else "no-ema")
+        if self.ema is not None and (self.ema or usual.is_averaged):
+            words.append(f"ema{self.ema:g}" if self.ema else "no-ema")
         if self.goes_back != usual.goes_back:
             words.append("wise" if self.goes_back else "no-wise")
-        return words + unusual_words(self, without=_NAMED_BY_ITSELF)
+        return words + unusual_words(self.shortest(), without=[*_NAMED_BY_ITSELF])
 
     def warmup_steps(self, steps: int) -> int:
         """Give how many of a phase's steps warm it up."""
@@ -272,21 +274,20 @@ class Phase:
     def checked(self) -> "Phase":
         """Give the phase with its choices read, or say what is wrong."""
         checked_values(self)  # kept as they came: an id tells 1 and 1.0 apart
-        if self.cut is not None and self.mode not in _PARTED:
+        if self.cut is not None and self.mode not in PARTED:
             raise TlfeatError(
-                f"A cut belongs to modes {' and '.join(_PARTED)}, and this phase is {self.mode}: "
+                f"A cut belongs to modes {' and '.join(PARTED)}, and this phase is {self.mode}: "
                 "leave it out."
             )
-        if self.trains_norms and (self.decay or self.goes_back):
+        if self.trains_norms and (self.is_averaged or self.goes_back):
             raise TlfeatError(
                 "Weights are averaged (ema, wise_ft) where batch normalisations are frozen, and "
                 f"this phase {'is scratch' if self.mode == 'scratch' else 'trains them'}: leave "
-                "one of the two out."
+                "one of the two out, or take mode full where you said neither."
             )
-        read = replace(self, schedule=self.schedule_choice, optimizer=self.optimizer_choice)
-        return read._as_the_mode_has_it()
+        return replace(self, schedule=self.schedule_choice, optimizer=self.optimizer_choice)
 
-    def _as_the_mode_has_it(self) -> "Phase":
+    def shortest(self) -> "Phase":
         """Leave out what is said as the mode has it in any case."""
         usual = Phase(self.mode)
         same: dict[str, Any] = {}
@@ -294,18 +295,28 @@ class Phase:
             same["clip_norm"] = None
         if self.smoothing == usual.smoothing:
             same["label_smoothing"] = None
-        if self.decay == usual.decay:
+        if self.ema == 0 and not usual.is_averaged:
             same["ema"] = None
         if self.goes_back == usual.goes_back:
             same["wise_ft"] = None
         return replace(self, **same)
 
+    def decay(self, steps: int) -> float:
+        """Give that of the moving average of the weights, in a phase of so many steps.
+
+        Where nothing is said it averages over a tenth of them: with 1 - 10 / n as the decay, what
+        the first of n steps gave counts by a share of exp(-10) in the end.
+        """
+        if self.ema is not None or not self.is_averaged:
+            return self.ema or 0.0
+        return 1 - _AVERAGED / min(max(steps, 2 * _AVERAGED), _AVERAGED * _LONGEST)
+
     def as_dict(self) -> dict[str, Any]:
         """Give all that decides the phase, as plain values."""
-        unusual, mode = unusual_values(self), MODES[self.mode]
+        unusual, usual = unusual_values(self), Phase(self.mode)
         averages = {
-            "ema": (self.decay, bool(self.decay or mode.ema)),
-            "wise_ft": ("on" if self.goes_back else "off", self.goes_back or mode.wise_ft),
+            "ema": (self.ema, self.is_averaged or usual.is_averaged),
+            "wise_ft": ("on" if self.goes_back else "off", self.goes_back or usual.goes_back),
         }
         plain = {
             name: value
@@ -366,8 +377,8 @@ def read_phase(values: Mapping[str, Any], defaults: Phase | None = None) -> Phas
     if given.get("cut") is not None:
         given["cut"] = str(given["cut"])
     base = defaults or Phase()
-    if given.get("mode", base.mode) != "partial":
-        base = replace(base, cut=None)  # meant for those of the phases that are partial
+    if given.get("mode", base.mode) not in PARTED:
+        base = replace(base, cut=None)  # meant for those of the phases that have one
     return replace(base, **given).checked()
 
 

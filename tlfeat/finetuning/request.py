@@ -21,7 +21,8 @@ from tlfeat.finetuning.parents import Parent, picture_side
 from tlfeat.finetuning.plan import FROM_A_HEAD, may_end_where_it_began
 from tlfeat.finetuning.schedules import SCHEDULES
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings
-from tlfeat.heads.table import SCREEN, get_head
+from tlfeat.heads.table import get_head
+from tlfeat.runs.orders import AUTO_METHODS
 from tlfeat.settings import checked_values
 
 
@@ -211,7 +212,7 @@ class FinetuneRequest:
         if self.starts_from_head:
             methods["logistic"] = get_head("logistic").method
         if self.settings.phases[0].mode == "auto":
-            methods["screening"] = get_head(SCREEN).method
+            methods |= {"features": AUTO_METHODS["method"], "screening": AUTO_METHODS["screening"]}
         if any(phase.trains_norms for phase in self.settings.phases):
             methods["norms"] = NORMS_METHOD
         phases = self.settings.phases

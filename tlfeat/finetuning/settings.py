@@ -167,12 +167,15 @@ class FinetuneSettings:
             phases=tuple(phase.checked() for phase in self.phases),
             classifier=None if self.classifier is None else self.classifier.checked(),
             augment=self.changes,
+            budget=None if self.budget is None else said_seconds(read_seconds(self.budget)),
         )
         _check_order(read.phases, from_parent)
         _check_budget(read)
         _check_classifier(read.phases[0], read.classifier or Classifier(), from_parent)
-        if read.loss == "mse" and any(phase.label_smoothing for phase in read.phases):
-            raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
+        if read.loss == "mse":
+            if any(phase.label_smoothing for phase in read.phases):
+                raise TlfeatError("Label smoothing belongs to the loss cross-entropy, not to mse.")
+            read = replace(read, phases=tuple(map(_without_smoothing, read.phases)))
         return read
 
     @property
@@ -255,6 +258,20 @@ def read_seconds(text: str) -> float:
     return seconds
 
 
+def said_seconds(seconds: float) -> str:
+    """Write a time as `read_seconds` reads it, always in the same way.
+
+    >>> said_seconds(240), said_seconds(90), said_seconds(5400)
+    ('4m', '90s', '90m')
+    """
+    unit = next(name for name in "hms" if seconds % _SECONDS[name] == 0 or name == "s")
+    return f"{seconds / _SECONDS[unit]:g}{unit}"
+
+
+def _without_smoothing(phase: Phase) -> Phase:
+    return replace(phase, label_smoothing=0.0) if phase.smoothing else phase
+
+
 def _check_order(phases: Sequence[Phase], from_parent: bool) -> None:
     if not phases:
         raise TlfeatError("A fine-tune needs a phase: give a mode.")
@@ -267,10 +284,7 @@ def _check_order(phases: Sequence[Phase], from_parent: bool) -> None:
 
 
 def _check_budget(read: FinetuneSettings) -> None:
-    if read.budget is None:
-        return
-    read_seconds(read.budget)
-    if len(read.phases) > 1 or not read.phases[0].epochs:
+    if read.budget is not None and (len(read.phases) > 1 or not read.phases[0].epochs):
         raise TlfeatError(
             "A budget decides how many epochs a run has, so it has one phase, with epochs: leave "
             "the budget or the other phases out."
@@ -281,7 +295,7 @@ def _check_classifier(first: Phase, classifier: Classifier, from_parent: bool) -
     if first.mode in FROM_A_HEAD and (classifier.kind != "new" or classifier.hidden):
         raise TlfeatError(
             f"In mode {first.mode} the top is a logistic regression: it has no dense layers of "
-            "other sizes and is no classifier of the network's own."
+            "other sizes and is no classifier of the network's own: take mode full."
         )
     if first.mode == "scratch" and classifier.kind == "imagenet":
         raise TlfeatError(

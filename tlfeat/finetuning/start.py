@@ -102,15 +102,17 @@ def fit_start(
     matrices = Matrices(seen, [candidates], where, retry_failed=False)
     for name in ("logistic", SCREEN):
         import_types(get_head(name))
-    grounds = matrices.grounds(matrices.choice(candidates), network.seed)
+    choice = matrices.choice(candidates)
+    grounds = matrices.grounds(choice, network.seed)
     order = HeadOrder("logistic", class_weight=class_weight, seed=network.seed)
     where.watch.doing("fitting the logistic regression that training starts from")
     (fitted,) = run_jobs([fit_any(grounds, order)], where.jobs or usable_cores())
     if isinstance(fitted, Exception):
         raise fitted
-    request = candidates.joined(fitted.parts)
     kernel, bias = fold_logistic(fitted.pipeline, len(dataset.classes))
-    right = fitted.held_scores.argmax(axis=1) == grounds.ground.held_y
+    request, features = matrices.joined(choice, fitted.parts)
+    held = features.rows("validation")
+    right = fitted.predict(features.X[held]) == features.y[held]
     each = matrices.seconds_an_image(request)
     spec = request.settings.features
     return HeadStart(

@@ -82,6 +82,7 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
     KeyboardInterrupt
         After Ctrl-C; `resume` goes on.
     """
+    began = time.perf_counter()
     check_classes(job.dataset)
     if where.engine == "openvino" and job.request.precision != "float32":
         raise NetworkError(
@@ -97,7 +98,7 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
         _seeded(keras, job.request.seed),
         open_devices(effort.devices, where.watch) as (n_devices, scope),
     ):
-        record = _train(job, where, effort, n_devices, scope, resumed)
+        record = _train(job, where, effort, n_devices, scope, resumed, began)
     run = write_record(job.folder, record)
     resume_file(job.folder).unlink(missing_ok=True)
     return run
@@ -132,9 +133,9 @@ def _train(
     n_devices: int,
     scope: Any,
     resumed: tuple[State, Arrays] | None,
+    began: float,
 ) -> dict[str, Any]:
     """Build, train, measure and save; give the record of it."""
-    began = time.perf_counter()
     dataset, request, folder, watch = job.dataset, job.request, job.folder, where.watch
     pictures = Pictures(
         dataset,

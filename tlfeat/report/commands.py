@@ -103,7 +103,7 @@ def _of_finetune(run: Run, by_id: Mapping[str, Run]) -> list[str]:
 def _of_phase(phase: Phase) -> dict[str, Any]:
     """Give what is not usual in a phase of its mode."""
     usual = Phase(phase.mode).checked()
-    values = {"mode": phase.mode, "epochs": phase.epochs, **unusual_values(phase)}
+    values = {"mode": phase.mode, "epochs": phase.epochs, **unusual_values(phase.shortest())}
     for name, mine, theirs in (
         ("learning_rate", phase.rate, usual.rate),
         ("cut", phase.cut_name, usual.cut_name),

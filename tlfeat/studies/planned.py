@@ -11,7 +11,7 @@ from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.augment import check_crops
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.finetuning.plain_cnn import SIZE, check_size
-from tlfeat.finetuning.plan import read_phase
+from tlfeat.finetuning.plan import PARTED, read_phase
 from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
 from tlfeat.heads.table import get_head
 from tlfeat.runs.orders import HeadPlan, head_name
@@ -213,7 +213,7 @@ def _of_phase(
 ) -> dict[str, Any]:
     """Join what the phase says with what the run and the defaults say of all phases."""
     joined = {**common, **phase}
-    if joined.get("mode") != "partial" and "cut" not in phase and "cut" not in run:
+    if joined.get("mode") not in PARTED and "cut" not in phase and "cut" not in run:
         joined.pop("cut", None)
     if joined.get("learning_rate") is not None:
         joined["learning_rate"] = float(joined["learning_rate"])
