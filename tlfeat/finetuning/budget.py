@@ -9,6 +9,7 @@ from tlfeat.finetuning.plan import Phase
 
 MEASURED_STEPS: Final = 5  # after the first one, which builds the graph
 FEW: Final = 3  # epochs below which training above a cut gives more than training everything
+LONG: Final = 60.0  # seconds from which a time is said aloud
 FORWARD: Final = 1 / 3  # of a training step: two more go back through the network
 
 
@@ -48,18 +49,19 @@ class Costs:
     def _judged(self) -> float:
         return self.forward_steps * FORWARD * self.step
 
-    def after(self, *, goes_back: bool) -> float:
-        """Give what comes after the last epoch."""
-        return self.end + (len(SHARES) * self._judged if goes_back else 0.0)
+    def left(self, steps: int, *, goes_back: bool, ends: bool = True) -> float:
+        """Give what so many steps take, and what comes after them in a phase, or in the run."""
+        after = (len(SHARES) * self._judged if goes_back else 0.0) + (self.end if ends else 0.0)
+        return steps / self.steps * self.epoch + after
 
     def epochs(self, seconds: float, most: int, *, goes_back: bool) -> int:
         """Give how many epochs fit into a time, what comes after them included."""
-        left = seconds - self.build - self.after(goes_back=goes_back)
-        return max(0, min(most, int(left / self.epoch)))
+        free = seconds - self.build - self.left(0, goes_back=goes_back)
+        return max(0, min(most, int(free / self.epoch)))
 
     def total(self, epochs: int, *, goes_back: bool) -> float:
-        """Give what so many epochs take, what comes after them included."""
-        return self.build + epochs * self.epoch + self.after(goes_back=goes_back)
+        """Give what so many epochs take, what comes before and after them included."""
+        return self.build + self.left(epochs * self.steps, goes_back=goes_back)
 
     def said(self, epochs: int, phase: Phase, spent: float) -> str:
         """Say how many epochs of a phase will fit, and when all is done."""

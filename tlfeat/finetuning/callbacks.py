@@ -7,21 +7,20 @@ remember is kept in the checkpoint, which they themselves would not do.
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
 import numpy as np
 
-from tlfeat.finetuning.budget import MEASURED_STEPS, spoken
+from tlfeat.finetuning.budget import MEASURED_STEPS
 from tlfeat.finetuning.checkpoint import State, assign
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.schedules import Plateau, level_of
 from tlfeat.watch import Watch
 
 PATIENCE_METHOD: Final = 2  # 1 could not go back to where the phase began
-_LONG: Final = 60.0  # seconds of training from which the time is estimated aloud
 
 
 class Helpers:
@@ -144,17 +143,23 @@ def watcher_class() -> Any:
         counted: tuple[Any, ...] = ()  # variables that sum up an epoch: loss, confusion
 
         def __init__(
-            self, watch: Watch, asked: Asked, save: Callable[[int], None], state: State
+            self,
+            watch: Watch,
+            asked: Asked,
+            save: Callable[[int], None],
+            state: State,
+            foretell: Callable[[float, float, int], None],
         ) -> None:
             super().__init__()
             self._watch, self._asked, self._save, self._state = watch, asked, save, state
-            self._first: float | None = None
-            self._steps = 0
+            self._foretell = foretell  # hears seconds of a step and of the graph, and steps left
+            self._ends: list[float] = []  # of the first steps
 
         def begin(self, done: int, steps: int, metrics: list[np.ndarray] | None) -> None:
             """Hear that an epoch of so many steps begins, `done` of which are done."""
             self._done, self._all, self._metrics = done, steps, metrics
             self._began, self._before = time.perf_counter(), self._state.step_seconds
+            self._ends = self._ends or [self._began]
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             if self._metrics:  # Keras has just set them to nothing
@@ -163,17 +168,11 @@ def watcher_class() -> Any:
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self._watch.step()
             self._done += 1
-            self._steps += 1
             self.remaining -= 1
-            if self._steps == 1:
-                self._first = time.perf_counter()
-            elif self._steps == 1 + MEASURED_STEPS and self._first is not None:
-                a_step = (time.perf_counter() - self._first) / MEASURED_STEPS
-                if a_step * self.remaining > _LONG:
-                    self._watch.note(
-                        f"This phase will take about {spoken(a_step * self.remaining)} more "
-                        f"({a_step:.2f} s a step, {self.remaining} steps)."
-                    )
+            if len(self._ends) < 2 + MEASURED_STEPS:
+                self._ends.append(time.perf_counter())
+                if len(self._ends) == 2 + MEASURED_STEPS:
+                    self._foretell(*step_and_build(self._ends), self.remaining)
             if self._asked.stop and self._done < self._all:  # else when the epoch is over
                 self._state.step_seconds = self._before + time.perf_counter() - self._began
                 self._save(self._done)
@@ -197,14 +196,26 @@ def timer_class() -> Any:
             self._ends.append(time.perf_counter())
 
         @property
-        def step(self) -> float:
-            """Seconds of a step; where there was one only, it is that one."""
-            steps = np.diff(self._ends)
-            return float(steps[1:].mean() if len(steps) > 1 else steps[0])
-
-        @property
-        def build(self) -> float:
-            """Seconds that the first step took beyond that."""
-            return float(max(0.0, self._ends[1] - self._ends[0] - self.step))
+        def seconds(self) -> tuple[float, float]:
+            """Of a step, and of the graph."""
+            return step_and_build(self._ends)
 
     return Timer
+
+
+def step_and_build(ends: Sequence[float]) -> tuple[float, float]:
+    """Give the seconds of a step, and those that the first one took beyond that.
+
+    Parameters
+    ----------
+    ends : sequence of float
+        When training began, and when each step ended. Where there was one only, it is all step.
+
+    Examples
+    --------
+    >>> step_and_build([0, 5, 6, 7])
+    (1.0, 4.0)
+    """
+    steps = np.diff(ends)
+    step = float(steps[1:].mean() if len(steps) > 1 else steps[0])
+    return step, max(0.0, float(steps[0]) - step)

@@ -6,8 +6,8 @@ last checkpoint holds: a run that was broken off goes on as if nothing had happe
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.table import Backbone
-from tlfeat.data.dataset import Dataset
-from tlfeat.data.resize import Resize
 from tlfeat.errors import NetworkError
-from tlfeat.features.extract import embed, seconds_an_image
-from tlfeat.features.settings import FeatureSettings
-from tlfeat.features.store import FeatureStore
 from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS, Network
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.averages import SHARES, between, choose_share
-from tlfeat.finetuning.budget import FEW, FORWARD, MEASURED_STEPS, Costs
+from tlfeat.finetuning.budget import FEW, FORWARD, LONG, MEASURED_STEPS, Costs, spoken
 from tlfeat.finetuning.callbacks import (
     Asked,
     interruptible,
@@ -40,21 +35,18 @@ from tlfeat.finetuning.checkpoint import (
     save_state,
     values_of,
 )
-from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.compiled import CompiledPhase, steps_an_epoch
-from tlfeat.finetuning.cut import Activations, Cut, cut_network
 from tlfeat.finetuning.history import (
     TensorBoard,
     from_confusion,
     of_evaluation,
     write_history,
 )
+from tlfeat.finetuning.inputs import Inputs, TrainingData, TrainingSettings
 from tlfeat.finetuning.modes import count_parameters, set_trainable
 from tlfeat.finetuning.norms import MOST_BATCHES
 from tlfeat.finetuning.pictures import (
     Ints,
-    Part,
-    Pictures,
     Rows,
     epoch_order,
     make_batches,
@@ -64,44 +56,8 @@ from tlfeat.finetuning.pictures import (
 from tlfeat.finetuning.plan import DEFAULT_CUT, Phase, may_end_where_it_began
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.finetuning.start import HeadStart
-from tlfeat.runs.metrics import evaluate, name_outputs
+from tlfeat.runs.metrics import evaluate
 from tlfeat.where import Where
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What a fine-tune learns from."""
-
-    dataset: Dataset
-    pictures: Pictures
-    parts: Mapping[str, Part]
-    y: npt.NDArray[np.int64]  # (n_samples,)
-    one_hot: npt.NDArray[np.float32]  # (n_samples, n_outputs)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Name each output of the network."""
-        return name_outputs(self.dataset.classes, self.one_hot.shape[1])
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a fine-tune goes; `phases` to `seed` decide its numbers, the rest does not."""
-
-    phases: tuple[Phase, ...]
-    augment: tuple[Choice, ...]
-    loss: str
-    batch: int
-    seed: int
-    weights: str | Path  # as the user named them
-    size: int
-    resize: Resize
-    cut_dtype: str | None  # of activations at a cut; None: train through the whole network
-    budget: float | None  # seconds since the run began
-    untouched: bool  # the backbone has the weights that `weights` names
-    devices: int  # that share a batch
-    keep: str  # "all" or "last"
-    memory: int
 
 
 class Training:
@@ -142,7 +98,6 @@ class Training:
         self.where, self.folder, self.watch = where, folder, where.watch
         self._scope = scope
         self._augment = build_augmentation(settings.augment, settings.size)
-        self._trained: set[int] = set()  # ids of backbone layers that earlier phases trained
         self._predictors: dict[int, Predictor] = {}
         self.state = State()
 
@@ -174,6 +129,15 @@ class Training:
         if resumed is not None:
             self.state, arrays = resumed
             assign(self.network.model.variables, arrays["weights"])
+        self._inputs = Inputs(
+            self.network,
+            self.backbone,
+            self.data,
+            self.settings,
+            self.where,
+            self._scope,
+            self.state.extract,
+        )
         write_history(self.folder, self.state.history)
         board = TensorBoard(self.folder, self.state.history)
         try:
@@ -185,11 +149,7 @@ class Training:
                         self._phase(number, phase, arrays, board, asked)
                         arrays = None
                     if phase.epochs:
-                        self._trained |= {
-                            id(layer)
-                            for layer in self.network.backbone_layers
-                            if layer.trainable and layer.weights
-                        }
+                        self._inputs.trained()
         finally:
             board.close()
             self.watch.finish()
@@ -246,10 +206,11 @@ class Training:
         """Give a phase the epochs that the budget allows, and a cut where more fit above one."""
         whole = self._measured(phase)
         plans = [(phase, whole)]
-        fits = self._fits(phase, whole, budget)
-        parted = replace(phase, cut=self._first_cut()) if phase.mode == "auto" else phase
-        if fits < min(FEW, phase.epochs) and phase.cut is None and self._can_part(parted, budget):
-            plans.append((parted, self._measured(parted, end=whole.end)))
+        few = self._fits(phase, whole, budget) < min(FEW, phase.epochs)
+        if few and phase.mode == "auto" and phase.cut is None:
+            parted = replace(phase, cut=self._first_cut())
+            if self._can_part(parted, budget):
+                plans.append((parted, self._measured(parted, end=whole.end)))
         phase, costs = max(plans, key=lambda plan: self._fits(plan[0], plan[1], budget))
         epochs = self._fits(phase, costs, budget)
         set_trainable(self.network, phase, self.backbone)
@@ -271,7 +232,7 @@ class Training:
         """Say whether a phase can be parted at its cut, in half of the time that is left."""
         left = budget - (time.perf_counter() - self._began)
         set_trainable(self.network, phase, self.backbone)
-        return 2 * self._pass_seconds() < left and self._cached_cut(phase) is not None
+        return 2 * self._pass_seconds() < left and self._inputs.cut(phase) is not None
 
     def _pass_seconds(self) -> float:
         """Give what the head's pass over train and validation took; 0 where nobody knows."""
@@ -282,28 +243,38 @@ class Training:
         """Measure some steps of a phase and a checkpoint; all is as before after it."""
         set_trainable(self.network, phase, self.backbone)
         compiled = self._compile(replace(phase, epochs=1))
-        train, held = (self.data.parts[name].rows for name in ("train", "validation"))
-        batch = self.settings.batch
+        train, batch = self.data.parts["train"].rows, self.settings.batch
         variables = [*self.network.model.variables, *compiled.model.optimizer.variables]
         before, timer = values_of(variables), timer_class()()
         some = epoch_order(len(train), self.settings.seed, 1)[: batch * (1 + MEASURED_STEPS)]
         self._fit(compiled, train[some], timer)
         assign(variables, before)
+        step, build = timer.seconds
         began = time.perf_counter()
         self._save(compiled, 0)
-        saved = time.perf_counter() - began
-        held_steps = -(-len(held) // batch)
+        return self._costs(compiled, step, build, time.perf_counter() - began, end)
+
+    def _costs(
+        self,
+        compiled: CompiledPhase,
+        step: float,
+        build: float,
+        saved: float,
+        end: float | None = None,
+    ) -> Costs:
+        """Give what a phase takes, from what its first steps took."""
+        n_train, n_held = (len(self.data.parts[name].rows) for name in ("train", "validation"))
+        held_steps = -(-n_held // self.settings.batch)
         judged = held_steps + (min(compiled.steps, MOST_BATCHES) if compiled.norms else 0)
         if end is None:
             n_all = sum(len(part.rows) for part in self.data.parts.values())
-            share = n_all / (len(train) + len(held))
-            forward = self._pass_seconds() or FORWARD * timer.step * (compiled.steps + held_steps)
-            end = 2 * timer.build + forward * share
-        return Costs(timer.step, timer.build, compiled.steps, judged, saved, end)
+            forward = self._pass_seconds() or FORWARD * step * (compiled.steps + held_steps)
+            end = 2 * build + forward * n_all / (n_train + n_held)
+        return Costs(step, build, compiled.steps, judged, saved, end)
 
     def _compile(self, phase: Phase) -> CompiledPhase:
         settings, n_train = self.settings, len(self.data.parts["train"].rows)
-        cut, rows = self._inputs(phase)
+        cut, rows = self._inputs.of(phase)
         return CompiledPhase(
             phase,
             self.network.model if cut is None else cut.tail,
@@ -318,13 +289,28 @@ class Training:
     def _watcher(self, compiled: CompiledPhase, asked: Asked) -> Any:
         """Give the callback that looks at each step of a phase, and saves it where asked to."""
         watcher = watcher_class()(
-            self.watch, asked, lambda step: self._save(compiled, step), self.state
+            self.watch,
+            asked,
+            lambda step: self._save(compiled, step),
+            self.state,
+            lambda step, build, left: self._foretell(compiled, step, build, left),
         )
         done = self.state.phase_epoch * compiled.steps + self.state.step
         watcher.counted, watcher.remaining = compiled.sums, compiled.total - done
         self.watch.start(f"training {compiled.phase.mode}", compiled.total)
         self.watch.step(done)
         return watcher
+
+    def _foretell(self, compiled: CompiledPhase, step: float, build: float, left: int) -> None:
+        """Say what is still to come, where that is long and was not said by a plan."""
+        ends = self.state.phase == len(self.settings.phases) - 1
+        costs = self._costs(compiled, step, build, saved=0.0)
+        seconds = costs.left(left, goes_back=compiled.phase.goes_back, ends=ends)
+        if seconds > LONG and not self.state.plan:
+            self.watch.note(
+                f"{'All' if ends else 'This phase'} will be done in about {spoken(seconds)} "
+                f"({step:.2f} s a step, {left} steps)."
+            )
 
     def _fit_epoch(self, compiled: CompiledPhase, watcher: Any) -> float:
         """Train an epoch, or the rest of it, and give its loss."""
@@ -431,52 +417,6 @@ class Training:
         self.state.step, self.state.callbacks = step, compiled.helpers.state()
         weights = {"weights": values_of(self.network.model.variables)}
         save_state(self.folder, self.state, weights | compiled.arrays(within_epoch=step > 0))
-
-    def _inputs(self, phase: Phase) -> tuple[Cut | None, Rows]:
-        """Give what the phase is trained on: pictures, or what lies at its cut."""
-        cut = self._cached_cut(phase)
-        if cut is not None:
-            return cut, self._activations(cut.layer, cut.pool, cut.dtype)
-        pictures = self.data.pictures
-        if pictures.kept:
-            self.state.extract["pixels"] = pictures.decode_seconds * len(pictures.samples)
-        return None, pictures
-
-    def _cached_cut(self, phase: Phase) -> Cut | None:
-        if self.settings.cut_dtype is None or self.settings.augment or not self.settings.untouched:
-            return None
-        with self._scope():
-            cut = cut_network(self.network, self.backbone, phase, self.settings.cut_dtype)
-        if cut is None:
-            if phase.mode == "partial":
-                self.watch.note("The network cannot be parted there, so it is trained whole.")
-            return None
-        below = {id(layer) for layer in self.network.backbone_layers}
-        below -= {id(layer) for layer in cut.tail._flatten_layers(recursive=True)}
-        return None if below & self._trained else cut
-
-    def _activations(self, layer: str, pool: str, dtype: str) -> Activations:
-        assert self.backbone is not None
-        settings, pictures = self.settings, self.data.pictures
-        needed = np.concatenate([self.data.parts[n].rows for n in ("train", "validation")])
-        wanted = replace(self.data.dataset, samples=tuple(pictures.samples[i] for i in needed))
-        of_features = FeatureSettings(
-            self.backbone.name,
-            f"{layer}:{pool}",
-            settings.weights,
-            settings.size,
-            settings.resize,
-            dtype=dtype,
-            seed=settings.seed,
-        )
-        store = FeatureStore(self.where.cache_folder)
-        request = of_features.resolve(store.root)
-        embed(wanted, [request], self.where)
-        each = seconds_an_image(store, request, [one.digest for one in wanted.samples])
-        self.state.extract[f"{layer}:{pool}"] = None if each is None else each * len(wanted)
-        digests = [sample.digest for sample in pictures.samples]
-        memory = settings.memory - pictures.kept_bytes
-        return Activations(digests, np.sort(needed), request, store, memory)
 
     def _begin_as(self, start: HeadStart) -> None:
         """Make the top the logistic regression of the features."""

@@ -16,7 +16,7 @@ from tlfeat.files import replacing, write_text
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.curves import CURVES, write_curves
-from tlfeat.finetuning.loop import TrainingData
+from tlfeat.finetuning.inputs import TrainingData
 from tlfeat.finetuning.modes import count_parameters, drop_as_built
 from tlfeat.finetuning.pictures import Ints, split_order
 from tlfeat.finetuning.predict import check_finite

@@ -22,7 +22,8 @@ from tlfeat.files import file_digest, make_folder
 from tlfeat.finetuning.assemble import LAST, Network
 from tlfeat.finetuning.checkpoint import Arrays, State, epoch_file, load_state, resume_file
 from tlfeat.finetuning.devices import open_devices
-from tlfeat.finetuning.loop import Training, TrainingData, TrainingSettings
+from tlfeat.finetuning.inputs import TrainingData, TrainingSettings
+from tlfeat.finetuning.loop import Training
 from tlfeat.finetuning.outcome import (
     make_record,
     measure,
