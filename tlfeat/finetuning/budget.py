@@ -81,9 +81,12 @@ class Costs:
 def spoken(seconds: float) -> str:
     """Say a duration.
 
-    >>> spoken(75), spoken(4000), spoken(90000)
-    ('75 s', '67 min', '25.0 h')
+    >>> spoken(75), spoken(163), spoken(4000), spoken(90000)
+    ('75 s', '2 min 40 s', '67 min', '25.0 h')
     """
     if seconds < 120:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        minutes, tens = divmod(round(seconds / 10), 6)
+        return f"{minutes} min {10 * tens} s" if tens else f"{minutes} min"
     return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.1f} h"
