@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tlfeat.errors import TlfeatError
+from tlfeat.studies.train import train
 from tlfeat_cli.finetune import finetune
 
 app = typer.Typer()
@@ -45,6 +46,22 @@ def test_phases_take_over_what_they_do_not_say(run, pictures):
     assert {phase["learning_rate"] for phase in facts["phases"]} == {1e-4}
 
 
+def test_a_phase_without_a_mode_trains_everything(run, pictures):
+    (phase,) = json.loads(
+        run(pictures, "--size", 32, "--batch", 8, "--phase", "epochs=0", "--json", "--quiet")
+    )["phases"]
+    assert phase["mode"] == "full"
+
+
+def test_by_itself_it_says_what_it_began_as_and_which_head_is_best(run, pictures, tmp_path):
+    where = {"cache": tmp_path / "store", "reports": tmp_path / "reports"}
+    head = train(pictures, head="lda", size=32, **where)
+    text = run(pictures, "--size", 32, "--batch", 8, "--epochs", 1, "--quiet")
+    assert "It began as a logistic regression of " in text
+    assert "% of the way from there to the last epoch." in text
+    assert f"The best head of this study: {head.name}, " in text
+
+
 def test_what_the_model_will_see_is_drawn_and_nothing_trained(run, pictures, tmp_path):
     file = tmp_path / "seen.png"
     run(pictures, "--augment", "flip,rotation:factor=0.1", "--show-augmented", file, *PLAIN)
@@ -62,6 +79,9 @@ def test_what_the_model_will_see_is_drawn_and_nothing_trained(run, pictures, tmp
         (["--hidden", "512,256"], "sizes of 1 or more, as 512-256"),
         (["--mode", "full", "--backbone", "plain-cnn"], "no pretrained weights"),
         (["--from", "nowhere"], "Nothing to start from"),
+        (["--hidden", "8"], "take mode full"),
+        (["--train-batchnorm"], "take mode full"),
+        (["--budget", "soon"], "90s, 4m or 1.5h"),
     ],
 )
 def test_a_mistake_is_said_in_a_sentence(run, pictures, arguments, message):

@@ -138,6 +138,7 @@ def _print(run: Any, as_json: bool) -> None:
     print_table(leaderboard(rank([run])))
     say(f"{run.parameters.trainable:,} of {run.parameters.total:,} parameters trained.")
     _say_start(run)
+    _say_best_head(run)
     best = run.best_epoch
     if best:
         say(
@@ -160,8 +161,26 @@ def _say_start(run: Any) -> None:
     )
     share = run.phases[0].get("share")
     if share is not None:
-        line += f"; held rows chose {100 * share:.0f}% of the way from there to where it came"
+        line += f"; held rows chose {100 * share:.0f}% of the way from there to the last epoch"
     say(f"{line}.")
+
+
+def _say_best_head(run: Any) -> None:
+    """Name the best head of the study, if it has one."""
+    from tlfeat.runs.ranking import rank
+    from tlfeat.runs.record import find_runs
+
+    heads = [
+        one
+        for one in find_runs(run.path.parents[1])
+        if not one.is_finetune
+        and one.dataset.fingerprint == run.dataset.fingerprint
+        and one.split.fingerprint == run.split.fingerprint
+    ]
+    if heads:
+        best = rank(heads)[0]
+        right = 100 * best.metrics["validation"]["accuracy"]
+        say(f"The best head of this study: {best.name}, {right:.1f}% of validation.")
 
 
 def _phase_values(text: str) -> dict[str, Any]:

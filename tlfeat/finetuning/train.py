@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,6 +102,8 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
         record = _train(job, where, effort, n_devices, scope, resumed, began)
     run = write_record(job.folder, record)
     resume_file(job.folder).unlink(missing_ok=True)
+    with suppress(OSError):  # it has weights of epochs, or was never there
+        resume_file(job.folder).parent.rmdir()
     return run
 
 
