@@ -84,11 +84,20 @@ def _against(run: Run, best: Run, pairs: Sequence[Pair]) -> str:
             text += " (no difference shown)"
     mine, theirs = train_seconds(run), train_seconds(best)
     if mine and theirs:
-        ratio = mine / theirs
-        often = f"{ratio:.1f} times" if 0.1 <= ratio < 10 else f"{ratio:,.3g} times"
-        often = "about" if 0.9 < ratio < 1.1 else often
-        text += f" and took {_seconds(mine)} to train, {often} as long"
+        text += f" and took {_seconds(mine)} to train, {_times(mine / theirs)}"
     return text
+
+
+def _times(ratio: float) -> str:
+    """Say how long something took beside something else.
+
+    >>> _times(19.42), _times(1.02), _times(0.0285)
+    ('19.4 times as long', 'about as long', '35.1 times as fast')
+    """
+    if 0.9 < ratio < 1.1:
+        return "about as long"
+    word, often = ("long", ratio) if ratio > 1 else ("fast", 1 / ratio)
+    return f"{often:.1f} times as {word}" if often < 100 else f"{often:,.0f} times as {word}"
 
 
 def _share(run: Run) -> str:
