@@ -299,11 +299,11 @@ def undisturbed(tmp_path_factory):
     return pictures, finetune(pictures, "plain-cnn", PHASES, **where, **BROKEN)
 
 
-@pytest.mark.parametrize(("kind", "at"), [("SIGKILL", 5), ("SIGINT", 11)])
+@pytest.mark.parametrize(("kind", "at"), [("SIGKILL", 5), ("SIGINT", 11), ("SIGKILL", 14)])
 def test_a_run_that_is_broken_off_goes_on_as_if_nothing_had_happened(
     kind, at, undisturbed, train, tmp_path
 ):
-    """In the middle of epoch 2, and of epoch 4, which is in the second phase."""
+    """In the middle of epoch 2, and of epochs 4 and 5, where the weights are averaged."""
     pictures, whole = undisturbed
     where = {"store": str(tmp_path / "store"), "reports": str(tmp_path / "reports")}
     code = BREAKS_OFF.format(at=at, kind=kind, pictures=str(pictures), **where)
