@@ -39,6 +39,21 @@ def train(pictures, cache, tmp_path):
     return go
 
 
+@pytest.fixture
+def heads_read(monkeypatch):
+    """Give a function that names the features which runs begin on."""
+    wanted = FinetuneRequest.head_features.fget
+
+    def go(features):
+        monkeypatch.setattr(
+            FinetuneRequest,
+            "head_features",
+            property(lambda self: replace(wanted(self), features=features)),
+        )
+
+    return go
+
+
 def scores(run, split="validation"):
     table = run.predictions().query(f"split == '{split}'").sort_values("id")
     return table[[f"score_{i}" for i in range(3)]].to_numpy()
@@ -51,14 +66,9 @@ def built(outputs):
 
 @pytest.mark.parametrize("features", ["stage4:grid4", "stage3:avg+stage4:avg+last:avg"])
 def test_it_begins_as_the_logistic_head_on_other_features_than_the_last(
-    features, train, pictures, cache, tmp_path, monkeypatch
+    features, train, pictures, cache, heads_read
 ):
-    wanted = FinetuneRequest.head_features.fget
-    monkeypatch.setattr(
-        FinetuneRequest,
-        "head_features",
-        property(lambda self: replace(wanted(self), features=features)),
-    )
+    heads_read(features)
     run = train(Phase("auto", 0))
     start = run.record["start"]
     assert start["logistic"]["features"] == features
@@ -86,6 +96,15 @@ def test_it_begins_as_the_logistic_head_on_other_features_than_the_last(
     assert (
         again.get_layer("pool").output_shape[-1] == again.get_layer("top_logits").kernel.shape[0]
     )
+
+
+def test_a_network_that_joins_layers_is_no_h5_and_that_is_said(train, heads_read):
+    heads_read("stage4:grid2")
+    for _ in ("trained", "finished before"):
+        notes = Notes()
+        run = train(Phase("auto", 0), h5=True, watch=notes)
+        assert any(note.startswith("There is no model.h5") for note in notes.notes)
+        assert not (run.path / "model.h5").exists()
 
 
 def test_by_itself_it_trains_from_there_and_is_no_worse_on_validation(train):
@@ -250,14 +269,9 @@ class Break(Watch):
 
 @pytest.mark.parametrize("budget", [None, "5m"])
 def test_a_run_that_is_broken_off_goes_on_with_its_start_its_average_and_its_plan(
-    budget, train, monkeypatch, tmp_path
+    budget, train, heads_read, monkeypatch, tmp_path
 ):
-    wanted = FinetuneRequest.head_features.fget
-    monkeypatch.setattr(
-        FinetuneRequest,
-        "head_features",
-        property(lambda self: replace(wanted(self), features="stage4:grid2")),
-    )
+    heads_read("stage4:grid2")
     monkeypatch.setattr(Costs, "epochs", lambda self, seconds, most, goes_back: 2)
     phase = Phase("auto", 2)  # of three steps each
     whole = train(phase, budget=budget, reports=tmp_path / "whole")

@@ -125,10 +125,10 @@ def finetune(
     except KeyboardInterrupt:
         complain("Stopped. The same command with --resume goes on from here.")
         raise typer.Exit(130) from None
-    _print(run, as_json)
+    _print(run, opened, as_json)
 
 
-def _print(run: Any, as_json: bool) -> None:
+def _print(run: Any, dataset: Any, as_json: bool) -> None:
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import leaderboard, remarks
 
@@ -138,7 +138,7 @@ def _print(run: Any, as_json: bool) -> None:
     print_table(leaderboard(rank([run])))
     say(f"{run.parameters.trainable:,} of {run.parameters.total:,} parameters trained.")
     _say_start(run)
-    _say_best_head(run)
+    _say_best_head(run, dataset)
     best = run.best_epoch
     if best:
         say(
@@ -165,18 +165,13 @@ def _say_start(run: Any) -> None:
     say(f"{line}.")
 
 
-def _say_best_head(run: Any) -> None:
+def _say_best_head(run: Any, dataset: Any) -> None:
     """Name the best head of the study, if it has one."""
     from tlfeat.runs.ranking import rank
-    from tlfeat.runs.record import find_runs
+    from tlfeat.runs.record import comparable_runs
 
-    heads = [
-        one
-        for one in find_runs(run.path.parents[1])
-        if not one.is_finetune
-        and one.dataset.fingerprint == run.dataset.fingerprint
-        and one.split.fingerprint == run.split.fingerprint
-    ]
+    runs = comparable_runs(run.path.parents[1], dataset)
+    heads = [one for one in runs if not one.is_finetune]
     if heads:
         best = rank(heads)[0]
         right = 100 * best.metrics["validation"]["accuracy"]

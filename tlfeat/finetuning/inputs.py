@@ -59,34 +59,32 @@ class TrainingSettings:
     memory: int
 
 
+@dataclass(frozen=True)
+class Given:
+    """All that a fine-tune is given."""
+
+    network: Network
+    backbone: Backbone | None  # None for a network that is not of the table
+    data: TrainingData
+    settings: TrainingSettings
+    where: Where
+    scope: Callable[[], Any]  # gives the context that models are made and compiled in
+
+
 class Inputs:
     """What the phases of a fine-tune are trained on.
 
     Parameters
     ----------
-    network : Network
-    backbone : Backbone or None
-    data : TrainingData
-    settings : TrainingSettings
-    where : Where
-    scope : callable
-        Gives the context that models are made in.
+    given : Given
     seconds : dict of str to float or None
         Hears what was taken, and what that took; None where nobody measured it here.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        backbone: Backbone | None,
-        data: TrainingData,
-        settings: TrainingSettings,
-        where: Where,
-        scope: Callable[[], Any],
-        seconds: dict[str, float | None],
-    ) -> None:
-        self._network, self._backbone, self._data = network, backbone, data
-        self._settings, self._where, self._scope, self.seconds = settings, where, scope, seconds
+    def __init__(self, given: Given, seconds: dict[str, float | None]) -> None:
+        self._network, self._backbone, self._data = given.network, given.backbone, given.data
+        self._settings, self._where, self._scope = given.settings, given.where, given.scope
+        self.seconds = seconds
         self._trained: set[int] = set()  # ids of backbone layers that phases have trained
 
     def trained(self) -> None:

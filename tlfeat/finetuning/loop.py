@@ -6,18 +6,17 @@ last checkpoint holds: a run that was broken off goes on as if nothing had happe
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.backbones.table import Backbone
 from tlfeat.errors import NetworkError
 from tlfeat.files import replacing
-from tlfeat.finetuning.assemble import LOGITS, Network
+from tlfeat.finetuning.assemble import LOGITS
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.averages import SHARES, between, choose_share
 from tlfeat.finetuning.budget import FEW, FORWARD, LONG, MEASURED_STEPS, Costs, spoken
@@ -42,7 +41,7 @@ from tlfeat.finetuning.history import (
     of_evaluation,
     write_history,
 )
-from tlfeat.finetuning.inputs import Inputs, TrainingData, TrainingSettings
+from tlfeat.finetuning.inputs import Given, Inputs
 from tlfeat.finetuning.modes import count_parameters, set_trainable
 from tlfeat.finetuning.norms import MOST_BATCHES
 from tlfeat.finetuning.pictures import (
@@ -57,7 +56,6 @@ from tlfeat.finetuning.plan import DEFAULT_CUT, Phase, may_end_where_it_began
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.finetuning.start import HeadStart
 from tlfeat.runs.metrics import evaluate
-from tlfeat.where import Where
 
 
 class Training:
@@ -65,16 +63,9 @@ class Training:
 
     Parameters
     ----------
-    network : Network
-    backbone : Backbone or None
-        None for a network that is not of the table.
-    data : TrainingData
-    settings : TrainingSettings
-    where : Where
+    given : Given
     folder : Path
         The run's.
-    scope : callable
-        Gives the context that models are compiled in.
     start : HeadStart, optional
         What the network begins as; one that is resumed needs none.
     began : float
@@ -83,21 +74,17 @@ class Training:
 
     def __init__(
         self,
-        network: Network,
-        backbone: Backbone | None,
-        data: TrainingData,
-        settings: TrainingSettings,
-        where: Where,
+        given: Given,
         folder: Path,
-        scope: Callable[[], Any],
+        *,
         start: HeadStart | None = None,
         began: float = 0.0,
     ) -> None:
-        self._start, self._began = start, began
-        self.network, self.backbone, self.data, self.settings = network, backbone, data, settings
-        self.where, self.folder, self.watch = where, folder, where.watch
-        self._scope = scope
-        self._augment = build_augmentation(settings.augment, settings.size)
+        self._given, self._start, self._began = given, start, began
+        self.network, self.backbone = given.network, given.backbone
+        self.data, self.settings = given.data, given.settings
+        self.folder, self.watch, self._scope = folder, given.where.watch, given.scope
+        self._augment = build_augmentation(given.settings.augment, given.settings.size)
         self._predictors: dict[int, Predictor] = {}
         self.state = State()
 
@@ -129,15 +116,7 @@ class Training:
         if resumed is not None:
             self.state, arrays = resumed
             assign(self.network.model.variables, arrays["weights"])
-        self._inputs = Inputs(
-            self.network,
-            self.backbone,
-            self.data,
-            self.settings,
-            self.where,
-            self._scope,
-            self.state.extract,
-        )
+        self._inputs = Inputs(self._given, self.state.extract)
         write_history(self.folder, self.state.history)
         board = TensorBoard(self.folder, self.state.history)
         try:
@@ -291,9 +270,9 @@ class Training:
         watcher = watcher_class()(
             self.watch,
             asked,
-            lambda step: self._save(compiled, step),
+            partial(self._save, compiled),
             self.state,
-            lambda step, build, left: self._foretell(compiled, step, build, left),
+            partial(self._foretell, compiled),
         )
         done = self.state.phase_epoch * compiled.steps + self.state.step
         watcher.counted, watcher.remaining = compiled.sums, compiled.total - done

@@ -60,11 +60,12 @@ def with_h5(run: Run, watch: Watch) -> Run:
     """Save the model of a finished run as `.h5` too, where it is not."""
     if (run.path / MODEL_H5).exists():
         return run
-    _save_h5(load_model(run.file(MODEL)), run.path, watch)
-    return write_record(run.path, run.record)
+    saved = _save_h5(load_model(run.file(MODEL)), run.path, watch)
+    return write_record(run.path, run.record) if saved else run
 
 
-def _save_h5(model: Any, folder: Path, watch: Watch) -> None:
+def _save_h5(model: Any, folder: Path, watch: Watch) -> bool:
+    """Save a model as `.h5` where that format can hold it, and say whether it can."""
     import keras
 
     parts = [model, *model._flatten_layers(include_self=False, recursive=True)]
@@ -74,9 +75,10 @@ def _save_h5(model: Any, folder: Path, watch: Watch) -> None:
             f"There is no {MODEL_H5}: that format holds layers alone, and this network joins "
             f"what it reads by other operations. {MODEL} has all of it."
         )
-        return
+        return False
     with replacing(folder / MODEL_H5) as fresh:
         model.save(fresh)
+    return True
 
 
 def write_pictures(

@@ -26,9 +26,9 @@ from tlfeat.settings import (
 DEFAULT_CUT: Final = "stage4"
 _WARMUP_SHARE: Final = 0.1  # of a phase's steps
 _MOST_EPOCHS: Final = 1_000_000
-_NAMED_BY_ITSELF: Final = frozenset(
-    ["mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "ema", "wise_ft"]
-)
+_NAMED_BY_ITSELF: Final = (
+    "mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "ema", "wise_ft",
+)  # fmt: skip
 _AVERAGED: Final = 10  # the weights of a step fade in this part of a phase's steps
 _LONGEST: Final = 1000  # steps
 
@@ -265,7 +265,7 @@ class Phase:
             words.append(f"ema{self.ema:g}" if self.ema else "no-ema")
         if self.goes_back != usual.goes_back:
             words.append("wise" if self.goes_back else "no-wise")
-        return words + unusual_words(self.shortest(), without=[*_NAMED_BY_ITSELF])
+        return words + unusual_words(self.shortest(), without=_NAMED_BY_ITSELF)
 
     def warmup_steps(self, steps: int) -> int:
         """Give how many of a phase's steps warm it up."""

@@ -22,7 +22,7 @@ from tlfeat.files import file_digest, make_folder
 from tlfeat.finetuning.assemble import LAST, Network
 from tlfeat.finetuning.checkpoint import Arrays, State, epoch_file, load_state, resume_file
 from tlfeat.finetuning.devices import open_devices
-from tlfeat.finetuning.inputs import TrainingData, TrainingSettings
+from tlfeat.finetuning.inputs import Given, TrainingData, TrainingSettings
 from tlfeat.finetuning.loop import Training
 from tlfeat.finetuning.outcome import (
     make_record,
@@ -179,8 +179,8 @@ def _train(
         memory=effort.memory,
     )
     make_folder(folder)
-    training = Training(network, request.row, data, settings, where, folder, scope, start, began)
-    state = training.run(resumed)
+    given = Given(network, request.row, data, settings, where, scope)
+    state = Training(given, folder, start=start, began=began).run(resumed)
     file_bytes = save_model(network, folder, watch, h5=effort.h5)
     warnings = [request.weights.warning] if request.weights.warning else []
     warnings += write_pictures(network, folder, state, job.name, watch)
