@@ -9,6 +9,7 @@ import numpy as np
 
 from tlfeat.data.splits import components
 from tlfeat.errors import TlfeatError
+from tlfeat.parquet import open_parquet
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import PREDICTIONS, Run
 
@@ -130,13 +131,15 @@ def read_predictions(run: Run, split: str, *, scores: bool = True) -> SplitPredi
 
 
 def _read(path: Path, split: str, scores: bool) -> SplitPredictions:
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
 
-    with path.open("rb") as file:  # a path with a colon may be a URI
-        names = pq.read_schema(file).names
+    with path.open("rb") as file:
+        opened = open_parquet(file)
+        names = opened.schema_arrow.names
         columns = [f"score_{i}" for i in range(sum(n.startswith("score_") for n in names))]
-        wanted = [*_FACTS, *(columns if scores else ())]
-        table = pq.read_table(file, columns=wanted, filters=[("split", "=", split)])
+        wanted = [*_FACTS, "split", *(columns if scores else ())]
+        table = opened.read(columns=wanted, use_threads=False)
+    table = table.filter(pc.equal(table["split"], split))
     facts = {name: table[name].to_numpy() for name in _FACTS}
     matrix = np.empty((len(table), len(columns)), dtype=np.float32) if scores else None
     if matrix is not None:

@@ -23,6 +23,7 @@ from tlfeat.features.recipe import PictureRule, Recipe
 from tlfeat.features.settings import AUTO, FeatureSettings
 from tlfeat.files import cannot_write, file_digest, replacing, write_text
 from tlfeat.machine import machine
+from tlfeat.parquet import read_parquet
 from tlfeat.runs.facts import (
     DatasetFacts,
     HeadFacts,
@@ -234,10 +235,9 @@ class Run:
 
     def predictions(self) -> "pd.DataFrame":
         """Read the predictions: a row a sample, scores in the order of the classes."""
-        import pandas as pd
-
-        with self.file(PREDICTIONS).open("rb") as file:  # a path with a colon may be a URI
-            return pd.read_parquet(file)
+        with self.file(PREDICTIONS).open("rb") as file:
+            frame: pd.DataFrame = read_parquet(file).to_pandas(use_threads=False)
+        return frame
 
     def head(self) -> "LoadedHead":
         """Load the trained head; its `predict` and `scores` take features."""
@@ -475,7 +475,7 @@ def write_predictions(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
         }
         columns |= {f"score_{i}": scores[:, i] for i in range(scores.shape[1])}
         tables.append(pa.table(columns))
-    with replacing(path) as fresh, fresh.open("wb") as file:  # as for reading
+    with replacing(path) as fresh, fresh.open("wb") as file:  # a path may be taken for a URI
         pq.write_table(pa.concat_tables(tables), file)
 
 

@@ -27,6 +27,7 @@ from tlfeat.data.sources.base import (
 from tlfeat.data.sources.manifest import USUAL, find_columns
 from tlfeat.data.sources.spool import ROW_BYTES, refuse_bomb
 from tlfeat.errors import DataError
+from tlfeat.parquet import open_parquet
 
 _USUAL = {
     "image": ("image", "img", "picture", "photo", "bytes", "image_bytes", "data"),
@@ -95,11 +96,9 @@ class ParquetSource:
         return bytes(data)
 
     def _open(self, at: int) -> Any:
-        import pyarrow.parquet as pq
-
         if at not in self._files:
             path = self.paths[at]
-            facts = (file := pq.ParquetFile(path.absolute())).metadata  # not a URI
+            facts = (file := open_parquet(path.absolute())).metadata
             groups = (facts.row_group(group) for group in range(facts.num_row_groups))
             unpacked = sum(group.total_byte_size for group in groups)
             refuse_bomb(path, path.stat().st_size, max(unpacked, ROW_BYTES * facts.num_rows))
@@ -111,7 +110,9 @@ class ParquetSource:
         with self._lock:
             column = self._groups.get((at, group))
             if column is None:
-                table = self._open(at).read_row_group(group, columns=[self._image[at]])
+                table = self._open(at).read_row_group(
+                    group, columns=[self._image[at]], use_threads=False
+                )
                 column = self._groups[at, group] = table.column(0)
                 if len(self._groups) > _KEPT:
                     self._groups.popitem(last=False)
@@ -135,7 +136,7 @@ class ParquetSource:
             for w in ("label", "split", "group")
             if columns.get(w, columns["image"]) != columns["image"]
         ]
-        cells = file.read(columns=[header[columns[w]] for w in wanted])
+        cells = file.read(columns=[header[columns[w]] for w in wanted], use_threads=False)
         values = {w: cells.column(header[columns[w]]).to_pylist() for w in wanted}
         n = file.metadata.num_rows
         names = _class_names(schema, header[columns["label"]]) if "label" in values else None
