@@ -111,6 +111,7 @@ def test_a_run_has_the_id_that_earlier_versions_gave_it(name, tmp_path, monkeypa
     for head in table.HEADS:
         older = replace(head, method=METHODS[head.name])
         monkeypatch.setitem(table._BY_NAME, head.name, older)
+    monkeypatch.setattr("tlfeat.finetuning.request.TOP_METHOD", 1)
     assert made(name, tmp_path, monkeypatch) == IDS[name]
 
 

@@ -20,6 +20,7 @@ from tlfeat.finetuning.settings import Classifier
 
 BACKBONE: Final = "backbone"  # name of the network inside
 LOGITS: Final = "top_logits"
+STANDARDISE: Final = "top_standardise"
 LAST: Final = Output("last", "avg")  # what a new classifier reads where nothing else is said
 _TOP: Final = "top_"
 _IMAGENET: Final = 1000
@@ -57,6 +58,11 @@ class Network:
     reads_last: bool = False
 
     @property
+    def standardise(self) -> Any | None:
+        """The first layer of a new top, which standardises what it reads; None in other tops."""
+        return next((layer for layer in self.classifier if layer.name == STANDARDISE), None)
+
+    @property
     def backbone_layers(self) -> list[Any]:
         """All layers that came with weights of their own."""
         return [*self.base._flatten_layers(include_self=False, recursive=True), *self.pooling]
@@ -75,6 +81,7 @@ def assemble(
     classifier: Classifier,
     *,
     outputs: Sequence[Output] = (LAST,),
+    standardises: bool = False,
     precision: str = "float32",
     seed: int = 0,
 ) -> Network:
@@ -91,6 +98,8 @@ def assemble(
     classifier : Classifier
     outputs : sequence of Output
         What of the backbone a new classifier reads.
+    standardises : bool
+        Whether a new classifier standardises that, and begins at zero.
     precision : {"float32", "mixed"}
         "mixed" computes in float16 and keeps weights and probabilities in float32.
     seed : int
@@ -116,7 +125,7 @@ def assemble(
             else:
                 base, pooling = _trunk(keras, backbone, size, weights, outputs)
             with seeded_initialisers(seed):
-                head = _new_classifier(keras, n_classes, classifier)
+                head = _new_classifier(keras, n_classes, classifier, standardises=standardises)
         pixels = keras.Input((size, size, 3), dtype="float32", name="pixels")
         x = base(scaling_layers(pixels, scaling))
         for layer in (*pooling, *head):
@@ -169,16 +178,26 @@ def _joined(
     return keras.Model(base.input, list(tensors.values()), name=BACKBONE), [pool]
 
 
-def _new_classifier(keras: Any, n_outputs: int, classifier: Classifier) -> list[Any]:
-    layers: list[Any] = [
+def _new_classifier(
+    keras: Any, n_outputs: int, classifier: Classifier, *, standardises: bool = False
+) -> list[Any]:
+    layers: list[Any] = []
+    if standardises:  # with the mean and variance of train, which `standardise_top` finds
+        layers.append(
+            keras.layers.BatchNormalization(
+                center=False, scale=False, epsilon=1e-7, name=STANDARDISE, dtype="float32"
+            )
+        )
+    layers += [
         keras.layers.Dense(units, activation="relu", name=f"{_TOP}dense{number}")
         for number, units in enumerate(classifier.hidden, 1)
     ]
     if classifier.dropout:
         layers.append(keras.layers.Dropout(classifier.dropout, name=f"{_TOP}dropout"))
+    initial = "zeros" if standardises else "glorot_uniform"  # at zero no class is preferred
     return [
         *layers,
-        keras.layers.Dense(n_outputs, name=LOGITS, dtype="float32"),
+        keras.layers.Dense(n_outputs, kernel_initializer=initial, name=LOGITS, dtype="float32"),
         keras.layers.Activation("softmax", dtype="float32", name=f"{_TOP}probabilities"),
     ]
 
@@ -330,7 +349,7 @@ def load_network(
         network = Network(_probable(keras, model, path), base, pooling, head, keeps_top=True)
     else:
         with dtype_policy(keras, precision), seeded_initialisers(seed):
-            head = _new_classifier(keras, n_classes, classifier or Classifier())
+            head = _new_classifier(keras, n_classes, classifier or Classifier(), standardises=True)
             x = _input_of_classifier(keras, model, base, pooling, names)
             for layer in head:
                 x = layer(x)

@@ -55,6 +55,7 @@ from tlfeat.finetuning.pictures import (
 from tlfeat.finetuning.plan import DEFAULT_CUT, Phase, may_end_where_it_began
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.finetuning.start import HeadStart
+from tlfeat.finetuning.tops import some_of, standardise_top
 from tlfeat.runs.metrics import evaluate
 
 
@@ -127,7 +128,7 @@ class Training:
                     if number >= self.state.phase:
                         self._phase(number, phase, arrays, board, asked)
                         arrays = None
-                    if phase.epochs:
+                    if phase.epochs and not phase.is_solved:
                         self._inputs.trained()
         finally:
             board.close()
@@ -145,10 +146,10 @@ class Training:
         """Train one phase, or what is left of it."""
         state = self.state
         self._before_phase(number, phase, begins=arrays is None)
-        if self.settings.budget is not None and not state.plan:
+        if self.settings.budget is not None and not state.plan and not phase.is_solved:
             phase, arrays = self._planned(phase, self.settings.budget), None
             asked.answer()
-        if phase.epochs == 0:
+        if phase.epochs == 0 or phase.is_solved:  # its answer is what the top began as
             state.phase, state.phase_epoch = number + 1, 0
             return
         compiled = self._compile(phase)
@@ -174,6 +175,9 @@ class Training:
 
     def _before_phase(self, number: int, phase: Phase, *, begins: bool) -> None:
         """Measure what a phase starts from, where it is not the backbone as it came."""
+        if number == 0 and begins and self.network.standardise is not None:
+            rows = some_of(self.data.parts["train"].rows, self.settings.seed)
+            standardise_top(self.network, self.data.pictures, rows, self.settings.batch)
         if number == 0 and begins and self._start is not None:
             self._begin_as(self._start)
         elif not self.settings.untouched and number == 0 and begins:

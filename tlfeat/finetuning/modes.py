@@ -114,7 +114,7 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
 
     freeze_backbone(network)
     for layer in network.classifier:
-        layer.trainable = True
+        layer.trainable = layer is not network.standardise
     below = {id(layer) for layer in network.backbone_layers}
     if phase.mode != "frozen":
         below = set()

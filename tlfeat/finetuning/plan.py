@@ -29,6 +29,15 @@ _MOST_EPOCHS: Final = 1_000_000
 _NAMED_BY_ITSELF: Final = (
     "mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "ema", "wise_ft",
 )  # fmt: skip
+_OF_STEPS: Final = (
+    "learning_rate",
+    "warmup",
+    "optimizer",
+    "clip_norm",
+    "patience",
+    "ema",
+    "wise_ft",
+)
 _AVERAGED: Final = 10  # the weights of a step fade in this part of a phase's steps
 _LONGEST: Final = 1000  # steps
 
@@ -57,7 +66,7 @@ _ROWS: Final = (
         averages=True,
     ),
     Mode("scratch", 1e-3, "random weights, everything trained"),
-    Mode("frozen", 1e-2, "the new top only"),
+    Mode("frozen", 1e-2, "the new top only: solved as a logistic regression, or in steps"),
     Mode("partial", 3e-4, "the new top and what lies above a cut"),
     Mode("full", 3e-4, "everything"),
     Mode("lp-ft", 3e-5, "a logistic regression as the top first, then everything"),
@@ -204,6 +213,33 @@ class Phase:
         return MODES[self.mode].learning_rate if self.learning_rate is None else self.learning_rate
 
     @property
+    def is_solved(self) -> bool:
+        """Whether the top is the solver's own answer: frozen, and nothing is said of steps."""
+        usual = Phase("frozen")
+        return (
+            self.mode == "frozen"
+            and self.epochs > 0
+            and all(getattr(self, name) is None for name in _OF_STEPS)
+            and not self.smoothing
+            and self.schedule_choice == usual.schedule_choice
+        )
+
+    @property
+    def starts_from_head(self) -> bool:
+        """Whether the top begins as a logistic regression where this is the first phase."""
+        return self.mode in FROM_A_HEAD or self.is_solved
+
+    def in_steps(self) -> "Phase":
+        """Give the phase as one that takes steps, where the solver has no answer."""
+        if not self.is_solved:
+            return self
+        return replace(self, learning_rate=self.rate, optimizer=self.optimizer_choice)
+
+    def at_once(self) -> "Phase":
+        """Give the phase without what says nothing of one that is solved."""
+        return replace(self, epochs=1, train_batchnorm=False) if self.is_solved else self
+
+    @property
     def trains_norms(self) -> bool:
         """Whether batch normalisations above the cut learn and count."""
         return self.train_batchnorm or self.mode == "scratch"
@@ -285,6 +321,8 @@ class Phase:
                 f"this phase {'is scratch' if self.mode == 'scratch' else 'trains them'}: leave "
                 "one of the two out, or take mode full where you said neither."
             )
+        if self.is_solved:  # until it is known whether the solver has its answer
+            return replace(self, schedule=self.schedule_choice)
         return replace(self, schedule=self.schedule_choice, optimizer=self.optimizer_choice)
 
     def shortest(self) -> "Phase":
@@ -314,6 +352,13 @@ class Phase:
     def as_dict(self) -> dict[str, Any]:
         """Give all that decides the phase, as plain values."""
         unusual, usual = unusual_values(self), Phase(self.mode)
+        if self.is_solved:  # no step is taken, so nothing of steps decides anything
+            return {
+                "mode": self.mode,
+                "epochs": self.epochs,
+                "class_weight": self.class_weight,
+                "solver": "logistic",
+            }
         averages = {
             "ema": (self.ema, self.is_averaged or usual.is_averaged),
             "wise_ft": ("on" if self.goes_back else "off", self.goes_back or usual.goes_back),
@@ -349,7 +394,7 @@ def may_end_where_it_began(phases: Sequence[Phase], number: int, *, keeps_top: b
         Whether the run goes on with the top of another.
     """
     phase = phases[number]
-    learned = any(one.epochs for one in phases[:number]) or phases[0].mode in FROM_A_HEAD
+    learned = any(one.epochs for one in phases[:number]) or phases[0].starts_from_head
     return phase.patience is not None and (learned or keeps_top)
 
 

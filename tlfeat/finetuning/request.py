@@ -18,9 +18,10 @@ from tlfeat.finetuning.callbacks import PATIENCE_METHOD
 from tlfeat.finetuning.norms import NORMS_METHOD
 from tlfeat.finetuning.optimizers import OPTIMIZERS
 from tlfeat.finetuning.parents import Parent, picture_side
-from tlfeat.finetuning.plan import FROM_A_HEAD, may_end_where_it_began
+from tlfeat.finetuning.plan import may_end_where_it_began
 from tlfeat.finetuning.schedules import SCHEDULES
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings
+from tlfeat.finetuning.tops import TOP_METHOD
 from tlfeat.heads.table import get_head
 from tlfeat.runs.orders import AUTO_METHODS
 from tlfeat.settings import checked_values
@@ -115,7 +116,7 @@ class FinetuneRequest:
     @property
     def starts_from_head(self) -> bool:
         """Whether the top begins as a logistic regression of frozen features."""
-        return self.settings.phases[0].mode in FROM_A_HEAD
+        return self.settings.phases[0].starts_from_head
 
     @property
     def head_features(self) -> FeatureSettings:
@@ -133,7 +134,7 @@ class FinetuneRequest:
     def head_class_weight(self) -> str | None:
         """How that regression weighs classes; lp-ft always took them as they are."""
         first = self.settings.phases[0]
-        return first.class_weight if first.mode == "auto" else None
+        return None if first.mode == "lp-ft" else first.class_weight
 
     @property
     def kept_dtype(self) -> str | None:
@@ -173,6 +174,13 @@ class FinetuneRequest:
             and self.parent.outputs in (None, n_classes)
         )
 
+    def standardises(self, n_classes: int) -> bool:
+        """Say whether the top is a new one that begins at zero, on standardised features."""
+        if self.starts_from_head or self.settings.phases[0].mode == "scratch":
+            return False
+        is_new = self.classifier_for(n_classes).kind == "new"
+        return is_new and not self.keeps_classifier(n_classes)
+
     def decisive(self, n_classes: int) -> dict[str, Any]:
         """Give what decides the run, as plain values, by the names of its record."""
         classifier = self.classifier_for(n_classes)
@@ -198,7 +206,10 @@ class FinetuneRequest:
             "cut_dtype": self.kept_dtype,
         }
         # left out where all are as at first, so that the ids of runs from before them stay
-        since = {"methods": self.methods, "later_settings": self.settings.later}
+        methods = dict(self.methods)
+        if self.standardises(n_classes) and TOP_METHOD > 1:
+            methods["top"] = TOP_METHOD
+        since = {"methods": methods, "later_settings": self.settings.later}
         return decisive | {name: values for name, values in since.items() if values}
 
     @property
@@ -256,6 +267,7 @@ class FinetuneRequest:
                 n_classes,
                 self.settings.classifier or Classifier(),
                 outputs=outputs,
+                standardises=self.standardises(n_classes),
                 precision=self.precision,
                 seed=self.seed,
             )

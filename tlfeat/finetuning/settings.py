@@ -169,6 +169,7 @@ class FinetuneSettings:
             augment=self.changes,
             budget=None if self.budget is None else said_seconds(read_seconds(self.budget)),
         )
+        read = replace(read, phases=_solved_first(read, from_parent))
         _check_order(read.phases, from_parent)
         _check_budget(read)
         _check_classifier(read.phases[0], read.classifier or Classifier(), from_parent)
@@ -194,7 +195,8 @@ class FinetuneSettings:
         words: list[str] = []
         for phase in self.phases:
             cut = f"-{phase.cut_name}" if phase.cut_name else ""
-            epochs = "" if self.budget and phase.epochs == Phase.epochs else f"-{phase.epochs}"
+            is_open = self.budget and phase.epochs == Phase.epochs
+            epochs = "" if is_open or phase.is_solved else f"-{phase.epochs}"
             words += [f"{phase.mode}{cut}{epochs}", *phase.unusual()]
         words += [] if self.classifier is None else self.classifier.unusual()
         words += [choice.name for choice in self.changes]
@@ -270,6 +272,17 @@ def said_seconds(seconds: float) -> str:
 
 def _without_smoothing(phase: Phase) -> Phase:
     return replace(phase, label_smoothing=0.0) if phase.smoothing else phase
+
+
+def _solved_first(read: FinetuneSettings, from_parent: bool) -> tuple[Phase, ...]:
+    """Leave to the solver what it has the answer of: one new layer on the network as it came."""
+    top = read.classifier or Classifier()
+    can = not (from_parent or read.changes or top.hidden or top.dropout or top.kind != "new")
+    can = can and read.loss == "cross-entropy"
+    return tuple(
+        phase.at_once() if can and not number else phase.in_steps()
+        for number, phase in enumerate(read.phases)
+    )
 
 
 def _check_order(phases: Sequence[Phase], from_parent: bool) -> None:
