@@ -128,7 +128,7 @@ class Training:
                     if number >= self.state.phase:
                         self._phase(number, phase, arrays, board, asked)
                         arrays = None
-                    if phase.epochs and not phase.is_solved:
+                    if phase.takes_steps:
                         self._inputs.trained()
         finally:
             board.close()
@@ -146,10 +146,10 @@ class Training:
         """Train one phase, or what is left of it."""
         state = self.state
         self._before_phase(number, phase, begins=arrays is None)
-        if self.settings.budget is not None and not state.plan and not phase.is_solved:
+        if self.settings.budget is not None and not state.plan and phase.takes_steps:
             phase, arrays = self._planned(phase, self.settings.budget), None
             asked.answer()
-        if phase.epochs == 0 or phase.is_solved:  # its answer is what the top began as
+        if not phase.takes_steps:
             state.phase, state.phase_epoch = number + 1, 0
             return
         compiled = self._compile(phase)

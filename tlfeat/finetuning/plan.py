@@ -225,6 +225,11 @@ class Phase:
         )
 
     @property
+    def takes_steps(self) -> bool:
+        """Whether anything is trained: a solved phase is what its top began as."""
+        return self.epochs > 0 and not self.is_solved
+
+    @property
     def starts_from_head(self) -> bool:
         """Whether the top begins as a logistic regression where this is the first phase."""
         return self.mode in FROM_A_HEAD or self.is_solved
