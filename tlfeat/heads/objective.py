@@ -9,6 +9,7 @@ import numpy as np
 from tlfeat.heads.rows import Double, Floats, Ints
 from tlfeat.heads.temperature import fit_temperature, tempered
 from tlfeat.log_loss import log_losses
+from tlfeat.roc import roc_area
 
 _NUMBERS: Final = 50_000  # logits that are enough for a temperature to compare settings with
 
@@ -96,19 +97,3 @@ def macro_f1(y: Ints, predicted: Ints) -> float:
     from sklearn.metrics import f1_score
 
     return float(f1_score(y, predicted, average="macro", zero_division=0))
-
-
-def roc_area(y: Ints, scores: Floats) -> float | None:
-    """Give the area under the ROC curve, one class against the rest.
-
-    The mean is over the classes that occur, but not everywhere; None where there is none.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
-    areas = [
-        roc_auc_score(y == column, scores[:, column])
-        for column in columns
-        if 0 < np.count_nonzero(y == column) < len(y)
-    ]
-    return float(np.mean(areas)) if areas else None

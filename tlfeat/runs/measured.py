@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from tlfeat.roc import class_areas
 from tlfeat.runs.record import Run
 
 _IN_RECORDS: Final = {
@@ -147,31 +148,13 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray) -> Value:
 
 
 def _roc_area(rows: Rows) -> Value:
-    """Judge by the mean area of one class against the rest, over those that can be told apart.
-
-    A positive has the share of negatives below it, a negative the share of positives above it.
-    """
-    n, areas, parts = len(rows.true), [], np.zeros(len(rows.true))
+    """Judge by the mean area of one class against the rest, over those that can be told apart."""
+    parts = np.zeros(len(rows.true))
     if rows.scores is None:
         return Value(float("nan"), parts)
-    k = rows.scores.shape[1]
-    for column in [1] if k == 2 else range(k):
-        positive = rows.true == column
-        if not 0 < np.count_nonzero(positive) < n:
-            continue
-        ours, theirs = rows.scores[positive, column], rows.scores[~positive, column]
-        above = share_below(np.sort(theirs), ours)
-        below = 1 - share_below(np.sort(ours), theirs)
-        area = float(above.mean())
-        areas.append(area)
-        parts[positive] += (above - area) / len(ours)
-        parts[~positive] += (below - area) / len(theirs)
-    if not areas:
+    classes = list(class_areas(rows.true, rows.scores))
+    if not classes:
         return Value(float("nan"), parts)
-    return Value(float(np.mean(areas)), parts / len(areas))
-
-
-def share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Share of `ordered` that is below each value; equal ones count half."""
-    low, high = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    return np.asarray((low + high) / (2 * len(ordered)))
+    for one in classes:
+        parts += one.parts
+    return Value(float(np.mean([one.area for one in classes])), parts / len(classes))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tlfeat.heads.objective import roc_area
 from tlfeat.log_loss import log_losses
+from tlfeat.roc import roc_area
 
 # In the order in which tables show them; True where less is better.
 METRICS: dict[str, bool] = {

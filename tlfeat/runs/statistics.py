@@ -23,7 +23,7 @@ import numpy as np
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import write_text
 from tlfeat.log_loss import LEAST, log_losses, probabilities
-from tlfeat.runs.measured import share_below
+from tlfeat.roc import class_areas
 from tlfeat.runs.predictions import SplitPredictions, read_predictions
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import Run
@@ -390,32 +390,18 @@ def _auc_interval(
 ) -> list[float]:
     """Give the interval of the mean area of one class against the rest.
 
-    Each sample has a part in a class's area: a positive the share of negatives that score below
-    it, a negative the share of positives that score above it. Beside the spread of the mean,
-    each class's own is looked at: of a rare class hardly any mistake is seen.
+    Beside the spread of the mean, each class's own is looked at: of a rare class hardly any
+    mistake is seen.
     """
-    true, n, clusters = predictions.true, len(predictions), resampled.clusters
-    columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
+    n, clusters = len(predictions), resampled.clusters
     parts, classes = np.zeros(n), []
-    for column in columns:
-        positive = true == column
-        n_positive = np.count_nonzero(positive)
-        if not n_positive or n_positive == n:
-            continue
-        ours, theirs = scores[positive, column], scores[~positive, column]
-        above = share_below(np.sort(theirs), ours)
-        below = 1 - share_below(np.sort(ours), theirs)
-        # The area is the mean of `above`, and of `below`: its variance is the sum of the squares
-        # of each sample's deviation over the positives' number, or the negatives'.
-        mine = np.empty(n)
-        mine[positive] = (above - above.mean()) / len(ours)
-        mine[~positive] = (below - below.mean()) / len(theirs)
+    for positive, one, mine in class_areas(predictions.true, scores):
         parts += mine
         mistaken = len(np.unique(clusters[positive & ~predictions.correct]))
         few = _student(min(resampled.n_clusters - 1, mistaken + 2))
-        one = float(above.mean())
         spread = _spread(mine, clusters) if mistaken else 0.0
-        classes.append((one, _area_ends(one, spread, float(n_positive), few)))
+        n_positive = float(np.count_nonzero(positive))
+        classes.append((one, _area_ends(one, spread, n_positive, few)))
     if not classes:
         return [0.0, 1.0]
     k = len(classes)
