@@ -46,6 +46,7 @@ class Dataset:
     split_seed: int
     notes: tuple[str, ...]
     asked: Mapping[str, Any] = field(default_factory=dict)  # of open_dataset, where not usual
+    is_derived: bool = False  # digests say what pictures are made of, and are not theirs
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -97,7 +97,10 @@ def embed_pictures(
     StoreError
         If the store cannot be written.
     """
-    pictures = [Unread(one.digest, partial(dataset.read, one), one.digest) for one in samples]
+    pictures = [
+        Unread(one.digest, partial(dataset.read, one), "" if dataset.is_derived else one.digest)
+        for one in samples
+    ]
     shared, watch = networks[0].request, where.watch
     unread: dict[str, str] = {}
     with ExitStack() as stack:

@@ -15,7 +15,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.finetuning.choices import Choice, Row, Setting
 
 _FILL: Final = Setting("reflect", words=("reflect", "constant", "wrap", "nearest"))
-_MIXERS: Final = ("mixup", "cutmix")  # they mix pictures of a batch, labels too
+MIXERS: Final = ("mixup", "cutmix")  # they mix pictures of a batch, labels too
 
 
 def _flip(layers: Any, size: int, *, mode: str) -> list[Any]:
@@ -172,7 +172,7 @@ def build_augmentation(
     seeds = _batch_seeds_class()()
     with dtype_policy(keras, "float32"):
         steps = [
-            (choice.name in _MIXERS, layer)
+            (choice.name in MIXERS, layer)
             for choice in choices
             for layer in AUGMENTATIONS[choice.name].build(keras.layers, size, **choice.settings)
         ]

@@ -86,14 +86,14 @@ def _follow(x: Any, layers: Sequence[Any]) -> Any:
 
 
 class Activations:
-    """What lies at a cut, for some samples of a dataset, from the store.
+    """What lies at a cut, for some pictures, from the store.
 
     Parameters
     ----------
+    rows : ndarray of shape (n,)
+        The numbers that the pictures will be asked for by.
     digests : sequence of str
-        Of all samples, in the order of the row numbers.
-    needed : ndarray of shape (n,)
-        The row numbers that will be asked for.
+        Theirs.
     request : FeatureRequest
     store : FeatureStore
     memory : int
@@ -102,8 +102,8 @@ class Activations:
 
     def __init__(
         self,
+        rows: Ints,
         digests: Sequence[str],
-        needed: Ints,
         request: FeatureRequest,
         store: FeatureStore,
         memory: int,
@@ -112,17 +112,26 @@ class Activations:
         self._digests = list(digests)
         self.failure: TlfeatError | None = None
         self.shape, self.dtype = self._entry.shape, np.dtype(np.float32)
-        self._place = np.full(len(digests), -1)
-        self._place[needed] = np.arange(len(needed))
+        self._place = np.full(int(rows.max(initial=-1)) + 1, -1)
+        self._place[rows] = np.arange(len(rows))
         self._kept = None
-        if len(needed) * self._entry.row_bytes <= memory:
-            self._kept = np.empty((len(needed), *self.shape), self._entry.dtype)
-            for start in range(0, len(needed), _CHUNK):
-                part = needed[start : start + _CHUNK]
+        if len(rows) * self.row_bytes <= memory:
+            self._kept = np.empty((len(rows), *self.shape), self._entry.dtype)
+            for start in range(0, len(rows), _CHUNK):
+                part = rows[start : start + _CHUNK]
                 self._kept[start : start + len(part)] = self._read(part)
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that those of a picture take in the store."""
+        return self._entry.row_bytes
+
     def _read(self, rows: Ints) -> np.ndarray:
-        return self._entry.read([self._digests[row] for row in rows])
+        return self._entry.read([self._digests[place] for place in self._place[rows]])
+
+    def of_epoch(self, epoch: int) -> "Activations":
+        """Give the same in every epoch."""
+        return self
 
     def take(self, batches: Sequence[Ints]) -> Iterator[np.ndarray]:
         """Give the activations of each batch as float32."""

@@ -1,6 +1,6 @@
 """What a fine-tune is given: its data, its settings, and what each of its phases is trained on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ import numpy.typing as npt
 from tlfeat.backbones.table import Backbone
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.resize import Resize
+from tlfeat.data.samples import Sample
 from tlfeat.features.extract import embed, seconds_an_image
-from tlfeat.features.settings import FeatureSettings
+from tlfeat.features.settings import FeatureRequest, FeatureSettings
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning.assemble import Network
+from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.cut import Activations, Cut, cut_network
-from tlfeat.finetuning.pictures import Part, Pictures, Rows
+from tlfeat.finetuning.pictures import Ints, Part, Pictures, Rows
 from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.views import DrawnViews, ViewedRows, ViewRule, first_views, viewed
 from tlfeat.runs.metrics import name_outputs
 from tlfeat.where import Where
 
@@ -52,6 +55,7 @@ class TrainingSettings:
     size: int
     resize: Resize
     cut_dtype: str | None  # of activations at a cut; None: train through the whole network
+    cut_views: int  # kept below a cut of each training picture, where pictures are changed
     budget: float | None  # seconds since the run began
     untouched: bool  # the backbone has the weights that `weights` names
     devices: int  # that share a batch
@@ -85,6 +89,8 @@ class Inputs:
         self._network, self._backbone, self._data = given.network, given.backbone, given.data
         self._settings, self._where, self._scope = given.settings, given.where, given.scope
         self.seconds = seconds
+        self._store = FeatureStore(self._where.cache_folder)
+        self._kept: tuple[tuple[str, str, bool], Rows] | None = None  # of the last cut
         self._trained: set[int] = set()  # ids of backbone layers that phases have trained
 
     def trained(self) -> None:
@@ -99,7 +105,11 @@ class Inputs:
         """Give what a phase is trained on: pictures, or what lies at its cut."""
         cut = self.cut(phase)
         if cut is not None:
-            return cut, self._activations(cut)
+            place = cut.layer, cut.pool, phase.trains_norms
+            if self._kept is None or self._kept[0] != place:
+                self._kept = None  # the old rows go before the new ones come
+                self._kept = place, self._at(cut, phase)
+            return cut, self._kept[1]
         pictures = self._data.pictures
         if pictures.kept:
             self.seconds["pixels"] = pictures.decode_seconds * len(pictures.samples)
@@ -108,7 +118,8 @@ class Inputs:
     def cut(self, phase: Phase) -> Cut | None:
         """Give the cut that a phase is trained above, None where it takes pictures."""
         settings = self._settings
-        if settings.cut_dtype is None or settings.augment or not settings.untouched:
+        is_changed = bool(settings.augment) and not settings.cut_views
+        if settings.cut_dtype is None or is_changed or not settings.untouched:
             return None
         with self._scope():
             cut = cut_network(self._network, self._backbone, phase, settings.cut_dtype)
@@ -120,11 +131,45 @@ class Inputs:
         below -= {id(layer) for layer in cut.tail._flatten_layers(recursive=True)}
         return None if below & self._trained else cut
 
-    def _activations(self, cut: Cut) -> Activations:
+    def _at(self, cut: Cut, phase: Phase) -> Rows:
+        """Give what lies at a cut, for the pictures as they are and for their views."""
+        settings, data = self._settings, self._data
+        train, held = (data.parts[name].rows for name in ("train", "validation"))
+        n = settings.cut_views
+        # means and variances that are trained are computed anew over pictures as they are
+        as_they_are = held if n and not phase.trains_norms else np.concatenate([train, held])
+        wanted = replace(
+            data.dataset, samples=tuple(data.pictures.samples[row] for row in as_they_are)
+        )
+        request = self._embedded(cut, wanted)
+        memory = (settings.memory - data.pictures.kept_bytes) // (n + 1)
+
+        def activations(rows: Ints, samples: Sequence[Sample]) -> Activations:
+            digests = [sample.digest for sample in samples]
+            return Activations(rows, digests, request, self._store, memory)
+
+        plain = activations(as_they_are, wanted.samples)
+        if not n:
+            return plain
+        augment = build_augmentation(settings.augment, settings.size)
+        assert augment is not None
+        rule = ViewRule(settings.augment, settings.size, settings.resize, settings.seed)
+        views = viewed(data.dataset, DrawnViews(data.pictures, augment, rule), train, n)
+        self._where.watch.note(
+            f"{n} views of {len(train):,} pictures are kept below the cut: "
+            f"{len(views.samples) * plain.row_bytes / 1e6:,.0f} MB in the cache."
+        )
+        self._embedded(cut, views, ", views")
+        parts = [
+            activations(train, views.samples[first : first + len(train)])
+            for first in range(0, len(views.samples), len(train))
+        ]
+        return ViewedRows(plain, parts, first_views(len(data.y), n, settings.seed))
+
+    def _embedded(self, cut: Cut, dataset: Dataset, what: str = "") -> FeatureRequest:
+        """Bring what lies at a cut into the store."""
         assert self._backbone is not None
-        settings, pictures = self._settings, self._data.pictures
-        needed = np.concatenate([self._data.parts[n].rows for n in ("train", "validation")])
-        wanted = replace(self._data.dataset, samples=tuple(pictures.samples[i] for i in needed))
+        settings = self._settings
         of_features = FeatureSettings(
             self._backbone.name,
             f"{cut.layer}:{cut.pool}",
@@ -134,11 +179,10 @@ class Inputs:
             dtype=cut.dtype,
             seed=settings.seed,
         )
-        store = FeatureStore(self._where.cache_folder)
-        request = of_features.resolve(store.root)
-        embed(wanted, [request], self._where)
-        each = seconds_an_image(store, request, [one.digest for one in wanted.samples])
-        self.seconds[f"{cut.layer}:{cut.pool}"] = None if each is None else each * len(wanted)
-        digests = [sample.digest for sample in pictures.samples]
-        memory = settings.memory - pictures.kept_bytes
-        return Activations(digests, np.sort(needed), request, store, memory)
+        request = of_features.resolve(self._store.root)
+        embed(dataset, [request], self._where)
+        digests = [sample.digest for sample in dataset.samples]
+        each = seconds_an_image(self._store, request, digests)
+        spent = None if each is None else each * len(digests)
+        self.seconds[f"{cut.layer}:{cut.pool}{what}"] = spent
+        return request

@@ -215,7 +215,8 @@ class Training:
         """Say whether a phase can be parted at its cut, in half of the time that is left."""
         left = budget - (time.perf_counter() - self._began)
         set_trainable(self.network, phase, self.backbone)
-        return 2 * self._pass_seconds() < left and self._inputs.cut(phase) is not None
+        passes = self._pass_seconds() * (1 + self.settings.cut_views)
+        return 2 * passes < left and self._inputs.cut(phase) is not None
 
     def _pass_seconds(self) -> float:
         """Give what the head's pass over train and validation took; 0 where nobody knows."""
@@ -306,18 +307,19 @@ class Training:
     def _fit(self, compiled: CompiledPhase, order: Ints, watcher: Any) -> float:
         """Train on some rows in their order, and give their loss."""
         settings, state = self.settings, self.state
+        rows = compiled.rows.of_epoch(state.epoch + 1)
         batches = make_batches(
-            compiled.rows,
+            rows,
             order,
             self.data.one_hot,
             settings.batch,
             class_weights=self._class_weights(compiled.phase),
-            augment=self._augment,
+            augment=self._augment if rows is self.data.pictures else None,
             seed=(settings.seed, state.epoch + 1),
             skip=state.step,
             least=settings.devices,
         )
-        with readable(compiled.rows):
+        with readable(rows):
             history = compiled.model.fit(
                 batches, epochs=1, verbose=0, shuffle=False, callbacks=[watcher]
             ).history

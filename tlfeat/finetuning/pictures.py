@@ -36,6 +36,9 @@ class Rows(Protocol):
     def take(self, batches: Sequence[Ints]) -> Iterator[np.ndarray]:
         """Give the rows of each batch in turn, working ahead where that takes time."""
 
+    def of_epoch(self, epoch: int) -> "Rows":
+        """Give what an epoch is trained on, where epochs differ."""
+
 
 class Pictures:
     """The labelled pictures of a dataset that can be decoded, as uint8 squares.
@@ -142,6 +145,17 @@ class Pictures:
             raise DataError(
                 f"{sample.id} can no longer be decoded ({error}): put it back, then --resume."
             ) from error
+
+    def square(self, row: int) -> npt.NDArray[np.uint8]:
+        """Give the square of one picture."""
+        if self._squares is None:
+            return self._decode_again(self.samples[row])
+        square: npt.NDArray[np.uint8] = self._squares[row]
+        return square
+
+    def of_epoch(self, epoch: int) -> "Pictures":
+        """Give the same in every epoch."""
+        return self
 
     def take(self, batches: Sequence[Ints]) -> Iterator[np.ndarray]:
         """Give the squares of each batch; where they are not kept, decode one batch ahead."""

@@ -286,6 +286,11 @@ class Phase:
         """What a phase trains what comes after; None where it is not parted so."""
         return (self.cut or DEFAULT_CUT) if self.mode == "partial" else self.cut
 
+    @property
+    def is_parted(self) -> bool:
+        """Whether what lies below never changes, so that it may be kept."""
+        return self.mode == "frozen" or self.cut_name is not None
+
     def unusual(self) -> list[str]:
         """Say what is not as a phase has it by itself, for a name."""
         usual, words = Phase(self.mode), []

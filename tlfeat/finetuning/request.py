@@ -86,7 +86,7 @@ class FinetuneRequest:
                     "a run keeps that of the model it starts from, so leave precision out."
                 )
         plain_cnn.check_size(row, str(name), size)
-        return cls(
+        request = cls(
             str(name),
             row,
             _weights(row, network, settings, parent),
@@ -97,18 +97,24 @@ class FinetuneRequest:
             network.seed,
             settings,
         )
+        if settings.cut_views and not request.can_cut:
+            raise TlfeatError(
+                f"cut_views is {settings.cut_views}, but in precision {request.precision} nothing "
+                "is kept below a cut: take float32."
+            )
+        return request
 
     @property
     def can_cut(self) -> bool:
         """Whether activations may be kept: a phase has a cut and nothing changes what is below."""
         phases = self.settings.phases
-        has_cut = any(phase.mode == "frozen" or phase.cut_name for phase in phases)
+        has_cut = any(phase.is_parted for phase in phases)
         may_cut = self.settings.budget is not None and phases[0].mode == "auto"
         return (
             (has_cut or may_cut)
             and self.parent is None
             and self.row is not None
-            and not self.settings.augment
+            and (not self.settings.augment or self.settings.cut_views > 0)
             and self.settings.cut_dtype != "none"
             and self.precision == "float32"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tlfeat.errors import TlfeatError
+from tlfeat.finetuning.augment import MIXERS
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.plan import FROM_A_HEAD, Phase, read_augmentations, read_phase
 from tlfeat.settings import checked_values, setting, settings_of, unusual_values, unusual_words
@@ -86,7 +87,11 @@ class FinetuneSettings:
         Pictures a step.
     cut_dtype : {"float16", "float32", "none"}
         How activations below a cut are kept in the store; "none" trains through the whole
-        network each time, as any augmentation does.
+        network each time, as augmentation does without `cut_views`.
+    cut_views : int
+        Changed copies of each training picture of which activations are kept below a cut, so that
+        augmentation does not cost the cut; each epoch takes one of each picture. 0 keeps none and
+        trains through the whole network.
     budget : str, optional
         The time that the run may take, such as "4m", everything included: of the phase's epochs
         as many are trained as fit into it, and in mode auto above a cut where few would.
@@ -109,6 +114,16 @@ class FinetuneSettings:
         "text",
         "Of what is kept below a cut; none trains through the whole network.",
         words=("float16", "float32", "none"),
+    )
+    cut_views: int = setting(
+        0,
+        "whole",
+        "Changed copies of each training picture that are kept below a cut, one an epoch; with 0 "
+        "changed pictures go through the whole network.",
+        metavar="N",
+        least=0,
+        most=1000,
+        later=True,
     )
     budget: str | None = setting(
         None,
@@ -172,6 +187,7 @@ class FinetuneSettings:
         read = replace(read, phases=_solved_first(read, from_parent))
         _check_order(read.phases, from_parent)
         _check_budget(read)
+        _check_views(read, from_parent)
         _check_classifier(read.phases[0], read.classifier or Classifier(), from_parent)
         if read.loss == "mse":
             if any(phase.label_smoothing for phase in read.phases):
@@ -302,6 +318,28 @@ def _check_budget(read: FinetuneSettings) -> None:
             "A budget decides how many epochs a run has, so it has one phase, with epochs: leave "
             "the budget or the other phases out."
         )
+
+
+def _check_views(read: FinetuneSettings, from_parent: bool) -> None:
+    """Refuse views where nothing would be kept of them."""
+    if not read.cut_views:
+        return
+    mixing = [one.name for one in read.changes if one.name in MIXERS]
+    first = read.phases[0]
+    may_cut = first.mode == "auto" and read.budget is not None
+    wanted = ""
+    if not read.changes:
+        wanted = "views are changed copies of pictures: say how by augment"
+    elif mixing:
+        wanted = (
+            f"{mixing[0]} mixes the pictures of a batch, so no copies can be kept: leave it out"
+        )
+    elif from_parent or read.cut_dtype == "none":
+        wanted = "a run that starts from another, or has cut_dtype none, keeps nothing of a cut"
+    elif not (may_cut or any(one.is_parted for one in read.phases)):
+        wanted = "no phase has a cut: take mode frozen or partial, or auto with a cut or a budget"
+    if wanted:
+        raise TlfeatError(f"cut_views is {read.cut_views}, but {wanted}.")
 
 
 def _check_classifier(first: Phase, classifier: Classifier, from_parent: bool) -> None:

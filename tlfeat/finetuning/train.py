@@ -172,6 +172,7 @@ def _train(
         size=request.size,
         resize=request.resize,
         cut_dtype=request.kept_dtype,
+        cut_views=request.settings.cut_views,
         budget=request.settings.seconds,
         untouched=request.parent is None,
         devices=n_devices,

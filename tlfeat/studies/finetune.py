@@ -38,6 +38,7 @@ def finetune(
     precision: str | None = None,
     seed: int = 0,
     cut_dtype: str | None = "float16",
+    cut_views: int = 0,
     budget: str | None = None,
     resume: bool = False,
     keep: str = Effort.keep,
@@ -83,7 +84,10 @@ def finetune(
         Of new weights, of the order of pictures, their changes, dropout, and folds.
     cut_dtype : {"float16", "float32", None}
         How activations below a partial phase's cut are kept in the store; None trains through
-        the whole network each time, as any augmentation does.
+        the whole network each time, as augmentation does without `cut_views`.
+    cut_views : int
+        Changed copies of each training picture of which activations are kept below a cut; each
+        epoch takes one of each picture. 0 keeps none.
     budget : str, optional
         The time that the run may take, such as "4m", everything included: of the phase's epochs
         as many are trained as fit into it, and in mode auto above a cut where few would.
@@ -119,7 +123,14 @@ def finetune(
         run_name,
         FeatureSettings(backbone or DEFAULT_BACKBONE, resize=resize, seed=seed, **said),
         training=FinetuneSettings(
-            tuple(read_phases(phases)), top, augment, loss, batch, cut_dtype or "none", budget
+            tuple(read_phases(phases)),
+            top,
+            augment,
+            loss,
+            batch,
+            cut_dtype or "none",
+            cut_views,
+            budget,
         ).checked(from_parent=start is not None),
         start=None if start is None else str(start),
         said=said,

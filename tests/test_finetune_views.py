@@ -1,0 +1,190 @@
+"""Views: changed copies of the training pictures, of which activations are kept at a cut."""
+
+import numpy as np
+import pytest
+
+from tlfeat.data.dataset import open_dataset
+from tlfeat.data.resize import Resize
+from tlfeat.errors import TlfeatError
+from tlfeat.features.store import FeatureStore
+from tlfeat.finetuning.augment import build_augmentation
+from tlfeat.finetuning.inputs import Inputs
+from tlfeat.finetuning.pictures import Pictures
+from tlfeat.finetuning.plan import Phase, read_augmentations
+from tlfeat.finetuning.views import DrawnViews, ViewedRows, ViewRule, first_views, viewed
+from tlfeat.studies.finetune import finetune
+from tlfeat.watch import SILENT, Watch
+
+CHANGES = read_augmentations(["flip", "crop", "contrast"])
+
+
+@pytest.fixture
+def some(pictures):
+    """Give a dataset, its pictures, and a function that gives their views under a seed."""
+    dataset = open_dataset(pictures)
+    squares = Pictures(dataset, 32, Resize(), watch=SILENT)
+    augment = build_augmentation(CHANGES, 32)
+
+    def views(rows, n=2, *, seed=0, changes=CHANGES):
+        source = DrawnViews(squares, augment, ViewRule(changes, 32, Resize(), seed))
+        return viewed(dataset, source, np.array(rows), n)
+
+    return squares, views
+
+
+def drawn(views):
+    return {sample.id: views.read(sample) for sample in views.samples}
+
+
+def test_a_view_is_the_same_whatever_it_is_drawn_beside(some):
+    squares, views = some
+    all_of_them, one = drawn(views(range(6))), drawn(views([4], 1))
+    ((name, pixels),) = one.items()
+    np.testing.assert_array_equal(all_of_them[name], pixels)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert len({picture.tobytes() for picture in all_of_them.values()}) == 12
+    assert name == f"{squares.samples[4].id}, view 1"
+
+
+def test_what_changes_a_view_changes_its_key(some):
+    _, views = some
+    keys = [
+        {sample.digest for sample in one.samples}
+        for one in (views([0, 1]), views([0, 1], seed=1), views([0, 1], changes=CHANGES[:2]))
+    ]
+    assert all(len(one) == 4 for one in keys)
+    assert len(set.union(*keys)) == 12
+    assert keys[0] == {sample.digest for sample in views([1, 0]).samples}
+
+
+class Numbered:
+    """Rows of a view that are (row, number of the view)."""
+
+    shape, dtype = (2,), np.dtype(np.float32)
+
+    def __init__(self, number):
+        self.number = number
+
+    def take(self, batches):
+        for batch in batches:
+            yield np.column_stack([batch, np.full(len(batch), self.number)]).astype(np.float32)
+
+
+def test_each_epoch_takes_another_view_of_each_picture():
+    n, rows = 3, np.array([5, 0, 7, 2])
+    taken = ViewedRows(Numbered(-1), [Numbered(i) for i in range(n)], first_views(8, n, 0))
+    epochs = [next(taken.of_epoch(epoch).take([rows])) for epoch in range(1, n + 1)]
+    for one in epochs:
+        np.testing.assert_array_equal(one[:, 0], rows)
+    views = np.stack([one[:, 1] for one in epochs])
+    assert all(sorted(column) == [0, 1, 2] for column in views.T)
+    assert len(set(views[0])) > 1  # not the same one of all pictures
+    np.testing.assert_array_equal(next(taken.take([rows]))[:, 1], -1)
+    again = next(taken.of_epoch(1 + n).take([rows]))
+    np.testing.assert_array_equal(again, epochs[0])
+
+
+@pytest.fixture
+def train(pictures, cache, tmp_path):
+    def go(*phases, **settings):
+        usual = {"size": 32, "batch": 8, "cache": cache, "reports": tmp_path / "reports"}
+        usual |= {"augment": ["flip", "contrast"], "cut_views": 2}
+        return finetune(pictures, "efficientnet-lite0", phases, **{**usual, **settings})
+
+    return go
+
+
+def entries(cache):
+    store = FeatureStore(cache)
+    return {path.name: store.open(path.name).rows for path in (cache / "features").iterdir()}
+
+
+def test_views_are_embedded_once_and_trained_on_like_the_changed_pictures_themselves(
+    train, cache, tmp_path, monkeypatch
+):
+    phase = Phase("partial", 2, schedule="constant", learning_rate=1e-4)
+    run = train(phase, cut_dtype="float32")
+    n_train = run.n_train
+    (rows,) = [n for name, n in entries(cache).items() if "stage4" in name]
+    assert rows == 2 * n_train + run.metrics["validation"]["n"]
+    assert run.record["later_settings"] == {"cut_views": 2}
+    assert "views2" in run.name
+    through = train(phase, cut_views=0)
+    one, other = (record["history"][-1]["val_loss"] for record in (run.record, through.record))
+    assert one == pytest.approx(other, abs=0.1)
+    plain = train(phase, augment=[], cut_views=0, cut_dtype="float32")
+    assert plain.record["history"][0]["loss"] != run.record["history"][0]["loss"]
+
+    monkeypatch.setattr("tlfeat.features.extract.embed_pictures", lambda *_: pytest.fail("again"))
+    again = train(phase, cut_dtype="float32", reports=tmp_path / "again")
+    losses = [[row["loss"] for row in one.record["history"]] for one in (run, again)]
+    assert losses[0] == losses[1]
+
+
+def test_a_frozen_phase_takes_views_of_the_features(train, cache):
+    run = train(Phase("frozen", 3))
+    rows = {name: n for name, n in entries(cache).items() if "last-avg" in name}
+    assert list(rows.values()) == [2 * run.n_train + run.metrics["validation"]["n"]]
+    assert len(run.record["history"]) == 3  # in steps: the solver knows nothing of views
+
+
+def test_a_run_that_is_broken_off_goes_on_with_its_views(train, tmp_path, monkeypatch):
+    phases = [Phase("partial", 3), Phase("full", 1)]
+    whole = train(*phases)
+    take, epochs = ViewedRows.of_epoch, []
+
+    def stop_at_the_second(self, epoch):
+        epochs.append(epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return take(self, epoch)
+
+    monkeypatch.setattr(ViewedRows, "of_epoch", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        train(*phases, reports=tmp_path / "broken")
+    monkeypatch.setattr(ViewedRows, "of_epoch", take)
+    resumed = train(*phases, reports=tmp_path / "broken", resume=True)
+    for one, two in zip(whole.record["history"], resumed.record["history"], strict=True):
+        assert one["loss"] == two["loss"]
+        assert one["val_loss"] == two["val_loss"]
+
+
+def test_it_is_said_once_how_much_is_kept(train):
+    notes = []
+
+    class Notes(Watch):
+        def note(self, text):
+            notes.append(text)
+
+    train(Phase("partial", 1), budget="10m", watch=Notes())
+    said = [text for text in notes if "views of" in text]
+    assert len(said) == 1
+    assert said[0].startswith("2 views of ")
+    assert said[0].endswith(" MB in the cache.")
+
+
+def test_a_phase_of_everything_sees_changed_pictures(train, monkeypatch):
+    seen = []
+    of = Inputs.of
+    monkeypatch.setattr(Inputs, "of", lambda self, phase: seen.append(of(self, phase)) or seen[-1])
+    train(Phase("partial", 1), Phase("full", 1))
+    assert [type(rows) for _, rows in seen] == [ViewedRows, Pictures]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"augment": []}, "say how by augment"),
+        ({"augment": ["flip", "mixup"]}, "mixup mixes the pictures of a batch"),
+        ({"cut_dtype": None}, "keeps nothing of a cut"),
+        ({"phases": ["full"]}, "no phase has a cut"),
+        ({"phases": ["auto"]}, "no phase has a cut"),
+        ({"precision": "mixed"}, "in precision mixed nothing is kept"),
+    ],
+)
+def test_views_are_refused_where_nothing_would_be_kept_of_them(train, settings, words):
+    phases = [Phase(mode) for mode in settings.pop("phases", ["partial"])]
+    with pytest.raises(TlfeatError, match="cut_views is 2, but") as error:
+        train(*phases, **settings)
+    assert words in str(error.value)
