@@ -19,7 +19,7 @@ from tlfeat.finetuning import modes
 from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.cut import Activations, cut_network
 from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
-from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.plan import Phase, read_phase
 from tlfeat.finetuning.settings import Classifier
 from tlfeat.finetuning.start import fold_logistic
 from tlfeat.heads.rows import Matrix, Rows
@@ -320,3 +320,73 @@ def test_pictures_and_activations_share_one_budget(pictures, tmp_path, monkeypat
     ]  # fmt: skip
     assert kept == [True, False]
     assert runs[0].metrics == runs[1].metrics
+
+
+def trained_blocks(network):
+    return {name.split("_")[0] for name in trained_layers(network)}
+
+
+@pytest.mark.parametrize(
+    ("train", "trained"),
+    [
+        ("stage5", {f"b{n}" for n in range(11, 16)}),
+        ("stage2..stage3", {"b1", "b2", "b3", "b4"}),
+        ("stage1..stage2", {"stem", "b0", "b1", "b2"}),
+    ],
+)
+def test_stages_are_trained_alone(network, train, trained):
+    set_trainable(network, Phase("partial", train=train).checked(), LITE)
+    assert trained_blocks(network) == trained
+    assert not any(name.endswith("_bn") for name in trained_layers(network))
+    assert network.classifier[-2].trainable
+    set_trainable(network, Phase("full"), LITE)  # nothing of it stays
+    assert trained_blocks(network) >= {"stem", "b0", "b8", "b15", "head"}
+
+
+def test_batch_normalisations_are_trained_alone(network):
+    phase = Phase("partial", train="norm").checked()
+    set_trainable(network, phase, LITE)
+    assert {name.rsplit("_", 1)[1] for name in trained_layers(network)} == {"bn"}
+    assert len(trained_layers(network)) == 49
+    assert phase.trains_norms
+    assert phase.cut_name is None
+
+
+def test_stages_that_are_trained_alone_are_trained_above_a_cut(train, pictures, cache):
+    run = train(pictures, Phase("partial", 1, train="stage4..stage4"))
+    assert any("stage3-none" in path.name for path in (cache / "features").iterdir())
+    assert "partial-stage4..stage4-1" in run.name
+    (phase,) = run.phases
+    assert (phase["train"], phase["cut"]) == ("stage4..stage4", "stage3")
+    assert read_phase({name: phase[name] for name in ("mode", "epochs", "train", "cut")})
+    model = keras.saving.load_model(run.path / "model.keras")
+    fresh = assemble(LITE, 32, resolve_weights(LITE), 3, Classifier()).base
+    changed = {
+        layer.name.split("_")[0]
+        for layer in fresh.layers
+        if not layer.name.endswith("_bn")
+        for old, new in zip(
+            layer.get_weights(),
+            model.get_layer("backbone").get_layer(layer.name).get_weights(),
+            strict=True,
+        )
+        if not np.array_equal(old, new)
+    }
+    assert changed == {f"b{n}" for n in range(5, 11)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"train": "stage6"}, "stage1 to stage5"),
+        ({"train": "stage4..stage2"}, "stage1 to stage5"),
+        ({"train": "bias"}, "or norm. Got 'bias'"),
+        ({"mode": "full", "train": "stage4"}, "belongs to modes auto and partial"),
+        ({"train": "stage4", "cut": "stage4"}, "leave one of the two out"),
+        ({"mode": "auto", "train": "norm"}, "batch normalisations are frozen"),
+    ],
+)
+def test_what_cannot_be_trained_alone_is_refused(settings, words):
+    with pytest.raises(TlfeatError, match=r"train|Weights") as error:
+        read_phase({"mode": "partial", **settings})
+    assert words in str(error.value)

@@ -43,6 +43,20 @@ epochs = 1
 """
 
 
+# What is trained, by all that a checkpoint holds: averages, where a phase began, views, a head.
+FINETUNES = {
+    "scratch": (
+        *("--backbone", "plain-cnn", "--mode", "scratch", "--size", "16", "--epochs", "6"),
+    ),
+    "auto": ("--size", "32", "--epochs", "4"),
+    "phases": (
+        *("--size", "32", "--augment", "flip,contrast", "--cut-views", "2"),
+        *("--phase", "mode=partial,epochs=3,ema=0.9,patience=2"),
+        *("--phase", "mode=full,epochs=2,wise_ft=on"),
+    ),
+}
+
+
 def of_extract(scene: Scene, count: int) -> Outcome:
     """Kill `tlfeat extract` again and again, and look at the store after each kill."""
     outcome = Outcome("kills of extract")
@@ -114,13 +128,32 @@ def of_compare(scene: Scene, count: int) -> Outcome:
 def of_finetune(scene: Scene, count: int) -> Outcome:
     """Kill `tlfeat finetune`; the one that ends at last has the numbers of an undisturbed one."""
     outcome = Outcome("kills of finetune")
-    arrays, cache = scene.arrays(120), scene.cache()
-    network = ("--backbone", "plain-cnn", "--mode", "scratch", "--size", "16", "--batch", "16")
-    arguments = ("finetune", arrays, *network, "--epochs", "6", "--quiet", "--cache", cache)
-    began = time.monotonic()
-    outcome.wrong += _ended_well(scene.run(*arguments, "--reports", scene.folder / "whole"))
-    seconds = time.monotonic() - began
-    wanted = _predictions(scene.folder / "whole")
+    arrays = scene.arrays(120)
+    for number, (name, said) in enumerate(FINETUNES.items()):
+        kills = (count + len(FINETUNES) - 1 - number) // len(FINETUNES)
+        if not kills:
+            continue
+        cache = scene.cache()
+        arguments = ("finetune", arrays, *said, "--batch", "16", "--quiet", "--cache", cache)
+        began = time.monotonic()
+        outcome.wrong += _ended_well(scene.run(*arguments, "--reports", scene.folder / name))
+        seconds = time.monotonic() - began
+        wanted = _predictions(scene.folder / name)
+        of_one = Outcome(name)
+        _kill_finetune(scene, of_one, kills, (*arguments, "--resume"), seconds, wanted)
+        outcome.tried += of_one.tried
+        outcome.wrong += [f"{name}: {problem}" for problem in of_one.wrong]
+    return outcome
+
+
+def _kill_finetune(
+    scene: Scene,
+    outcome: Outcome,
+    count: int,
+    arguments: tuple[object, ...],
+    seconds: float,
+    wanted: dict[str, pd.DataFrame],
+) -> None:
     reports = scene.folder / "killed"
 
     def whole() -> list[str]:
@@ -129,11 +162,10 @@ def of_finetune(scene: Scene, count: int) -> Outcome:
         return problems
 
     def start() -> Command:
-        return scene.start(*arguments, "--resume", "--reports", reports)
+        return scene.start(*arguments, "--reports", reports)
 
     # the first half is TensorFlow's start, in which there is nothing to lose
     _kill(outcome, count, start, seconds, list, whole, first=0.5)
-    return outcome
 
 
 def of_study(scene: Scene, count: int) -> Outcome:

@@ -19,7 +19,7 @@ class Part(NamedTuple):
 SERIES: Final = (
     Part("extract", kills.of_extract, 160, 16),
     Part("compare", kills.of_compare, 20, 2),
-    Part("finetune", kills.of_finetune, 10, 1),
+    Part("finetune", kills.of_finetune, 18, 1),
     Part("study", kills.of_study, 30, 1),
     Part("cache", kills.of_cache_commands, 16, 2),
     Part("crowd", crowds.of_writers_and_readers, 24, 3),

@@ -190,7 +190,7 @@ class Training:
         whole = self._measured(phase)
         plans = [(phase, whole)]
         few = self._fits(phase, whole, budget) < min(FEW, phase.epochs)
-        if few and phase.mode == "auto" and phase.cut is None:
+        if few and phase.mode == "auto" and phase.cut is phase.train is None:
             parted = replace(phase, cut=self._first_cut())
             if self._can_part(parted, budget):
                 plans.append((parted, self._measured(parted, end=whole.end)))

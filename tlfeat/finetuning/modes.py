@@ -14,7 +14,7 @@ from tlfeat.backbones.networks import find_layer, named_tensors
 from tlfeat.backbones.table import Backbone
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning.assemble import Network, freeze_backbone
-from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.plan import NORMS, Phase
 
 RATES: Final = ("rate", "drop_path_rate")  # of Dropout, and of ConvNeXt's StochasticDepth
 
@@ -120,15 +120,26 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
         below = set()
         if phase.cut_name is not None:
             below = layers_below(network.base, find_cut(backbone, network.base, phase.cut_name)[1])
+        above = _layers_above(network, phase, backbone)
         network.base.trainable = True
         for layer in network.backbone_layers:
             is_norm = isinstance(layer, keras.layers.BatchNormalization)
-            layer.trainable = id(layer) not in below and (phase.trains_norms or not is_norm)
+            is_meant = phase.trains_norms if is_norm else phase.train != NORMS
+            layer.trainable = is_meant and id(layer) not in below | above
         for layer in network.base._flatten_layers(include_self=False, recursive=True):
-            if id(layer) in below:  # once more, as a container sets its children
+            if id(layer) in below | above:  # once more, as a container sets its children
                 layer.trainable = False
     _drop_nothing(network, below)
     check_frozen(network, phase)
+
+
+def _layers_above(network: Network, phase: Phase, backbone: Backbone | None) -> set[int]:
+    """Give the ids of the layers after the last stage that is trained; none where that is open."""
+    if phase.stages is None:
+        return set()
+    last = find_cut(backbone, network.base, f"stage{phase.stages[1]}")[1]
+    up_to_it = layers_below(network.base, last)
+    return {id(layer) for layer in network.backbone_layers} - up_to_it
 
 
 def _drop_nothing(network: Network, below: set[int]) -> None:

@@ -4,6 +4,7 @@ Everything in here can change a run's numbers, so all of it goes into the run's 
 imports neither NumPy nor TensorFlow.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -26,8 +27,10 @@ from tlfeat.settings import (
 DEFAULT_CUT: Final = "stage4"
 _WARMUP_SHARE: Final = 0.1  # of a phase's steps
 _MOST_EPOCHS: Final = 1_000_000
+NORMS: Final = "norm"  # the batch normalisations alone
+_STAGES: Final = re.compile(r"stage(\d)(?:\.\.stage(\d))?")
 _NAMED_BY_ITSELF: Final = (
-    "mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "ema", "wise_ft",
+    "mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "train", "ema", "wise_ft",
 )  # fmt: skip
 _OF_STEPS: Final = (
     "learning_rate",
@@ -94,6 +97,9 @@ class Phase:
     cut : str, optional
         Training begins after this stage or layer; a number N means the last N blocks. Where
         None, stage4 in mode partial; mode auto trains everything.
+    train : str, optional
+        In modes partial and auto, train some stages alone, such as stage3..stage5, or batch
+        normalisations alone, norm; and the top. Instead of a cut.
     label_smoothing : float, optional
         Of cross-entropy; the mode's own where None.
     clip_norm : float, optional
@@ -159,6 +165,14 @@ class Phase:
         "In modes partial and auto, train what comes after this, or the last N blocks.  "
         "[default: stage4 in partial]",
         metavar="STAGE|LAYER|N",
+    )
+    train: str | None = setting(
+        None,
+        "text",
+        "In modes partial and auto, train these stages alone, or batch normalisations (norm), and "
+        "the top.",
+        metavar="STAGE..STAGE|norm",
+        later=True,
     )
     label_smoothing: float | None = setting(
         None,
@@ -247,7 +261,7 @@ class Phase:
     @property
     def trains_norms(self) -> bool:
         """Whether batch normalisations above the cut learn and count."""
-        return self.train_batchnorm or self.mode == "scratch"
+        return self.train_batchnorm or self.mode == "scratch" or self.train == NORMS
 
     @property
     def schedule_choice(self) -> Choice:
@@ -284,7 +298,16 @@ class Phase:
     @property
     def cut_name(self) -> str | None:
         """What a phase trains what comes after; None where it is not parted so."""
+        if self.train is not None:
+            first = self.stages[0] if self.stages else 1
+            return f"stage{first - 1}" if first > 1 else None
         return (self.cut or DEFAULT_CUT) if self.mode == "partial" else self.cut
+
+    @property
+    def stages(self) -> tuple[int, int] | None:
+        """The first and the last stage that are trained alone."""
+        found = _STAGES.fullmatch(self.train or "")
+        return (int(found[1]), int(found[2] or found[1])) if found else None
 
     @property
     def is_parted(self) -> bool:
@@ -325,6 +348,8 @@ class Phase:
                 f"A cut belongs to modes {' and '.join(PARTED)}, and this phase is {self.mode}: "
                 "leave it out."
             )
+        if self.train is not None:
+            self._check_train()
         if self.trains_norms and (self.is_averaged or self.goes_back):
             raise TlfeatError(
                 "Weights are averaged (ema, wise_ft) where batch normalisations are frozen, and "
@@ -334,6 +359,25 @@ class Phase:
         if self.is_solved:  # until it is known whether the solver has its answer
             return replace(self, schedule=self.schedule_choice)
         return replace(self, schedule=self.schedule_choice, optimizer=self.optimizer_choice)
+
+    def _check_train(self) -> None:
+        """Refuse stages that are none, and those beside another cut."""
+        first, last = self.stages or (0, 0)
+        if self.train != NORMS and not 1 <= first <= last <= 5:
+            raise TlfeatError(
+                f"train must be stages of stage1 to stage5, such as stage3..stage5, or {NORMS}. "
+                f"Got {self.train!r} instead."
+            )
+        if self.mode not in PARTED:
+            raise TlfeatError(
+                f"train belongs to modes {' and '.join(PARTED)}, and this phase is {self.mode}: "
+                "leave it out."
+            )
+        if self.cut not in (None, self.cut_name):
+            raise TlfeatError(
+                f"train = {self.train} says what is trained, and so does cut = {self.cut}: leave "
+                "one of the two out."
+            )
 
     def shortest(self) -> "Phase":
         """Leave out what is said as the mode has it in any case."""
@@ -433,7 +477,7 @@ def read_phase(values: Mapping[str, Any], defaults: Phase | None = None) -> Phas
         given["cut"] = str(given["cut"])
     base = defaults or Phase()
     if given.get("mode", base.mode) not in PARTED:
-        base = replace(base, cut=None)  # meant for those of the phases that have one
+        base = replace(base, cut=None, train=None)  # meant for those of the phases that have one
     return replace(base, **given).checked()
 
 

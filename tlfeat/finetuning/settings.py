@@ -210,7 +210,8 @@ class FinetuneSettings:
         """Say what the phases are and what else is not as when nobody says, for a name."""
         words: list[str] = []
         for phase in self.phases:
-            cut = f"-{phase.cut_name}" if phase.cut_name else ""
+            part = phase.train or phase.cut_name
+            cut = f"-{part}" if part else ""
             is_open = self.budget and phase.epochs == Phase.epochs
             epochs = "" if is_open or phase.is_solved else f"-{phase.epochs}"
             words += [f"{phase.mode}{cut}{epochs}", *phase.unusual()]

@@ -79,7 +79,7 @@ def _of_finetune(run: Run, by_id: Mapping[str, Run]) -> list[str]:
     network = unusual_values(run.feature_settings) | {"seed": run.seed}
     training = FinetuneSettings.of_run(run)
     unusual = unusual_values(training)
-    if run.parent is not None or training.augment:
+    if run.parent is not None or (training.augment and not training.cut_views):
         unusual.pop("cut_dtype", None)  # nothing can be kept of it, whatever was asked for
     if run.parent is None:
         start = ["--backbone", network.pop("backbone", run.backbone)]
@@ -112,6 +112,8 @@ def _of_phase(phase: Phase) -> dict[str, Any]:
     ):
         if mine == theirs:
             values.pop(name, None)
+    if phase.train is not None:  # which says where the cut is
+        values.pop("cut", None)
     return values
 
 

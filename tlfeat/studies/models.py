@@ -62,7 +62,7 @@ def _finetune(run: Run) -> list[tuple[str, str, bool]]:
     modes = {phase["mode"] for phase in phases}
     network, whole = run.backbone, f"{run.parameters.total / 1e6:.2f} M parameters in all"
     rows: list[tuple[str, str, bool]] = []
-    cuts = {phase["cut"] for phase in phases if phase["mode"] == "partial"}
+    cuts = {phase["cut"] for phase in phases if phase["mode"] == "partial" and phase["cut"]}
     if modes <= {"frozen", "partial"} and cuts:
         cut = sorted(cuts)[0]
         rows += [(f"{network} to {cut}", whole, False), (f"{network} after {cut}", "", True)]

@@ -213,8 +213,9 @@ def _of_phase(
 ) -> dict[str, Any]:
     """Join what the phase says with what the run and the defaults say of all phases."""
     joined = {**common, **phase}
-    if joined.get("mode") not in PARTED and "cut" not in phase and "cut" not in run:
-        joined.pop("cut", None)
+    for name in ("cut", "train"):
+        if joined.get("mode") not in PARTED and name not in phase and name not in run:
+            joined.pop(name, None)
     if joined.get("learning_rate") is not None:
         joined["learning_rate"] = float(joined["learning_rate"])
     return joined
