@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from conftest import SIZE
@@ -13,8 +14,9 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as checks
 
-from tlfeat import ImageFeatures, extract
-from tlfeat.errors import DataError
+from tlfeat import ImageFeatures, extract, finetune, train
+from tlfeat.data.decode import decode
+from tlfeat.errors import DataError, TlfeatError
 from tlfeat.features import forward
 
 
@@ -167,3 +169,44 @@ def test_it_is_cloned_and_pickled_by_its_settings():
 )
 def test_it_passes_the_checks_that_need_no_matrix(check):
     check("ImageFeatures", ImageFeatures())
+
+
+def test_the_features_of_a_head_are_those_that_it_was_trained_on(paths, pictures, cache, tmp_path):
+    said = {"size": SIZE, "cache": cache}
+    run = train(pictures, features="stage3:avg+last:avg", reports=tmp_path / "reports", **said)
+    features = ImageFeatures.from_run(run, cache=cache)
+    whole = extract(pictures, features="stage3:avg+last:avg", **said)
+    rows = features.transform([str(pictures / name) for name in whole.ids])
+    np.testing.assert_array_equal(rows, whole.X)
+    assert ImageFeatures.from_run(run, features="last:avg").features == "last:avg"
+
+
+def test_the_features_of_a_fine_tune_are_those_of_its_own_network(
+    paths, pictures, cache, tmp_path
+):
+    phase = {"mode": "full", "epochs": 2, "learning_rate": 1e-3}
+    run = finetune(
+        pictures, None, phase, size=SIZE, batch=8, cache=cache, reports=tmp_path / "reports"
+    )
+    features = clone(ImageFeatures.from_run(run, cache=cache))
+    rows = features.transform(paths)
+    model = keras.saving.load_model(run.path / "model.keras")
+    pooled = keras.Model(model.input, model.get_layer("pool").output)
+    pixels = np.stack([decode(Path(path).read_bytes(), SIZE) for path in paths])
+    np.testing.assert_allclose(rows, pooled.predict(pixels, verbose=0), atol=1e-4)
+    frozen = ImageFeatures(size=SIZE, cache=cache).transform(paths)
+    assert np.abs(rows - frozen).max() > 1e-2
+    assert features.get_feature_names_out()[0] == "last:avg_0"
+
+
+def test_a_network_that_is_not_of_the_table_has_no_features(pictures, cache, tmp_path):
+    run = finetune(
+        pictures,
+        "plain-cnn",
+        {"mode": "scratch", "epochs": 1},
+        size=16,
+        cache=cache,
+        reports=tmp_path / "reports",
+    )
+    with pytest.raises(TlfeatError, match="fine-tune of plain-cnn, of which no layers are known"):
+        ImageFeatures.from_run(run)

@@ -1,9 +1,9 @@
 """Features as a scikit-learn transformer, for pipelines, searches and cross-validation."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,14 @@ from tlfeat.features.settings import (
 from tlfeat.features.store import FeatureStore
 from tlfeat.settings import explained
 from tlfeat.where import Where
+
+
+class TrainedNetwork(Protocol):
+    """A run, as far as features need it."""
+
+    @property
+    def network_features(self) -> FeatureSettings:
+        """What gives the features of its network."""
 
 
 class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -70,6 +78,41 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         read_options(DEFAULT_BACKBONE, settings)  # refuses what there is not
         for one in fields(FeatureSettings)[1:]:
             setattr(self, one.name, settings.get(one.name, one.default))
+
+    @classmethod
+    def from_run(
+        cls,
+        run: TrainedNetwork,
+        *,
+        cache: str | Path | None = None,
+        engine: str = "auto",
+        jobs: int | None = None,
+        **changed: Unpack[FeatureOptions],
+    ) -> "ImageFeatures":
+        """Give the transformer whose features are those of a run's own network.
+
+        Parameters
+        ----------
+        run : Run
+            Of a head: its network and features. A fine-tune: the network as it was trained, read
+            from the run's file, and its last features, `last:avg`.
+        cache, engine, jobs
+            See `Where`.
+        **changed
+            What is to be otherwise, such as features="stage4:grid4"; see `FeatureSettings`.
+
+        Returns
+        -------
+        features : ImageFeatures
+
+        Raises
+        ------
+        TlfeatError
+            If the network is not one of the table.
+        """
+        settings = replace(run.network_features, **changed)
+        said = {one.name: getattr(settings, one.name) for one in fields(FeatureSettings)}
+        return cls(**said, cache=cache, engine=engine, jobs=jobs)
 
     def fit(self, X: Sequence[Any], y: Any = None) -> "ImageFeatures":
         """Check the settings; nothing is learned from the pictures.

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 
+from tlfeat.backbones.table import DEFAULT_BACKBONE, list_backbones
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
 from tlfeat.features.recipe import PictureRule, Recipe
 from tlfeat.features.settings import AUTO, FeatureSettings
@@ -184,6 +185,27 @@ class Run:
             return FeatureSettings.of_recipe(self.record["pictures"], **said)
         features = self.features if self.auto is None else AUTO
         return FeatureSettings.of_recipe(self.record["recipes"][0], features=features, **said)
+
+    @property
+    def network_features(self) -> FeatureSettings:
+        """What gives the features of its own network, trained or not; of a fine-tune `last:avg`.
+
+        Raises
+        ------
+        TlfeatError
+            If the network is not one of the table.
+        """
+        if not self.is_finetune:
+            return replace(self.feature_settings, features=self.features)
+        if self.backbone not in [row.name for row in list_backbones()]:
+            raise TlfeatError(
+                f"{self.name} is a fine-tune of {self.backbone}, of which no layers are known: "
+                f"features are of the networks of the table, such as {DEFAULT_BACKBONE}."
+            )
+        features = FeatureSettings.features
+        return replace(
+            self.feature_settings, features=features, weights=str(self.file(MODEL).resolve())
+        )
 
     @property
     def gives_probabilities(self) -> bool:
