@@ -16,7 +16,7 @@ from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.dataset import Dataset
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.finetuning import modes
-from tlfeat.finetuning.assemble import assemble
+from tlfeat.finetuning.assemble import Network, assemble
 from tlfeat.finetuning.cut import Activations, cut_network
 from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
 from tlfeat.finetuning.plan import Phase, read_phase
@@ -352,12 +352,31 @@ def test_batch_normalisations_are_trained_alone(network):
     assert phase.cut_name is None
 
 
+def test_parts_that_a_network_has_not_are_named():
+    row, base = random_base("convnexttiny")
+    network = Network(base, base, [], [])
+    with pytest.raises(TlfeatError, match="needs stage1, and convnexttiny has stage2, stage3"):
+        set_trainable(network, Phase("partial", train="stage2").checked(), row)
+    with pytest.raises(TlfeatError, match="convnexttiny has no batch normalisation"):
+        set_trainable(network, Phase("partial", train="norm").checked(), row)
+    set_trainable(network, Phase("partial", train="stage1..stage3").checked(), row)
+    with pytest.raises(TlfeatError, match="this file has no stages of a name"):
+        set_trainable(network, Phase("partial", train="stage2").checked(), None)
+
+
+def test_what_a_phase_says_wins_over_what_all_of_them_share():
+    usual = Phase("partial", cut="stage3")
+    assert read_phase({"train": "stage5"}, usual).cut_name == "stage4"
+    assert read_phase({"cut": "stage2"}, Phase("partial", train="norm")).train is None
+    assert read_phase({"train": "stage3..stage3"}, usual) == read_phase({"train": "stage3"}, usual)
+
+
 def test_stages_that_are_trained_alone_are_trained_above_a_cut(train, pictures, cache):
     run = train(pictures, Phase("partial", 1, train="stage4..stage4"))
     assert any("stage3-none" in path.name for path in (cache / "features").iterdir())
-    assert "partial-stage4..stage4-1" in run.name
+    assert "partial-stage4-1" in run.name
     (phase,) = run.phases
-    assert (phase["train"], phase["cut"]) == ("stage4..stage4", "stage3")
+    assert (phase["train"], phase["cut"]) == ("stage4", "stage3")
     assert read_phase({name: phase[name] for name in ("mode", "epochs", "train", "cut")})
     model = keras.saving.load_model(run.path / "model.keras")
     fresh = assemble(LITE, 32, resolve_weights(LITE), 3, Classifier()).base

@@ -1,20 +1,29 @@
 """Views: changed copies of the training pictures, of which activations are kept at a cut."""
 
+import re
+
+import keras
 import numpy as np
 import pytest
 
+from tlfeat.backbones.table import get_backbone
+from tlfeat.backbones.weights import resolve_weights
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.store import FeatureStore
+from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.inputs import Inputs
+from tlfeat.finetuning.modes import find_cut
 from tlfeat.finetuning.pictures import Pictures
 from tlfeat.finetuning.plan import Phase, read_augmentations
+from tlfeat.finetuning.settings import Classifier
 from tlfeat.finetuning.views import DrawnViews, ViewedRows, ViewRule, first_views, viewed
 from tlfeat.studies.finetune import finetune
 from tlfeat.watch import SILENT, Watch
 
+LITE = get_backbone("efficientnet-lite0")
 CHANGES = read_augmentations(["flip", "crop", "contrast"])
 
 
@@ -122,6 +131,36 @@ def test_views_are_embedded_once_and_trained_on_like_the_changed_pictures_themse
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_what_is_trained_on_is_what_the_views_themselves_give(
+    train, pictures, monkeypatch, resize
+):
+    of, seen = Inputs.of, []
+
+    def hear(self, phase):
+        seen.append((self, *of(self, phase)))
+        return seen[-1][1:]
+
+    monkeypatch.setattr(Inputs, "of", hear)
+    train(Phase("partial", 1), cut_dtype="float32", resize=resize)
+    inputs, cut, rows = seen[0]
+    squares = Pictures(open_dataset(pictures), 32, Resize(rule=resize), watch=SILENT)
+    changes = read_augmentations(["flip", "contrast"])
+    source = DrawnViews(
+        squares, build_augmentation(changes, 32), ViewRule(changes, 32, Resize(rule=resize), 0)
+    )
+    train_rows = inputs._data.parts["train"].rows
+    some = train_rows[[5, 0, len(train_rows) - 1, 9]]
+    turns = (first_views(len(squares.samples), 2, 0)[some] + 1) % 2
+    drawn = [source.read((row, turn)) for row, turn in zip(some, turns, strict=True)]
+    base = assemble(LITE, 32, resolve_weights(LITE), 3, Classifier()).base
+    below = keras.Model(base.input, find_cut(LITE, base, "stage4")[1])
+    scaled = (np.stack(drawn).astype(np.float32) - 127) / 128
+    (given,) = rows.of_epoch(1).take([some])
+    np.testing.assert_allclose(given, below.predict(scaled, verbose=0), atol=1e-3)
+    assert cut.layer == "stage4"
+
+
 def test_a_frozen_phase_takes_views_of_the_features(train, cache):
     run = train(Phase("frozen", 3))
     rows = {name: n for name, n in entries(cache).items() if "last-avg" in name}
@@ -160,8 +199,13 @@ def test_it_is_said_once_how_much_is_kept(train):
     train(Phase("partial", 1), budget="10m", watch=Notes())
     said = [text for text in notes if "views of" in text]
     assert len(said) == 1
-    assert said[0].startswith("2 views of ")
-    assert said[0].endswith(" MB in the cache.")
+    assert re.fullmatch(r"2 views of \d+ pictures are kept .*: \d+ MB in the cache.*", said[0])
+
+
+def test_views_that_would_fill_the_budget_are_refused_before_they_are_made(train, cache):
+    with pytest.raises(TlfeatError, match="1000 views .* take about .* left of the budget"):
+        train(Phase("partial", 1), budget="20s", cut_views=1000)
+    assert all(rows < 100 for rows in entries(cache).values())
 
 
 def test_a_phase_of_everything_sees_changed_pictures(train, monkeypatch):
@@ -178,9 +222,13 @@ def test_a_phase_of_everything_sees_changed_pictures(train, monkeypatch):
         ({"augment": []}, "say how by augment"),
         ({"augment": ["flip", "mixup"]}, "mixup mixes the pictures of a batch"),
         ({"cut_dtype": None}, "keeps nothing of a cut"),
-        ({"phases": ["full"]}, "no phase has a cut"),
-        ({"phases": ["auto"]}, "no phase has a cut"),
-        ({"precision": "mixed"}, "in precision mixed nothing is kept"),
+        ({"phases": ["full"]}, "no phase trains above a cut"),
+        ({"phases": ["auto"]}, "no phase trains above a cut"),
+        ({"phases": ["full", "partial"]}, "no phase trains above a cut"),
+        (
+            {"precision": "mixed"},
+            "nothing is kept below a cut of efficientnet-lite0 in precision mixed",
+        ),
     ],
 )
 def test_views_are_refused_where_nothing_would_be_kept_of_them(train, settings, words):

@@ -33,6 +33,13 @@ def test_classes_that_are_nowhere_or_everywhere_are_left_out():
     assert list(class_areas(np.zeros(5, int), np.eye(5))) == []
 
 
+def test_scores_that_are_no_numbers_are_refused():
+    true, scores = _rows(3)
+    scores[4, 1] = np.nan
+    with pytest.raises(ValueError, match="not a number"):
+        roc_area(true, scores)
+
+
 def test_parts_say_what_leaving_a_row_out_changes():
     """To first order: without a row its part is taken away, the others weigh n / (n - 1)."""
     true, scores = _rows(3)

@@ -35,6 +35,11 @@ def roc_area(true: npt.NDArray[Any], scores: npt.NDArray[Any]) -> float | None:
     area : float or None
         None where there is no such class.
 
+    Raises
+    ------
+    ValueError
+        If a score is not a number.
+
     Examples
     --------
     >>> scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.4, 0.6], [0.6, 0.4]])
@@ -74,6 +79,8 @@ def _against_the_rest(
     true: npt.NDArray[Any], scores: npt.NDArray[Any]
 ) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[Any], npt.NDArray[Any]]]:
     """Give each class's rows, their scores and those of the others."""
+    if np.isnan(scores).any():  # no order has a place for it
+        raise ValueError("A score is not a number.")
     for column in [1] if scores.shape[1] == 2 else range(scores.shape[1]):
         positive = true == column
         if 0 < np.count_nonzero(positive) < len(true):

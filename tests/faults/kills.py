@@ -133,10 +133,9 @@ def of_finetune(scene: Scene, count: int) -> Outcome:
         kills = (count + len(FINETUNES) - 1 - number) // len(FINETUNES)
         if not kills:
             continue
-        cache = scene.cache()
-        arguments = ("finetune", arrays, *said, "--batch", "16", "--quiet", "--cache", cache)
-        began = time.monotonic()
-        outcome.wrong += _ended_well(scene.run(*arguments, "--reports", scene.folder / name))
+        arguments = ("finetune", arrays, *said, "--batch", "16", "--quiet")
+        began, whole = time.monotonic(), ("--reports", scene.folder / name)
+        outcome.wrong += _ended_well(scene.run(*arguments, "--cache", scene.cache(), *whole))
         seconds = time.monotonic() - began
         wanted = _predictions(scene.folder / name)
         of_one = Outcome(name)
@@ -154,18 +153,19 @@ def _kill_finetune(
     seconds: float,
     wanted: dict[str, pd.DataFrame],
 ) -> None:
-    reports = scene.folder / "killed"
+    reports, caches = scene.folder / "killed", [scene.cache()]
 
     def whole() -> list[str]:
         problems = list(_study_problems(reports, wanted))
         shutil.rmtree(reports)
+        caches.append(scene.cache())  # what is below a cut is to be embedded again
         return problems
 
     def start() -> Command:
-        return scene.start(*arguments, "--reports", reports)
+        return scene.start(*arguments, "--cache", caches[-1], "--reports", reports)
 
-    # the first half is TensorFlow's start, in which there is nothing to lose
-    _kill(outcome, count, start, seconds, list, whole, first=0.5)
+    # the beginning is TensorFlow's start, in which there is nothing to lose
+    _kill(outcome, count, start, seconds, list, whole, first=0.3)
 
 
 def of_study(scene: Scene, count: int) -> Outcome:

@@ -136,6 +136,8 @@ class Activations:
     def take(self, batches: Sequence[Ints]) -> Iterator[np.ndarray]:
         """Give the activations of each batch as float32."""
         for batch in batches:
+            if self._place[batch].min(initial=0) < 0:
+                raise IndexError("Activations are asked for that were not said to be needed.")
             if self._kept is not None:
                 yield self._kept[self._place[batch]].astype(np.float32, copy=False)
             else:

@@ -1,5 +1,6 @@
 """What a fine-tune is given: its data, its settings, and what each of its phases is trained on."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,14 @@ from tlfeat.backbones.table import Backbone
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.resize import Resize
 from tlfeat.data.samples import Sample
+from tlfeat.errors import TlfeatError
 from tlfeat.features.extract import embed, seconds_an_image
+from tlfeat.features.matrix import open_entry
 from tlfeat.features.settings import FeatureRequest, FeatureSettings
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.augment import build_augmentation
+from tlfeat.finetuning.budget import spoken
 from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.cut import Activations, Cut, cut_network
 from tlfeat.finetuning.pictures import Ints, Part, Pictures, Rows
@@ -83,12 +87,19 @@ class Inputs:
     given : Given
     seconds : dict of str to float or None
         Hears what was taken, and what that took; None where nobody measured it here.
+    deadline : float, optional
+        When the run's budget ends, by `time.perf_counter`.
     """
 
-    def __init__(self, given: Given, seconds: dict[str, float | None]) -> None:
+    def __init__(
+        self,
+        given: Given,
+        seconds: dict[str, float | None],
+        deadline: float | None = None,
+    ) -> None:
         self._network, self._backbone, self._data = given.network, given.backbone, given.data
         self._settings, self._where, self._scope = given.settings, given.where, given.scope
-        self.seconds = seconds
+        self.seconds, self._deadline = seconds, deadline
         self._store = FeatureStore(self._where.cache_folder)
         self._kept: tuple[tuple[str, str, bool], Rows] | None = None  # of the last cut
         self._trained: set[int] = set()  # ids of backbone layers that phases have trained
@@ -110,6 +121,12 @@ class Inputs:
                 self._kept = None  # the old rows go before the new ones come
                 self._kept = place, self._at(cut, phase)
             return cut, self._kept[1]
+        self._kept = None
+        if self._settings.cut_views and phase.is_parted:
+            self._where.watch.note(
+                f"No views are kept for mode {phase.mode}: changed pictures go through the whole "
+                "network."
+            )
         pictures = self._data.pictures
         if pictures.kept:
             self.seconds["pixels"] = pictures.decode_seconds * len(pictures.samples)
@@ -141,48 +158,76 @@ class Inputs:
         wanted = replace(
             data.dataset, samples=tuple(data.pictures.samples[row] for row in as_they_are)
         )
-        request = self._embedded(cut, wanted)
+        request, name = self._request(cut, settings.resize), f"{cut.layer}:{cut.pool}"
+        each = self._embed(wanted, request, name)
         memory = (settings.memory - data.pictures.kept_bytes) // (n + 1)
 
-        def activations(rows: Ints, samples: Sequence[Sample]) -> Activations:
+        def activations(
+            rows: Ints, samples: Sequence[Sample], made_by: FeatureRequest
+        ) -> Activations:
             digests = [sample.digest for sample in samples]
-            return Activations(rows, digests, request, self._store, memory)
+            return Activations(rows, digests, made_by, self._store, memory)
 
-        plain = activations(as_they_are, wanted.samples)
+        plain = activations(as_they_are, wanted.samples, request)
         if not n:
             return plain
         augment = build_augmentation(settings.augment, settings.size)
         assert augment is not None
         rule = ViewRule(settings.augment, settings.size, settings.resize, settings.seed)
         views = viewed(data.dataset, DrawnViews(data.pictures, augment, rule), train, n)
-        self._where.watch.note(
-            f"{n} views of {len(train):,} pictures are kept below the cut: "
-            f"{len(views.samples) * plain.row_bytes / 1e6:,.0f} MB in the cache."
-        )
-        self._embedded(cut, views, ", views")
+        of_views = self._request(cut, Resize())  # they have the size that the network sees
+        self._foretell(views, of_views, each)
+        self._embed(views, of_views, f"{name}, views")
         parts = [
-            activations(train, views.samples[first : first + len(train)])
+            activations(train, views.samples[first : first + len(train)], of_views)
             for first in range(0, len(views.samples), len(train))
         ]
         return ViewedRows(plain, parts, first_views(len(data.y), n, settings.seed))
 
-    def _embedded(self, cut: Cut, dataset: Dataset, what: str = "") -> FeatureRequest:
-        """Bring what lies at a cut into the store."""
+    def _foretell(self, views: Dataset, request: FeatureRequest, each: float | None) -> None:
+        """Say what views will take, before they are made; `each` is what a picture took.
+
+        Raises
+        ------
+        TlfeatError
+            If it is more than half of what is left of the budget.
+        """
+        entry = open_entry(self._store, request.recipes[0])
+        missing = len(entry.missing([sample.digest for sample in views.samples]))
+        if not missing:
+            return
+        n, seconds = self._settings.cut_views, missing * (each or 0.0)
+        left = None if self._deadline is None else self._deadline - time.perf_counter()
+        if left is not None and 2 * seconds > left:
+            raise TlfeatError(
+                f"{n} views of each training picture take about {spoken(seconds)}, more than "
+                f"half of the {spoken(max(left, 0.0))} that are left of the budget: take fewer, "
+                "or give more time."
+            )
+        self._where.watch.note(
+            f"{n} views of {len(views.samples) // n:,} pictures are kept below the cut: "
+            f"{missing * entry.row_bytes / 1e6:,.0f} MB in the cache"
+            + (f", about {spoken(seconds)}." if seconds else ".")
+        )
+
+    def _request(self, cut: Cut, resize: Resize) -> FeatureRequest:
+        """Give what lies at a cut as features that are asked of the store."""
         assert self._backbone is not None
         settings = self._settings
-        of_features = FeatureSettings(
+        return FeatureSettings(
             self._backbone.name,
             f"{cut.layer}:{cut.pool}",
             settings.weights,
             settings.size,
-            settings.resize,
+            resize,
             dtype=cut.dtype,
             seed=settings.seed,
-        )
-        request = of_features.resolve(self._store.root)
+        ).resolve(self._store.root)
+
+    def _embed(self, dataset: Dataset, request: FeatureRequest, name: str) -> float | None:
+        """Bring pictures into the store; give what each of them took."""
         embed(dataset, [request], self._where)
         digests = [sample.digest for sample in dataset.samples]
         each = seconds_an_image(self._store, request, digests)
-        spent = None if each is None else each * len(digests)
-        self.seconds[f"{cut.layer}:{cut.pool}{what}"] = spent
-        return request
+        self.seconds[name] = None if each is None else each * len(digests)
+        return each

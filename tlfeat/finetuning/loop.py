@@ -117,7 +117,9 @@ class Training:
         if resumed is not None:
             self.state, arrays = resumed
             assign(self.network.model.variables, arrays["weights"])
-        self._inputs = Inputs(self._given, self.state.extract)
+        budget = self.settings.budget
+        deadline = None if budget is None else self._began + budget
+        self._inputs = Inputs(self._given, self.state.extract, deadline)
         write_history(self.folder, self.state.history)
         board = TensorBoard(self.folder, self.state.history)
         try:
@@ -200,6 +202,8 @@ class Training:
         self.state.plan = {"epochs": epochs, "cut": phase.cut}
         self.state.trainable[-1] = count_parameters(self.network)["trainable"]
         self.watch.note(costs.said(epochs, phase, time.perf_counter() - self._began))
+        if self.settings.cut_views and not phase.is_parted:
+            self.watch.note("No views are kept: changed pictures go through the whole network.")
         return replace(phase, epochs=epochs)
 
     def _fits(self, phase: Phase, costs: Costs, budget: float) -> int:
@@ -220,8 +224,8 @@ class Training:
 
     def _pass_seconds(self) -> float:
         """Give what the head's pass over train and validation took; 0 where nobody knows."""
-        known = self._start.extract.values() if self._start is not None else ()
-        return sum(value or 0.0 for value in known)
+        features = self.state.start.get("logistic", {}).get("features")
+        return self.state.extract.get(features) or 0.0
 
     def _measured(self, phase: Phase, *, end: float | None = None) -> Costs:
         """Measure some steps of a phase and a checkpoint; all is as before after it."""

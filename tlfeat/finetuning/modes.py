@@ -107,11 +107,15 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
 
     Raises
     ------
+    TlfeatError
+        If a phase trains parts that the network has not.
     NetworkError
         If a frozen backbone has a weight that would be trained.
     """
     import keras
 
+    if phase.train is not None:
+        _check_parts(network, phase, backbone)
     freeze_backbone(network)
     for layer in network.classifier:
         layer.trainable = layer is not network.standardise
@@ -131,6 +135,30 @@ def set_trainable(network: Network, phase: Phase, backbone: Backbone | None) -> 
                 layer.trainable = False
     _drop_nothing(network, below)
     check_frozen(network, phase)
+
+
+def _check_parts(network: Network, phase: Phase, backbone: Backbone | None) -> None:
+    """Refuse to train parts alone that a network has not."""
+    import keras
+
+    name = "the network of this file" if backbone is None else backbone.name
+    if phase.stages is None:
+        kind = keras.layers.BatchNormalization
+        if not any(isinstance(layer, kind) for layer in network.backbone_layers):
+            raise TlfeatError(
+                f"train = {phase.train}, and {name} has no batch normalisation: train stages, or "
+                "take mode full."
+            )
+        return
+    there = [] if backbone is None else [one for one in backbone.layers if one.startswith("stage")]
+    first, last = phase.stages
+    for stage in (first - 1, last):
+        if stage and f"stage{stage}" not in there:
+            has = f"has {', '.join(there)}" if there else "has no stages of a name"
+            raise TlfeatError(
+                f"train = {phase.train} needs stage{stage}, and {name} {has}: begin with stage1 "
+                "where nothing is to stay as it is below, or give a cut."
+            )
 
 
 def _layers_above(network: Network, phase: Phase, backbone: Backbone | None) -> set[int]:

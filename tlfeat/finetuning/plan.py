@@ -314,6 +314,11 @@ class Phase:
         """Whether what lies below never changes, so that it may be kept."""
         return self.mode == "frozen" or self.cut_name is not None
 
+    def _in_one_way(self) -> "Phase":
+        """Give the phase with its stages written in one way: stage3 for stage3..stage3."""
+        first, last = self.stages or (0, 1)
+        return replace(self, train=f"stage{first}") if first == last else self
+
     def unusual(self) -> list[str]:
         """Say what is not as a phase has it by itself, for a name."""
         usual, words = Phase(self.mode), []
@@ -356,9 +361,10 @@ class Phase:
                 f"this phase {'is scratch' if self.mode == 'scratch' else 'trains them'}: leave "
                 "one of the two out, or take mode full where you said neither."
             )
+        read = replace(self._in_one_way(), schedule=self.schedule_choice)
         if self.is_solved:  # until it is known whether the solver has its answer
-            return replace(self, schedule=self.schedule_choice)
-        return replace(self, schedule=self.schedule_choice, optimizer=self.optimizer_choice)
+            return read
+        return replace(read, optimizer=self.optimizer_choice)
 
     def _check_train(self) -> None:
         """Refuse stages that are none, and those beside another cut."""
@@ -476,8 +482,8 @@ def read_phase(values: Mapping[str, Any], defaults: Phase | None = None) -> Phas
     if given.get("cut") is not None:
         given["cut"] = str(given["cut"])
     base = defaults or Phase()
-    if given.get("mode", base.mode) not in PARTED:
-        base = replace(base, cut=None, train=None)  # meant for those of the phases that have one
+    if given.get("mode", base.mode) not in PARTED or {"cut", "train"} & given.keys():
+        base = replace(base, cut=None, train=None)  # meant for phases that have one and say none
     return replace(base, **given).checked()
 
 

@@ -99,8 +99,8 @@ class FinetuneRequest:
         )
         if settings.cut_views and not request.can_cut:
             raise TlfeatError(
-                f"cut_views is {settings.cut_views}, but in precision {request.precision} nothing "
-                "is kept below a cut: take float32."
+                f"cut_views is {settings.cut_views}, but nothing is kept below a cut of {name} in "
+                f"precision {request.precision}: take float32, and a network of the table."
             )
         return request
 

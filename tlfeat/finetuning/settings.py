@@ -196,6 +196,17 @@ class FinetuneSettings:
         return read
 
     @property
+    def may_keep(self) -> bool:
+        """Whether a phase may be trained on what is kept below a cut.
+
+        Where the first that takes steps trains everything, nothing stays as it was stored.
+        """
+        first = self.phases[0]
+        if first.mode == "auto" and self.budget is not None and first.train is None:
+            return True
+        return next((phase.is_parted for phase in self.phases if phase.takes_steps), False)
+
+    @property
     def seconds(self) -> float | None:
         """The budget, read."""
         return None if self.budget is None else read_seconds(self.budget)
@@ -326,8 +337,6 @@ def _check_views(read: FinetuneSettings, from_parent: bool) -> None:
     if not read.cut_views:
         return
     mixing = [one.name for one in read.changes if one.name in MIXERS]
-    first = read.phases[0]
-    may_cut = first.mode == "auto" and read.budget is not None
     wanted = ""
     if not read.changes:
         wanted = "views are changed copies of pictures: say how by augment"
@@ -337,8 +346,11 @@ def _check_views(read: FinetuneSettings, from_parent: bool) -> None:
         )
     elif from_parent or read.cut_dtype == "none":
         wanted = "a run that starts from another, or has cut_dtype none, keeps nothing of a cut"
-    elif not (may_cut or any(one.is_parted for one in read.phases)):
-        wanted = "no phase has a cut: take mode frozen or partial, or auto with a cut or a budget"
+    elif not read.may_keep:
+        wanted = (
+            "no phase trains above a cut what was not trained before: take mode frozen or "
+            "partial, or auto with a cut or a budget"
+        )
     if wanted:
         raise TlfeatError(f"cut_views is {read.cut_views}, but {wanted}.")
 

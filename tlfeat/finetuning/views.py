@@ -9,6 +9,7 @@ of each picture, the next epoch another.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
@@ -35,11 +36,9 @@ class ViewRule:
     resize: Resize
     seed: int
 
-    def digest(self, picture: str, number: int) -> str:
-        """Give the key of a view's features: SHA-256 of all that it is made by."""
+    @cached_property
+    def _said(self) -> str:
         made_by = {
-            "picture": picture,
-            "view": number,
             "changes": [
                 {**one.as_dict(), "method": AUGMENTATIONS[one.name].method_of(one.settings)}
                 for one in self.choices
@@ -50,7 +49,11 @@ class ViewRule:
             "seed": self.seed,
             "keras": version("keras"),  # whose layers draw
         }
-        return sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+        return json.dumps(made_by, sort_keys=True)
+
+    def digest(self, picture: str, number: int) -> str:
+        """Give the key of a view's features: SHA-256 of all that it is made by."""
+        return sha256(f"{self._said} view {number} of {picture}".encode()).hexdigest()
 
 
 class DrawnViews:

@@ -213,8 +213,9 @@ def _of_phase(
 ) -> dict[str, Any]:
     """Join what the phase says with what the run and the defaults say of all phases."""
     joined = {**common, **phase}
+    said = next((given for given in (phase, run) if {"cut", "train"} & given.keys()), {})
     for name in ("cut", "train"):
-        if joined.get("mode") not in PARTED and name not in phase and name not in run:
+        if (joined.get("mode") not in PARTED or said) and name not in said:
             joined.pop(name, None)
     if joined.get("learning_rate") is not None:
         joined["learning_rate"] = float(joined["learning_rate"])
@@ -240,7 +241,10 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
         row = get_backbone(network.backbone)
         parts = () if network.is_auto else parse_spec(network.features)
         named = [("features", part.layer) for part in parts]
-        named += [("cut", phase.cut_name) for phase in run.training.phases if phase.cut_name]
+        for phase in run.training.phases:
+            key = "train" if phase.train else "cut"
+            ends = [phase.cut_name, *(f"stage{last}" for last in (phase.stages or ())[1:])]
+            named += [(key, end) for end in ends if end]
         for key, layer in named:  # other layers are only known once the network is built
             if layer.startswith("stag") and layer not in row.layers:
                 raise unknown_key(key, layer, [*row.layers, "last"])
