@@ -353,11 +353,11 @@ def test_batch_normalisations_are_trained_alone(network):
 
 
 def test_parts_that_a_network_has_not_are_named():
-    row, base = random_base("convnexttiny")
+    row, base = random_base("convnext_tiny")
     network = Network(base, base, [], [])
-    with pytest.raises(TlfeatError, match="needs stage1, and convnexttiny has stage2, stage3"):
+    with pytest.raises(TlfeatError, match="needs stage1, and convnext_tiny has stage2, stage3"):
         set_trainable(network, Phase("partial", train="stage2").checked(), row)
-    with pytest.raises(TlfeatError, match="convnexttiny has no batch normalisation"):
+    with pytest.raises(TlfeatError, match="convnext_tiny has no batch normalisation"):
         set_trainable(network, Phase("partial", train="norm").checked(), row)
     set_trainable(network, Phase("partial", train="stage1..stage3").checked(), row)
     with pytest.raises(TlfeatError, match="this file has no stages of a name"):
