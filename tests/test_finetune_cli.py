@@ -87,3 +87,9 @@ def test_what_the_model_will_see_is_drawn_and_nothing_trained(run, pictures, tmp
 def test_a_mistake_is_said_in_a_sentence(run, pictures, arguments, message):
     with pytest.raises(TlfeatError, match=message):
         run(pictures, "--quiet", *arguments)
+
+
+def test_a_solved_run_says_that_no_epoch_was_trained(run, pictures):
+    text = run(pictures, "--size", 32, "--mode", "frozen", "--epochs", 7, "--quiet")
+    assert "so no epoch was trained" in text
+    assert "held rows chose" not in text

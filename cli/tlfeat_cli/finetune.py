@@ -155,10 +155,10 @@ def _say_start(run: Any) -> None:
     head = (run.start or {}).get("logistic")
     if head is None:
         return
-    line = (
-        f"It began as a logistic regression of {head.get('features', 'last:avg')}, "
-        f"{100 * head['validation_accuracy']:.1f}% right on validation"
-    )
+    features, right = head.get("features", "last:avg"), 100 * head["validation_accuracy"]
+    line = f"It began as a logistic regression of {features}, {right:.1f}% right on validation"
+    if "solver" in run.phases[0]:
+        line += "; mode frozen has no better one, so no epoch was trained (a rate asks for steps)"
     share = run.phases[0].get("share")
     if share is not None:
         line += f"; held rows chose {100 * share:.0f}% of the way from there to the last epoch"
