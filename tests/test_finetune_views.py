@@ -183,6 +183,10 @@ def test_a_run_that_is_broken_off_goes_on_with_its_views(train, tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         train(*phases, reports=tmp_path / "broken")
     monkeypatch.setattr(ViewedRows, "of_epoch", take)
+    (file,) = (tmp_path / "broken").rglob("resume.npz")
+    with np.load(file) as kept:  # of the weights only those that may have changed
+        n_kept = sum(kept[name].size for name in kept.files if name.startswith("weights."))
+    assert whole.phases[0]["trainable"] < n_kept < 0.95 * whole.parameters.total
     resumed = train(*phases, reports=tmp_path / "broken", resume=True)
     for one, two in zip(whole.record["history"], resumed.record["history"], strict=True):
         assert one["loss"] == two["loss"]

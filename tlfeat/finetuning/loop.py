@@ -87,6 +87,7 @@ class Training:
         self.folder, self.watch, self._scope = folder, given.where.watch, given.scope
         self._augment = build_augmentation(given.settings.augment, given.settings.size)
         self._predictors: dict[int, Predictor] = {}
+        self._changed: set[int] = set()  # ids of variables that are not as they were built
         self.state = State()
 
     def predictor(self, model: Any, rows: Rows) -> Predictor:
@@ -116,7 +117,11 @@ class Training:
         arrays: Arrays | None = None
         if resumed is not None:
             self.state, arrays = resumed
-            assign(self.network.model.variables, arrays["weights"])
+            variables = self.network.model.variables
+            places = arrays.get("places")  # those of older versions have all weights
+            if places is not None:
+                variables = [variables[place] for place in places[0]]
+            assign(variables, arrays["weights"])
         budget = self.settings.budget
         deadline = None if budget is None else self._began + budget
         self._inputs = Inputs(self._given, self.state.extract, deadline)
@@ -127,6 +132,7 @@ class Training:
                 for number, wanted in enumerate(self.settings.phases):
                     phase = replace(wanted, **self.state.plan)
                     set_trainable(self.network, phase, self.backbone)
+                    self._changed |= self._trained_here()
                     if number >= self.state.phase:
                         self._phase(number, phase, arrays, board, asked)
                         arrays = None
@@ -385,7 +391,7 @@ class Training:
             self._go_back(number, compiled)
         state.phase, state.phase_epoch = number + 1, 0
         state.step, state.callbacks = 0, {}  # the next phase brings its own optimizer
-        save_state(self.folder, state, {"weights": values_of(self.network.model.variables)})
+        save_state(self.folder, state, self._weights())
 
     def _go_back(self, number: int, compiled: CompiledPhase) -> None:
         """Go back towards where a phase began, as far as held rows are as good there."""
@@ -404,8 +410,26 @@ class Training:
     def _save(self, compiled: CompiledPhase, step: int) -> None:
         """Save where the run is: after so many steps of an epoch, 0 at its beginning."""
         self.state.step, self.state.callbacks = step, compiled.helpers.state()
-        weights = {"weights": values_of(self.network.model.variables)}
-        save_state(self.folder, self.state, weights | compiled.arrays(within_epoch=step > 0))
+        arrays = self._weights() | compiled.arrays(within_epoch=step > 0)
+        save_state(self.folder, self.state, arrays)
+
+    def _trained_here(self) -> set[int]:
+        """Give the ids of the variables of the layers that are trained now, and of the top."""
+        layers = [*self.network.classifier, *self.network.backbone_layers]
+        top = len(self.network.classifier)
+        return {
+            id(variable)
+            for number, layer in enumerate(layers)
+            if layer.trainable or number < top
+            for variable in layer.variables
+        }
+
+    def _weights(self) -> Arrays:
+        """Give what a checkpoint holds of the network: the others are as they were built."""
+        variables = self.network.model.variables
+        places = [i for i, variable in enumerate(variables) if id(variable) in self._changed]
+        values = values_of([variables[place] for place in places])
+        return {"places": [np.array(places, np.int64)], "weights": values}
 
     def _begin_as(self, start: HeadStart) -> None:
         """Make the top the logistic regression of the features."""
