@@ -415,14 +415,9 @@ class Training:
 
     def _trained_here(self) -> set[int]:
         """Give the ids of the variables of the layers that are trained now, and of the top."""
-        layers = [*self.network.classifier, *self.network.backbone_layers]
-        top = len(self.network.classifier)
-        return {
-            id(variable)
-            for number, layer in enumerate(layers)
-            if layer.trainable or number < top
-            for variable in layer.variables
-        }
+        trained = [layer for layer in self.network.backbone_layers if layer.trainable]
+        layers = [*self.network.classifier, *trained]
+        return {id(variable) for layer in layers for variable in layer.variables}
 
     def _weights(self) -> Arrays:
         """Give what a checkpoint holds of the network: the others are as they were built."""
