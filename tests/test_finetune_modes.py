@@ -261,8 +261,7 @@ def test_several_devices_share_the_batches(pictures, tmp_path):
 
 
 def test_a_few_steps_from_scratch_are_not_judged_by_unsettled_normalisations(train, pictures):
-    phase = Phase("scratch", 8, schedule="constant", warmup=0, learning_rate=3e-3)
-    run = train(pictures, phase)
+    run = train(pictures, Phase("scratch", 8, schedule="constant", warmup=0))
     assert run.history[-1]["accuracy"] > 0.8  # in its training steps
     assert run.metrics["train"]["accuracy"] > 0.7
 

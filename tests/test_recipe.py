@@ -1,10 +1,12 @@
 """What decides a feature's numbers decides its recipe's digest, and nothing else does."""
 
+from dataclasses import replace
+
 import pytest
 
 from tlfeat.data.resize import Resize
-from tlfeat.errors import TlfeatError, UnknownName
-from tlfeat.features.recipe import Recipe, parse_spec
+from tlfeat.errors import TlfeatError, UnknownName, WeightsError
+from tlfeat.features.recipe import Recipe, find_weights, parse_spec
 from tlfeat.features.settings import FeatureSettings
 
 
@@ -70,3 +72,11 @@ def test_an_unknown_layer_is_refused():
 def test_a_size_that_the_network_cannot_see_is_refused():
     with pytest.raises(TlfeatError, match="size must be 32 to"):
         FeatureSettings("efficientnet-lite0", size=8).resolve()
+
+
+def test_random_weights_of_another_keras_are_named_whole():
+    (recipe,) = FeatureSettings(weights="random", seed=3).resolve().recipes
+    assert find_weights(recipe).digest == recipe.weights
+    other = replace(recipe, weights="random:3:0.0.1")
+    with pytest.raises(WeightsError, match=r"wanted random:3:0\.0\.1\): this version of Keras"):
+        find_weights(other)

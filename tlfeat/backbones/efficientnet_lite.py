@@ -37,7 +37,6 @@ _STAGES: Final = (
     _Stage(1, 3, 1, 6, 320),
 )
 _STEM, _HEAD, _EPSILON = 32, 1280, 1e-3
-RANDOM_METHOD: Final = 2  # raised when random weights are drawn otherwise
 # width and depth; the table has the sizes
 VARIANTS: Final = {
     "efficientnet-lite0": (1.0, 1.0),
@@ -69,23 +68,13 @@ def build_lite(name: str, pixels: Any, *, include_top: bool = False) -> Any:
     -------
     model : keras.Model from `pixels` to the activation `head`, or to `logits`
     """
-    from keras import Model, initializers, layers
+    from keras import Model, layers
 
     width, depth = VARIANTS[name]
 
-    def fan_out() -> Any:
-        """Draw weights of variance 2 / (kernel's places x filters); one that is new each time."""
-        return initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-
     def conv(x: Any, filters: int, kernel: int, stride: int, label: str) -> Any:
         return layers.Conv2D(
-            filters,
-            kernel,
-            stride,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=fan_out(),
-            name=f"{label}_conv",
+            filters, kernel, stride, padding="same", use_bias=False, name=f"{label}_conv"
         )(x)
 
     def norm(x: Any, label: str) -> Any:
@@ -108,12 +97,7 @@ def build_lite(name: str, pixels: Any, *, include_top: bool = False) -> Any:
                 x = conv(x, expanded, 1, 1, f"{label}_expand")
                 x = relu6(norm(x, f"{label}_expand"), f"{label}_expand_relu")
             x = layers.DepthwiseConv2D(
-                stage.kernel,
-                stride,
-                padding="same",
-                use_bias=False,
-                depthwise_initializer=fan_out(),
-                name=f"{label}_depth_conv",
+                stage.kernel, stride, padding="same", use_bias=False, name=f"{label}_depth_conv"
             )(x)
             x = relu6(norm(x, f"{label}_depth"), f"{label}_depth_relu")
             x = norm(conv(x, filters, 1, 1, f"{label}_project"), f"{label}_project")
@@ -125,8 +109,7 @@ def build_lite(name: str, pixels: Any, *, include_top: bool = False) -> Any:
     x = relu6(norm(conv(x, _HEAD, 1, 1, "head"), "head"), "head")
     if include_top:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
-        uniform = initializers.VarianceScaling(1 / 3, "fan_out", "uniform")
-        x = layers.Dense(1000, kernel_initializer=uniform, name="logits")(x)
+        x = layers.Dense(1000, name="logits")(x)
     return Model(pixels, x, name=name.replace("-", "_"))
 
 

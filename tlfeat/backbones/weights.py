@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tlfeat.backbones.efficientnet_lite import RANDOM_METHOD
 from tlfeat.backbones.table import Backbone, list_backbones
 from tlfeat.errors import WeightsError, first_line
 from tlfeat.files import file_digest
@@ -32,7 +31,7 @@ class Weights:
 
     kind: Literal["imagenet", "random", "file"]
     path: Path | None  # None where they are random
-    digest: str  # SHA-256 of the file, or random:<seed>:<keras version>[:<method of ours>]
+    digest: str  # SHA-256 of the file, or random:<seed>:<keras version>
     seed: int = 0  # of random ones
     warning: str | None = None  # one sentence that whoever uses them should know
 
@@ -67,10 +66,8 @@ def resolve_weights(
         If there is no such file, it is not what it should be, or it cannot be downloaded.
     """
     if weights == "random":
-        drawn_by = importlib.metadata.version("keras")
-        if backbone.family == "efficientnet-lite":  # the builder of which is ours
-            drawn_by += f":{RANDOM_METHOD}"
-        return Weights("random", None, f"random:{seed}:{drawn_by}", seed)
+        version = importlib.metadata.version("keras")
+        return Weights("random", None, f"random:{seed}:{version}", seed)
     if weights != "imagenet":
         path = Path(weights).expanduser()
         if not path.is_file():

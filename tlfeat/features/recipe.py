@@ -51,7 +51,7 @@ class Recipe:
     """What one feature matrix is made by; every field changes its numbers."""
 
     backbone: str
-    weights: str  # SHA-256 of the weight file, or random:seed:keras-version[:method]
+    weights: str  # SHA-256 of the weight file, or random:seed:keras-version
     layer: str  # "last", "stage1" to "stage5", or a layer's name
     pool: str  # "avg", "max", "gridN" or "none"
     size: int  # pixels, of the square that the network sees
@@ -170,10 +170,10 @@ def find_weights(recipe: Recipe, where: str | Path | None = None) -> Weights:
     found = resolve_weights(get_backbone(recipe.backbone), where or "imagenet", seed=seed)
     if found.digest != recipe.weights:
         named = f"The weights {where or 'imagenet'!s} of {recipe.backbone} are not the ones wanted"
-        if recipe.weights.startswith("random:"):
+        if found.kind == "random":
             raise WeightsError(
-                f"{named} ({found.digest}, wanted {recipe.weights}): this version of Keras, or of "
-                "tlfeat, draws other ones. Make features and heads again."
+                f"{named} ({found.digest}, wanted {recipe.weights}): this version of Keras draws "
+                "other ones. Make features and heads again."
             )
         raise WeightsError(
             f"{named} ({found.digest[:12]}..., wanted {recipe.weights[:12]}...): name the file "

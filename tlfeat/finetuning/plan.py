@@ -71,7 +71,7 @@ _ROWS: Final = (
     Mode("scratch", 1e-3, "random weights, everything trained"),
     Mode("frozen", 1e-2, "the new top only: solved as a logistic regression, or in steps"),
     Mode("partial", 3e-4, "the new top and what lies above a cut"),
-    Mode("full", 3e-4, "everything"),
+    Mode("full", 5e-4, "everything"),
     Mode("lp-ft", 3e-5, "a logistic regression as the top first, then everything"),
 )
 PARTED: Final = ("auto", "partial")  # modes that may have a cut
