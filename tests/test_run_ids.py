@@ -65,7 +65,7 @@ COMMANDS = {
     "changed": "finetune digits --limit 60 --size 64 --mode partial --cut stage4 --epochs 0 "
     "--augment flip,zoom --loss mse --batch 16 --optimiser sgd:momentum=0.5",
     "mixed": "finetune digits --limit 60 --size 64 --mode full --epochs 0 --precision mixed "
-    "--seed 4 --warmup 3",
+    "--seed 4 --warmup 3 --learning-rate 3e-4",  # which was what nobody had to say
     "study": "compare {study}",
 }
 IDS = {
@@ -81,7 +81,7 @@ IDS = {
         "efficientnet-lite0-64-partial-stage4-0-sgd-momentum=0.5-nesterov=False-flip-zoom-mse-"
         "batch16 ef1b25538b96237d",
     ),
-    "mixed": ("efficientnet-lite0-64-full-0-warmup3-mixed-seed4 102b6b3d3e3308c0",),
+    "mixed": ("efficientnet-lite0-64-full-0-0.0003-warmup3-mixed-seed4 102b6b3d3e3308c0",),
     "study": (
         "head-crop 6e78aea2b22e54c7",
         "head-mixed 138a85f490068bf3",
