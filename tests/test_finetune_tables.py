@@ -265,7 +265,8 @@ def test_a_choice_reads_alike_as_text_and_as_a_mapping():
 
 
 def settings_of(schedule="cosine", augment=(), precision="float32"):
-    phase = read_phase({"mode": "full", "epochs": 2, "schedule": schedule})
+    said = {"mode": "full", "epochs": 2, "schedule": schedule, "learning_rate": 3e-4}
+    phase = read_phase(said)
     network = FeatureSettings("efficientnet-lite0", precision=precision)
     return FinetuneRequest.settle(network, FinetuneSettings((phase,), augment=augment)).decisive(3)
 
