@@ -377,7 +377,8 @@ def test_stages_that_are_trained_alone_are_trained_above_a_cut(train, pictures, 
     assert "partial-stage4-1" in run.name
     (phase,) = run.phases
     assert (phase["train"], phase["cut"]) == ("stage4", "stage3")
-    assert read_phase({name: phase[name] for name in ("mode", "epochs", "train", "cut")})
+    again = read_phase({name: phase[name] for name in ("mode", "epochs", "train", "cut")})
+    assert again == Phase("partial", 1, train="stage4", cut="stage3").checked()
     model = keras.saving.load_model(run.path / "model.keras")
     fresh = assemble(LITE, 32, resolve_weights(LITE), 3, Classifier()).base
     changed = {

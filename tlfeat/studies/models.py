@@ -63,9 +63,12 @@ def _finetune(run: Run) -> list[tuple[str, str, bool]]:
     network, whole = run.backbone, f"{run.parameters.total / 1e6:.2f} M parameters in all"
     rows: list[tuple[str, str, bool]] = []
     cuts = {phase["cut"] for phase in phases if phase["mode"] == "partial" and phase["cut"]}
-    alone = {str(phase["train"]) for phase in phases if phase.get("train")}
-    if alone:
-        rows += [(network, whole, False), (f"{', '.join(sorted(alone))} of it", "", True)]
+    alone = {phase.get("train") for phase in phases if phase["mode"] != "frozen"}
+    if alone and None not in alone:
+        rows += [
+            (network, whole, False),
+            (f"{', '.join(sorted(map(str, alone)))} of it", "", True),
+        ]
     elif modes <= {"frozen", "partial"} and cuts:
         cut = sorted(cuts)[0]
         rows += [(f"{network} to {cut}", whole, False), (f"{network} after {cut}", "", True)]
