@@ -22,7 +22,8 @@ from tlfeat.finetuning.modes import block_outputs, find_cut, set_trainable
 from tlfeat.finetuning.plan import Phase, read_phase
 from tlfeat.finetuning.settings import Classifier
 from tlfeat.finetuning.start import fold_logistic
-from tlfeat.heads.rows import Matrix, Rows
+from tlfeat.heads.matrix import Matrix
+from tlfeat.heads.rows import Rows
 from tlfeat.runs.record import find_runs
 from tlfeat.studies.finetune import finetune
 from tlfeat.studies.train import train as train_head

@@ -15,8 +15,9 @@ from sklearn.svm import SVC, LinearSVC
 
 from tlfeat.heads.fit import fit_head
 from tlfeat.heads.learner import Problem
+from tlfeat.heads.matrix import Matrix
 from tlfeat.heads.neighbours import Neighbours
-from tlfeat.heads.rows import Matrix, Rows
+from tlfeat.heads.rows import Rows
 from tlfeat.heads.table import HEADS
 
 

@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_info
 from tlfeat.errors import HeadError
 from tlfeat.heads.fit import fit_head
 from tlfeat.heads.lbfgs import minimise
+from tlfeat.heads.matrix import Matrix
 from tlfeat.heads.neighbours import Neighbours
 from tlfeat.heads.network import _Training
-from tlfeat.heads.rows import Matrix, Rows
+from tlfeat.heads.rows import Rows
 from tlfeat.heads.table import HEADS, get_head
 
 NAMES = [head.name for head in HEADS]

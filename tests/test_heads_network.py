@@ -10,8 +10,9 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
 
 from tlfeat.heads.fit import fit_head
 from tlfeat.heads.learner import Problem
+from tlfeat.heads.matrix import Matrix
 from tlfeat.heads.network import Network, _Training
-from tlfeat.heads.rows import Matrix, Rows
+from tlfeat.heads.rows import Rows
 
 
 def problem(k: int, *, balanced: bool = False, **settings: Any) -> Problem:

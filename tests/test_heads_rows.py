@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from tlfeat.heads import rows as module
 from tlfeat.heads.folds import assign_folds
 from tlfeat.heads.learner import Problem
 from tlfeat.heads.linear import LinearMachine, Logistic
-from tlfeat.heads.rows import FeatureCoordinates, Matrix, RowCoordinates, Rows
+from tlfeat.heads.matrix import Matrix
+from tlfeat.heads.rows import CopiedFeatures, RawFeatures, RowCoordinates, Rows
 
 K = 4
 
@@ -28,6 +30,13 @@ def made(n: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(params=[(300, 12), (40, 60)], ids=["tall", "wide"])
 def data(request: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return made(*request.param)
+
+
+@pytest.fixture(params=[2**26, 0], ids=["few", "many"])
+def copied(request: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Bytes up to which linear heads copy rows."""
+    monkeypatch.setattr(module, "_COPIED", request.param)
+    return int(request.param)
 
 
 @pytest.mark.parametrize("part", [None, 0, 3])
@@ -49,12 +58,13 @@ def test_a_fold_is_standardised_by_its_own_rows(data: Any, part: int | None) -> 
 
 @pytest.mark.parametrize("part", [None, 2])
 def test_coordinates_say_of_scores_what_the_standardised_rows_say(
-    data: Any, part: int | None
+    data: Any, copied: int, part: int | None
 ) -> None:
     X, y, fold = data
     rows = Rows(Matrix(X, y, K, fold), part)
     coordinates = rows.coordinates
-    assert isinstance(coordinates, RowCoordinates if rows.is_wide else FeatureCoordinates)
+    of_tall = CopiedFeatures if copied else RawFeatures
+    assert type(coordinates) is (RowCoordinates if rows.is_wide else of_tall)
     random = np.random.default_rng(0)
     W = random.normal(size=(len(coordinates.gram), 3))
     bias, slope = random.normal(size=3), random.normal(size=(len(coordinates.codes), 3))
@@ -88,17 +98,21 @@ def test_coordinates_say_of_scores_what_the_standardised_rows_say(
 
 
 @pytest.mark.parametrize("kind", [Logistic, LinearMachine])
-def test_a_fold_ends_where_its_rows_alone_would(data: Any, kind: Any) -> None:
+@pytest.mark.parametrize("k", [K, 2])
+def test_a_fold_ends_where_its_rows_alone_would(data: Any, copied: int, kind: Any, k: int) -> None:
     X, y, fold = data
+    y = np.minimum(y, k - 1)
     alone = X[fold != 1], y[fold != 1]
     both = [
-        kind(Problem(rows, {"max_iter": 500}, {}, False, 0)).logits({"C": 0.01})
+        kind(Problem(rows, {"max_iter": 500}, {}, False, 0))
         for rows in (
-            Rows(Matrix(X, y, K, fold), 1),
-            Rows(Matrix(*alone, K), held=X[fold == 1]),
+            Rows(Matrix(X, y, k, fold), 1),
+            Rows(Matrix(*alone, k), held=X[fold == 1]),
         )
     ]
-    np.testing.assert_allclose(*both, atol=5e-3)
+    np.testing.assert_allclose(*(one.logits({"C": 0.01}) for one in both), atol=5e-3)
+    # what guides the way there is told by the rows that are learned from alone
+    assert both[0].curvature == pytest.approx(both[1].curvature, rel=1e-2)
 
 
 def test_no_row_is_multiplied_twice(monkeypatch: pytest.MonkeyPatch) -> None:

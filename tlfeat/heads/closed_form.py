@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tlfeat.heads.arrays import Double, Floats
 from tlfeat.heads.learner import Finished, Learner, Problem, temper_linear, two_columns
-from tlfeat.heads.rows import Double, Floats
 
 
 class Discriminant(Learner):

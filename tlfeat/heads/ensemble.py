@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tlfeat.errors import HeadError
+from tlfeat.heads.arrays import Double, Floats, Ints
 from tlfeat.heads.fitting import FittedHead, HeadOrder, cross_tempered
 from tlfeat.heads.grounds import Candidate, Grounds, Screened, about, spent, worth
 from tlfeat.heads.learner import calibrated_by
 from tlfeat.heads.pool import Job, Shared
-from tlfeat.heads.rows import Double, Floats, Ints
 from tlfeat.heads.settings import plan_settings
 from tlfeat.heads.table import get_head
 from tlfeat.heads.temperature import fit_temperature

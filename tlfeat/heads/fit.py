@@ -6,13 +6,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tlfeat.heads.arrays import Floats, Ints
 from tlfeat.heads.ensemble import fit_ensemble
 from tlfeat.heads.fitting import FittedHead, HeadOrder
 from tlfeat.heads.ground import Ground
 from tlfeat.heads.grounds import Candidate, Grounds, fit_best
 from tlfeat.heads.learner import import_types
 from tlfeat.heads.pool import Job, run_jobs
-from tlfeat.heads.rows import Floats, Ints
 from tlfeat.heads.table import ENSEMBLE, get_head
 
 _BLOCK: Final = 4096  # rows looked at a time

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlfeat.errors import HeadError
+from tlfeat.heads.arrays import Floats, Ints
 from tlfeat.heads.ground import Ground
 from tlfeat.heads.learner import Finished, Learner, Problem, learner_class
 from tlfeat.heads.metric import check_metric
 from tlfeat.heads.objective import Objective
 from tlfeat.heads.pool import Job
-from tlfeat.heads.rows import Floats, Ints, Rows
+from tlfeat.heads.rows import Rows
 from tlfeat.heads.search import Choice, Search, choose
 from tlfeat.heads.settings import Grid, plan_settings
 from tlfeat.heads.table import Head, check_class_weight, get_head

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.errors import HeadError
-from tlfeat.heads.rows import Ints
+from tlfeat.heads.arrays import Ints
 
 N_FOLDS: Final = 5
 

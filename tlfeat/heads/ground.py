@@ -9,9 +9,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tlfeat.heads.arrays import Floats, Ints
 from tlfeat.heads.folds import N_FOLDS, assign_folds
+from tlfeat.heads.matrix import Matrix
 from tlfeat.heads.once import once
-from tlfeat.heads.rows import Floats, Ints, Matrix, Rows
+from tlfeat.heads.rows import Rows
 from tlfeat.heads.trained import all_classes
 
 # Bytes of standardised rows and Gram matrices that stay while heads are searched; beyond, tasks

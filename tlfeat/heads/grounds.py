@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from tlfeat.heads.arrays import Floats, Ints
 from tlfeat.heads.fitting import FittedHead, HeadOrder, fit_on
 from tlfeat.heads.ground import Ground
 from tlfeat.heads.objective import Judged, Objective
 from tlfeat.heads.once import once
 from tlfeat.heads.pool import Job, Shared
-from tlfeat.heads.rows import Floats, Ints
 from tlfeat.heads.search import is_more, least_bad
 from tlfeat.heads.table import SCREEN, check_settings
 

@@ -11,9 +11,11 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.errors import HeadError
+from tlfeat.heads.arrays import Double, Floats
 from tlfeat.heads.learner import Finished, Learner, Problem, two_columns
 from tlfeat.heads.linear import LinearMachine
-from tlfeat.heads.rows import Double, Floats, Matrix, Rows
+from tlfeat.heads.matrix import Matrix
+from tlfeat.heads.rows import Rows
 from tlfeat.heads.settings import Grid, gamma_factor
 
 _BLOCK: Final = 1024  # rows whose kernel with all others is made at a time

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.heads.rows import Double
+from tlfeat.heads.arrays import Double
 
 _MEMORY: Final = 10  # pairs of steps and changes of the gradient
 _DECREASE: Final = 1e-4  # share of the promised decrease that a step must give

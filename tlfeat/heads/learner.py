@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.heads.rows import Double, Floats, Ints, Rows
+from tlfeat.heads.arrays import Double, Floats, Ints
+from tlfeat.heads.rows import Rows
 from tlfeat.heads.settings import Grid
 from tlfeat.heads.table import Head
 

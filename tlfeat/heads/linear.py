@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from tlfeat.heads.arrays import Double, Floats
 from tlfeat.heads.lbfgs import minimise
 from tlfeat.heads.learner import Finished, Learner, Problem, temper_linear, two_columns
-from tlfeat.heads.rows import Double, Floats
 
 # Of the Newton decrement, whose square is about twice what the mean loss lies above its least. In
 # the end probabilities are within 1e-4.
@@ -26,6 +26,9 @@ _ALIKE: Final = 0.3
 _LOOSEST: Final = 5e-3
 _ON_THE_WAY: Final = 3e-2  # where a solution is only the start of one that is less regularised
 _LEAST_CURVATURE: Final = 1e-5
+# Few rows bend the loss where C is large, and those much more than the mean row: what resembles
+# the curvature best is less steep than its mean. Tried from 0.4 to 1 on traffic signs, 43 classes.
+_STEEP: Final = 0.8
 
 
 class _Solution(NamedTuple):
@@ -39,7 +42,7 @@ class Loss(NamedTuple):
     """The losses of some rows."""
 
     total: float
-    bend: float  # sum of the second derivatives by each score
+    bend: float  # of the rows that count: sum of the second derivatives by each score
     slope: Floats  # by each score, (rows, columns)
 
 
@@ -49,6 +52,7 @@ class LinearLearner(Learner):
     # Mean second derivative of a row's loss by a score: at the start, then as last met. It falls
     # as C rises, since more and more rows end far from the boundary.
     curvature: float
+    steep: float  # power of its fall that serves best
     usual_cost: float  # C that is soon solved from nothing
     penalised_bias: bool  # liblinear counts the bias into the norm, logistic regression does not
 
@@ -77,8 +81,7 @@ class LinearLearner(Learner):
         # Z (n, r) rows, W (r, columns) and b (columns,), a = 1 / (C n):
         # f = sum of losses of Z W + b / n + a |W|^2 / 2 (+ a |b|^2 / 2 where it is penalised).
         # Its curvature in each column is about M = c Z' Z / n + a I, c the curvature of a loss and
-        # Z with a column of ones for the bias.
-        # f moves on from the C before, so c does too.
+        # Z with a column of ones for the bias. f moves on from the C before, so c does too.
         n, shape = self.problem.rows.n, (len(self.coordinates.gram) + 1, self.columns)
         penalty = 1 / (C * n)
         of_bias = penalty if self.penalised_bias else 0.0
@@ -126,7 +129,8 @@ class LinearLearner(Learner):
         matrix = np.empty((len(coordinates.gram) + 1,) * 2)
         matrix[:-1, :-1], matrix[-1, -1] = coordinates.gram, n
         matrix[:-1, -1] = matrix[-1, :-1] = coordinates.total
-        matrix *= self.curvature / n
+        usual = type(self).curvature
+        matrix *= usual * (self.curvature / usual) ** self.steep / n
         matrix.flat[:: len(matrix) + 1] += penalty
         matrix[-1, -1] += of_bias - penalty
         # M = L L', so M^-1 g = L'^-1 L^-1 g. Single precision will do for what only guides.
@@ -172,6 +176,7 @@ class Logistic(LinearLearner):
     """Multinomial logistic regression; two classes have one column."""
 
     curvature = 0.1
+    steep = _STEEP
     usual_cost = 1e-3
     penalised_bias = False
 
@@ -182,13 +187,14 @@ class Logistic(LinearLearner):
     def loss(self, part: slice, scores: Floats) -> Loss:
         """Give the cross-entropy."""
         codes, weights = self.coordinates.codes[part], self.weights[part]
+        counted = weights[:, 0] > 0
         if self.columns == 1:
             # t = -1 or 1: log(1 + e^-ts), and its slope -t / (1 + e^ts) = -t e^(-ts - loss)
             targets = np.where(codes == 1, 1, -1).astype(scores.dtype)[:, None]
             margins = targets * scores
             losses = np.logaddexp(0, -margins)
             slope = -targets * np.exp(-margins - losses)
-            bend = float((np.abs(slope) - slope**2).sum())
+            bend = float((np.abs(slope) - slope**2)[counted].sum())
         else:
             # log sum_j e^s_j - s_y, and its slope softmax(s) - one_hot(y); the largest s is taken
             # off first, so that nothing overflows, and the slopes take the place of the scores
@@ -199,7 +205,7 @@ class Logistic(LinearLearner):
             sums = slope.sum(axis=1)
             losses = (np.log(sums) - chosen)[:, None]
             slope /= sums[:, None]
-            bend = len(slope) - float(np.einsum("ij,ij->", slope, slope))
+            bend = float((1 - np.einsum("ij,ij->i", slope, slope))[counted].sum())
             slope[rows, codes] -= 1
         slope *= weights
         return Loss(float((weights * losses).sum(dtype=np.float64)), bend, slope)
@@ -227,6 +233,7 @@ class LinearMachine(LinearLearner):
     """Linear support vector machine with the squared hinge loss, one class against the rest."""
 
     curvature = 2.0
+    steep = 1.0
     usual_cost = 1e-4
     penalised_bias = True
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.errors import HeadError
+from tlfeat.heads.arrays import Double, Floats, Ints
 from tlfeat.heads.learner import Finished, Learner, Problem, two_columns
-from tlfeat.heads.rows import Double, Floats, Ints, class_means
+from tlfeat.heads.rows import class_means
 from tlfeat.heads.settings import Grid
 from tlfeat.heads.standardise import floored
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from scipy.special import expit
 
+from tlfeat.heads.arrays import Floats
 from tlfeat.heads.learner import Finished, Learner, Problem, softmax
-from tlfeat.heads.rows import Floats
 from tlfeat.heads.settings import Grid
 from tlfeat.heads.table import get_head
 from tlfeat.settings import read_sizes

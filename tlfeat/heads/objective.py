@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.heads.rows import Double, Floats, Ints
+from tlfeat.heads.arrays import Double, Floats, Ints
 from tlfeat.heads.temperature import fit_temperature, tempered
 from tlfeat.log_loss import log_losses
 from tlfeat.roc import roc_area

@@ -45,7 +45,7 @@ def run_jobs(
     Parameters
     ----------
     jobs : sequence of generators
-        One of many long stages ends sooner if it comes first, as logistic does by default.
+        Those of many long stages first, as `DEFAULT_HEADS` has them, end sooner.
     workers : int
         Tasks at a time.
     doing, ended : callables

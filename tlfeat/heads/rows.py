@@ -1,132 +1,30 @@
 """The rows that heads learn from and score: what several heads need of them is made once.
 
 A fold is the rows of a matrix without those that it holds out, standardised by itself. With more
-rows than features nothing of a fold is copied: sums over all rows less those over the held ones
-give its means, deviations and Gram matrix, and products with the standardised rows are products
-with the raw ones. With fewer rows than features heads work in as many coordinates as there are
-rows.
+rows than features, sums over all rows less those over the held ones give its means, deviations and
+Gram matrix. Where rows are many nothing of a fold is copied: products with the standardised rows
+are products with the raw ones. With fewer rows than features heads work in as many coordinates as
+there are rows.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from tlfeat.heads.arrays import Double, Floats, Ints, Mask
+from tlfeat.heads.matrix import BLOCK, Matrix, Sums
 from tlfeat.heads.once import once
 from tlfeat.heads.standardise import floored, make_scaler
 
-Floats = npt.NDArray[np.floating[Any]]
-Double = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.integer[Any]]
-Mask = npt.NDArray[np.bool_]
 Slopes = Callable[[slice, Floats], Floats]
 
-_BLOCK: Final = 2048  # rows turned into double precision, or multiplied, at a time
-_SAMPLE: Final = 2048  # rows that say about where the others lie
 _ROUNDING: Final = 1e-12  # of a variance, beside that of all rows
-_KEPT: Final = 2**30  # bytes of the parts' Gram matrices
 # Share of the mean squared norm that is added to every row's own: rows that are equal leave no
 # Gram matrix that can be factorised.
 _JITTER: Final = 1e-10
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Sums over some rows x, each taken as z = (x - centre) / spread; they add and subtract."""
-
-    counts: Ints  # (k,), rows of each class
-    classes: Double  # (k, d), sum of z over the rows of each class
-    gram: Double  # (d, d), sum of z z'
-
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(
-            self.counts + other.counts, self.classes + other.classes, self.gram + other.gram
-        )
-
-    def __sub__(self, other: "Sums") -> "Sums":
-        return Sums(
-            self.counts - other.counts, self.classes - other.classes, self.gram - other.gram
-        )
-
-
-class Matrix:
-    """All rows of one feature matrix, and the sums that its folds have in common.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-        Not standardised.
-    y : ndarray of shape (n,)
-        Class indexes.
-    n_classes : int
-    fold : ndarray of shape (n,), optional
-        The part of each row, from 0 on, that is held out together with others.
-    """
-
-    def __init__(self, X: Floats, y: Ints, n_classes: int, fold: Ints | None = None) -> None:
-        self.X, self.y, self.n_classes = X, y, n_classes
-        self.fold = np.zeros(len(X), dtype=np.int64) if fold is None else fold
-        n_parts, d = int(self.fold.max(initial=0)) + 1, X.shape[1]
-        self._keeps: bool = 8 * d**2 * (n_parts + 1) <= _KEPT
-        self._parts: list[Sums | None] = [None] * n_parts
-        self._locks = [Lock() for _ in range(n_parts)]
-        self._all: Sums | None = None
-        self._lock = Lock()
-
-    @once
-    def centre(self) -> Double:
-        """About the mean of the rows; (d,). Sums of what lies around 0 lose no digits."""
-        centre: Double = self._sample.mean(axis=0)
-        return centre
-
-    @once
-    def spread(self) -> Double:
-        """About the deviation of each feature; (d,)."""
-        deviations = self._sample.std(axis=0)
-        return np.where(deviations > 0, deviations, 1.0)
-
-    @property
-    def _sample(self) -> Double:
-        return self.X[:: max(1, len(self.X) // _SAMPLE)].astype(np.float64)
-
-    @property
-    def is_tall(self) -> bool:
-        """Whether there are more rows than features, so that sums are of use."""
-        n, d = self.X.shape
-        return bool(n > d)
-
-    def part_sums(self, number: int) -> Sums:
-        """Add up the rows of a part."""
-        with self._locks[number]:
-            sums = self._parts[number] or self._sums(np.flatnonzero(self.fold == number))
-            self._parts[number] = sums if self._keeps else None
-            return sums
-
-    def sums(self) -> Sums:
-        """Add up all rows: no row is multiplied twice where parts are kept."""
-        with self._lock:
-            if self._all is None and self._keeps:
-                first, *others = (self.part_sums(number) for number in range(len(self._parts)))
-                self._all = sum(others, first)
-            elif self._all is None:
-                self._all = self._sums(np.arange(len(self.X)))
-            return self._all
-
-    def _sums(self, rows: Ints) -> Sums:
-        k, d = self.n_classes, self.X.shape[1]
-        classes, gram = np.zeros((k, d)), np.zeros((d, d))
-        for start in range(0, len(rows), _BLOCK):
-            part = rows[start : start + _BLOCK]
-            block = self.X[part].astype(np.float64)
-            block -= self.centre
-            block /= self.spread
-            gram += block.T @ block
-            classes += np.eye(k)[:, self.y[part]] @ block
-        return Sums(np.bincount(self.y[rows], minlength=k), classes, gram)
+_COPIED: Final = 2**26  # bytes of a fold's rows, standardised, that linear heads have a copy of
 
 
 class Rows:
@@ -241,11 +139,11 @@ class Rows:
         """Give the rows to score, not standardised, some at a time."""
         if self.out is not None:
             rows = np.flatnonzero(self.out)
-            for start in range(0, len(rows), _BLOCK):
-                yield self.matrix.X[rows[start : start + _BLOCK]]
+            for start in range(0, len(rows), BLOCK):
+                yield self.matrix.X[rows[start : start + BLOCK]]
         elif self._held is not None:
-            for start in range(0, len(self._held), _BLOCK):
-                yield self._held[start : start + _BLOCK]
+            for start in range(0, len(self._held), BLOCK):
+                yield self._held[start : start + BLOCK]
 
     def _standardised(self, raw: Floats) -> Floats:
         dtype = self.dtype
@@ -265,8 +163,8 @@ class Rows:
             weighted = roots * self.coordinates.factor
             return weighted.T @ weighted
         gram, raw = np.zeros((self.d, self.d)), self._raw
-        for start in range(0, self.n, _BLOCK):
-            part = slice(start, start + _BLOCK)
+        for start in range(0, self.n, BLOCK):
+            part = slice(start, start + BLOCK)
             block = self._standardised(raw[part]).astype(np.float64)
             block *= np.sqrt(weights)[self.y[part], None]
             gram += block.T @ block
@@ -282,7 +180,10 @@ class Rows:
     @once
     def coordinates(self) -> "Coordinates":
         """What linear heads work in."""
-        return RowCoordinates(self) if self.is_wide else FeatureCoordinates(self)
+        if self.is_wide:
+            return RowCoordinates(self)
+        n_bytes = (self.n + self.n_held) * self.d * self.dtype.itemsize
+        return (CopiedFeatures if n_bytes <= _COPIED else RawFeatures)(self)
 
 
 class Coordinates(ABC):
@@ -338,7 +239,35 @@ class Coordinates(ABC):
         """Give the weights of the standardised features that W (r, c) stands for; (d, c)."""
 
 
-class RowCoordinates(Coordinates):
+class CopiedCoordinates(Coordinates):
+    """Coordinates of rows that are there.
+
+    Attributes
+    ----------
+    Z, other : ndarrays of shape (n, r) and (m, r)
+        The rows to learn from, and those to score.
+    """
+
+    Z: Floats
+    other: Floats
+
+    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
+        """Go over the rows once."""
+        slope = slopes(slice(0, len(self.Z)), self._scores(self.Z, W, bias))
+        return (self.Z.T @ slope).astype(np.float64), slope.sum(axis=0, dtype=np.float64)
+
+    def held(self, W: Double, bias: Double) -> Floats:
+        """Score the rows to score."""
+        return self._scores(self.other, W, bias)
+
+    def _scores(self, Z: Floats, W: Double, bias: Double) -> Floats:
+        dtype = self.rows.dtype
+        scores: Floats = Z @ W.astype(dtype)
+        scores += bias.astype(dtype)
+        return scores
+
+
+class RowCoordinates(CopiedCoordinates):
     """As many coordinates as rows, n <= d: Z = L Q with L (n, n) from Z Z' = L L'.
 
     The rows of Q (n, d) are orthonormal, so W in coordinates stands for Q' W, of the same norm.
@@ -348,31 +277,18 @@ class RowCoordinates(Coordinates):
         from scipy.linalg import cholesky, solve_triangular
 
         super().__init__(rows)
-        self.dtype = rows.dtype
         gram = rows.row_gram.copy()
         gram.flat[:: len(gram) + 1] += max(_JITTER * np.trace(gram) / len(gram), 1e-12)
         self.factor: Double = cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
-        self.Z = self.factor.astype(self.dtype)
+        self.Z = self.factor.astype(rows.dtype)
         self.gram = self.factor.T @ self.factor
         self.total = self.factor.sum(axis=0)
         self.codes = rows.y
         self.means = class_means(self.factor, rows.y)
         # held rows H = C Q, so C = H Q' = H Z' L'^-1
         across = rows.held.astype(np.float64) @ rows.X.T.astype(np.float64)
-        self.other = solve_triangular(
-            self.factor, across.T, lower=True, check_finite=False
-        ).T.astype(self.dtype)
-
-    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
-        """Go over the rows once."""
-        scores = self.Z @ W.astype(self.dtype) + bias.astype(self.dtype)
-        slope = slopes(slice(0, len(self.Z)), scores)
-        return (self.Z.T @ slope).astype(np.float64), slope.sum(axis=0, dtype=np.float64)
-
-    def held(self, W: Double, bias: Double) -> Floats:
-        """Score the rows to score."""
-        scores: Floats = self.other @ W.astype(self.dtype) + bias.astype(self.dtype)
-        return scores
+        other = solve_triangular(self.factor, across.T, lower=True, check_finite=False).T
+        self.other = other.astype(rows.dtype)
 
     def features(self, W: Double) -> Double:
         """Give Q' W = Z' L'^-1 W."""
@@ -384,11 +300,7 @@ class RowCoordinates(Coordinates):
 
 
 class FeatureCoordinates(Coordinates):
-    """The features themselves, n > d. Nothing is copied: Z W is a product with the raw rows.
-
-    With mean m and scale s: Z W = X (W / s) - (m / s)' W, and Z' S = (X' S - m (1' S)) / s. The
-    held rows are gone over as well, and do not count.
-    """
+    """The features themselves, n > d."""
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
@@ -402,10 +314,33 @@ class FeatureCoordinates(Coordinates):
         self.gram += rows.n * np.outer(away, away)
         present = sums.counts[rows.labels, None]
         self.means = (sums.classes[rows.labels] / present - mean) * change.T
-        self.codes = np.searchsorted(rows.labels, matrix.y)
+        self.codes = rows.y
+
+    def features(self, W: Double) -> Double:
+        """Give W."""
+        return W
+
+
+class CopiedFeatures(CopiedCoordinates, FeatureCoordinates):
+    """The features of standardised rows, which are few enough to be copied."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
+        self.Z, self.other = rows.X, rows.held
+
+
+class RawFeatures(FeatureCoordinates):
+    """The features of many rows. Nothing is copied: Z W is a product with the raw rows.
+
+    With mean m and scale s: Z W = X (W / s) - (m / s)' W, and Z' S = (X' S - m (1' S)) / s. The
+    held rows are gone over as well, and do not count.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
         if rows.out is not None:
-            self.codes = np.where(rows.out, 0, self.codes)
-            self.counted = ~rows.out
+            codes = np.searchsorted(rows.labels, rows.matrix.y)
+            self.codes, self.counted = np.where(rows.out, 0, codes), ~rows.out
         self.dtype = rows.dtype
 
     def _raw(self, W: Double, bias: Double) -> tuple[Floats, Floats]:
@@ -418,8 +353,8 @@ class FeatureCoordinates(Coordinates):
         X = self.rows.matrix.X
         weights, level = self._raw(W, bias)
         by_weights, by_bias = np.zeros(W.shape), np.zeros(len(bias))
-        for start in range(0, len(X), _BLOCK):
-            part = slice(start, min(start + _BLOCK, len(X)))
+        for start in range(0, len(X), BLOCK):
+            part = slice(start, min(start + BLOCK, len(X)))
             scores = X[part] @ weights
             scores += level
             slope = slopes(part, scores)
@@ -434,10 +369,6 @@ class FeatureCoordinates(Coordinates):
         weights, level = self._raw(W, bias)
         scores = [block @ weights + level for block in self.rows.held_blocks()]
         return np.concatenate(scores) if scores else np.zeros((0, W.shape[1]), self.dtype)
-
-    def features(self, W: Double) -> Double:
-        """Give W."""
-        return W
 
 
 def class_means(X: Floats, y: Ints) -> Double:

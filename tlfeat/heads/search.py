@@ -19,11 +19,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
+from tlfeat.heads.arrays import Double, Floats
 from tlfeat.heads.ground import Part
 from tlfeat.heads.learner import Learner
 from tlfeat.heads.objective import Judged, Objective
 from tlfeat.heads.pool import Job
-from tlfeat.heads.rows import Double, Floats, Rows
+from tlfeat.heads.rows import Rows
 from tlfeat.heads.settings import Grid
 
 K = TypeVar("K", bound=Hashable)

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from tlfeat.heads.rows import Double, Floats, Ints
+from tlfeat.heads.arrays import Double, Floats, Ints
 
 _LEAST: Final = 0.01  # temperature, beside the deviation of the logits in a row
 _MOST: Final = 100.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tlfeat.heads.arrays import Floats, Ints
 from tlfeat.heads.learner import two_columns
-from tlfeat.heads.rows import Floats, Ints
 
 _BLOCK = 8192  # rows standardised and scored at a time
 
