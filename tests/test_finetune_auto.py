@@ -33,7 +33,8 @@ STAGES = tuple(Output(name, "avg") for name in ("stage3", "stage4", "last"))
 @pytest.fixture
 def train(pictures, cache, tmp_path):
     def go(*phases, **settings):
-        usual = {"size": 32, "batch": 8, "cache": cache, "reports": tmp_path / "reports"}
+        usual = {"size": 32, "batch": 8, "refit": False, "cache": cache}
+        usual["reports"] = tmp_path / "reports"
         return finetune(pictures, None, phases or None, **{**usual, **settings})
 
     return go

@@ -46,6 +46,8 @@ class Setting:
     later : bool
         Whether it came after the first ids of runs: it is in an id only where it is not as when
         nobody says, so that the ids of runs from before it stay.
+    panel : str
+        Of a help page, where not that of its record.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Setting:
     field: str = ""
     old_name: str = ""
     later: bool = False
+    panel: str = ""
 
     def check(self, value: Any) -> Any:
         """Give a value as it is kept, a whole number for a number as a float.

@@ -87,12 +87,14 @@ def _option(setting: Setting, default: Any, panel: str) -> inspect.Parameter:
     said = setting.kind == "flag" or setting.old_name  # else Typer makes the option's name
     names = [setting.name, setting.old_name] if said else []
     flags = [f"--{name.replace('_', '-')}" for name in names if name]
+    if setting.kind == "flag" and default is None:  # on, off, or what follows from the rest
+        flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
     option = typer.Option(
         *flags,
         help=setting.help,
         metavar=setting.metavar or "|".join(setting.words) or None,
         min=setting.least,
-        rich_help_panel=panel,
+        rich_help_panel=setting.panel or panel,
     )
     return inspect.Parameter(
         setting.name,

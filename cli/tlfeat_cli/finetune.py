@@ -145,6 +145,11 @@ def _print(run: Any, dataset: Any, as_json: bool) -> None:
             f"Best validation accuracy in epoch {best['accuracy']}, least validation loss in "
             f"epoch {best['loss']}."
         )
+    if run.refit is not None:
+        say(
+            f"Held rows judged and chose; then it was trained again on all {run.n_train:,} "
+            "pictures, theirs too."
+        )
     for remark in remarks(rank([run])):
         say(f"- {remark}")
     say(f"Run: {run.path}")

@@ -1,6 +1,6 @@
 """What a fine-tune will take, from its first steps, and how many epochs a time allows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tlfeat.data.names import counted
@@ -31,6 +31,8 @@ class Costs:
         To keep what an epoch gave.
     end : float
         To export the network and evaluate it on all splits.
+    again : int
+        Steps of an epoch of the training that follows, on all of train; 0 where none does.
     """
 
     step: float
@@ -39,11 +41,13 @@ class Costs:
     forward_steps: int
     saved: float
     end: float
+    again: int = 0
 
     @property
     def epoch(self) -> float:
-        """Of an epoch, judged and kept."""
-        return self.steps * self.step + self._judged + self.saved
+        """Of an epoch, judged and kept, and of the one on all of train."""
+        once = self.steps * self.step + self._judged + self.saved
+        return once + (self.again * self.step + self.saved if self.again else 0.0)
 
     @property
     def _judged(self) -> float:
@@ -51,7 +55,9 @@ class Costs:
 
     def left(self, steps: int, *, goes_back: bool, ends: bool = True) -> float:
         """Give what so many steps take, and what comes after them in a phase, or in the run."""
-        after = (len(SHARES) * self._judged if goes_back else 0.0) + (self.end if ends else 0.0)
+        after = len(SHARES) * self._judged if goes_back else 0.0
+        if ends:  # a second network is built twice, as it is made and as a graph
+            after += self.end + (2 * self.build if self.again else 0.0)
         return steps / self.steps * self.epoch + after
 
     def epochs(self, seconds: float, most: int, *, goes_back: bool) -> int:
@@ -72,9 +78,11 @@ class Costs:
                 f"No epoch{where} fits into the budget: one takes {spoken(self.epoch)}, and all "
                 f"else {total}. The network stays as it begins."
             )
+        once = spoken(replace(self, again=0).epoch)
+        again = ", and as many again on the held rows too" if self.again else ""
         return (
-            f"{counted(epochs, 'epoch')}{where} of {spoken(self.epoch)} will fit: all is done in "
-            f"about {total} from the beginning."
+            f"{counted(epochs, 'epoch')}{where} of {once} will fit{again}: all is done in about "
+            f"{total} from the beginning."
         )
 
 

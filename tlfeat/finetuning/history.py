@@ -58,7 +58,7 @@ class TensorBoard:
         for split, prefix in (("train", ""), ("validation", "val_")):
             with self._writers[split].as_default(step=row["epoch"]):
                 for name in MEASURED:
-                    if row[prefix + name] is not None:
+                    if row.get(prefix + name) is not None:
                         tf.summary.scalar(f"epoch_{name}", row[prefix + name])
                 if split == "train":
                     tf.summary.scalar("epoch_learning_rate", row["learning_rate"])

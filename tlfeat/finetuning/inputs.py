@@ -25,6 +25,7 @@ from tlfeat.finetuning.choices import Choice
 from tlfeat.finetuning.cut import Activations, Cut, cut_network
 from tlfeat.finetuning.pictures import Ints, Part, Pictures, Rows
 from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.refit import Settled
 from tlfeat.finetuning.views import DrawnViews, ViewedRows, ViewRule, first_views, viewed
 from tlfeat.runs.metrics import name_outputs
 from tlfeat.where import Where
@@ -39,6 +40,16 @@ class TrainingData:
     parts: Mapping[str, Part]
     y: npt.NDArray[np.int64]  # (n_samples,)
     one_hot: npt.NDArray[np.float32]  # (n_samples, n_outputs)
+
+    @property
+    def train(self) -> Ints:
+        """The rows that are trained on."""
+        return self.parts["train"].rows
+
+    @property
+    def held(self) -> Ints:
+        """The rows that choose and judge; none in a refit."""
+        return self.parts["validation"].rows if "validation" in self.parts else self.train[:0]
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -61,6 +72,8 @@ class TrainingSettings:
     cut_dtype: str | None  # of activations at a cut; None: train through the whole network
     cut_views: int  # kept below a cut of each training picture, where pictures are changed
     budget: float | None  # seconds since the run began
+    n_again: int  # pictures that all is trained on once more after it; 0 for none
+    settled: Settled | None  # what held rows have chosen already, in a refit
     untouched: bool  # the backbone has the weights that `weights` names
     devices: int  # that share a batch
     keep: str  # "all" or "last"
@@ -151,7 +164,7 @@ class Inputs:
     def _at(self, cut: Cut, phase: Phase) -> Rows:
         """Give what lies at a cut, for the pictures as they are and for their views."""
         settings, data = self._settings, self._data
-        train, held = (data.parts[name].rows for name in ("train", "validation"))
+        train, held = data.train, data.held
         n = settings.cut_views
         # means and variances that are trained are computed anew over pictures as they are
         as_they_are = held if n and not phase.trains_norms else np.concatenate([train, held])

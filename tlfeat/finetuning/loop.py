@@ -6,6 +6,7 @@ last checkpoint holds: a run that was broken off goes on as if nothing had happe
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from tlfeat.errors import NetworkError
 from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS
 from tlfeat.finetuning.augment import build_augmentation
-from tlfeat.finetuning.averages import SHARES, between, choose_share
+from tlfeat.finetuning.averages import SHARES, Chosen, between, choose_share
 from tlfeat.finetuning.budget import FEW, FORWARD, LONG, MEASURED_STEPS, Costs, spoken
 from tlfeat.finetuning.callbacks import (
     Asked,
@@ -94,6 +95,10 @@ class Training:
         """Give what predicts with a model; its graph is built once."""
         return self._predictors.setdefault(id(model), Predictor(model, rows.shape))
 
+    def held_scores(self) -> npt.NDArray[np.float32]:
+        """Give the probabilities of the held rows by the network as it is; (n_held, k)."""
+        return self._answers(self.network.model, self.data.pictures, self.data.held)
+
     def run(self, resumed: tuple[State, Arrays] | None = None) -> State:
         """Train all phases, or what is left of them.
 
@@ -159,6 +164,7 @@ class Training:
             asked.answer()
         if not phase.takes_steps:
             state.phase, state.phase_epoch = number + 1, 0
+            state.kept.append(0)
             return
         compiled = self._compile(phase)
         if state.plan and arrays is None:
@@ -184,7 +190,7 @@ class Training:
     def _before_phase(self, number: int, phase: Phase, *, begins: bool) -> None:
         """Measure what a phase starts from, where it is not the backbone as it came."""
         if number == 0 and begins and self.network.standardise is not None:
-            rows = some_of(self.data.parts["train"].rows, self.settings.seed)
+            rows = some_of(self.data.train, self.settings.seed)
             standardise_top(self.network, self.data.pictures, rows, self.settings.batch)
         if number == 0 and begins and self._start is not None:
             self._begin_as(self._start)
@@ -204,6 +210,10 @@ class Training:
                 plans.append((parted, self._measured(parted, end=whole.end)))
         phase, costs = max(plans, key=lambda plan: self._fits(plan[0], plan[1], budget))
         epochs = self._fits(phase, costs, budget)
+        if self.settings.n_again:  # in what is left, where no epoch is lost by it
+            both = replace(costs, again=-(-self.settings.n_again // self.settings.batch))
+            self.state.may_refit = self._fits(phase, both, budget) == epochs
+            costs = both if self.state.may_refit else costs
         set_trainable(self.network, phase, self.backbone)
         self.state.plan = {"epochs": epochs, "cut": phase.cut}
         self.state.trainable[-1] = count_parameters(self.network)["trainable"]
@@ -237,7 +247,7 @@ class Training:
         """Measure some steps of a phase and a checkpoint; all is as before after it."""
         set_trainable(self.network, phase, self.backbone)
         compiled = self._compile(replace(phase, epochs=1))
-        train, batch = self.data.parts["train"].rows, self.settings.batch
+        train, batch = self.data.train, self.settings.batch
         variables = [*self.network.model.variables, *compiled.model.optimizer.variables]
         before, timer = values_of(variables), timer_class()()
         some = epoch_order(len(train), self.settings.seed, 1)[: batch * (1 + MEASURED_STEPS)]
@@ -257,7 +267,7 @@ class Training:
         end: float | None = None,
     ) -> Costs:
         """Give what a phase takes, from what its first steps took."""
-        n_train, n_held = (len(self.data.parts[name].rows) for name in ("train", "validation"))
+        n_train, n_held = len(self.data.train), len(self.data.held)
         held_steps = -(-n_held // self.settings.batch)
         judged = held_steps + (min(compiled.steps, MOST_BATCHES) if compiled.norms else 0)
         if end is None:
@@ -267,7 +277,7 @@ class Training:
         return Costs(step, build, compiled.steps, judged, saved, end)
 
     def _compile(self, phase: Phase) -> CompiledPhase:
-        settings, n_train = self.settings, len(self.data.parts["train"].rows)
+        settings, n_train = self.settings, len(self.data.train)
         cut, rows = self._inputs.of(phase)
         return CompiledPhase(
             phase,
@@ -290,15 +300,18 @@ class Training:
             partial(self._foretell, compiled),
         )
         done = self.state.phase_epoch * compiled.steps + self.state.step
-        watcher.counted, watcher.remaining = compiled.sums, compiled.total - done
-        self.watch.start(f"training {compiled.phase.mode}", compiled.total)
+        total = self._epochs(self.state.phase, compiled.phase) * compiled.steps
+        watcher.counted, watcher.remaining = compiled.sums, total - done
+        again = " again" if self.settings.settled else ""
+        self.watch.start(f"training {compiled.phase.mode}{again}", total)
         self.watch.step(done)
         return watcher
 
     def _foretell(self, compiled: CompiledPhase, step: float, build: float, left: int) -> None:
         """Say what is still to come, where that is long and was not said by a plan."""
         ends = self.state.phase == len(self.settings.phases) - 1
-        costs = self._costs(compiled, step, build, saved=0.0)
+        again = -(-self.settings.n_again // self.settings.batch)
+        costs = replace(self._costs(compiled, step, build, saved=0.0), again=again)
         seconds = costs.left(left, goes_back=compiled.phase.goes_back, ends=ends)
         if seconds > LONG and not self.state.plan:
             self.watch.note(
@@ -308,7 +321,7 @@ class Training:
 
     def _fit_epoch(self, compiled: CompiledPhase, watcher: Any) -> float:
         """Train an epoch, or the rest of it, and give its loss."""
-        train, epoch = self.data.parts["train"].rows, self.state.epoch + 1
+        train, epoch = self.data.train, self.state.epoch + 1
         order = train[epoch_order(len(train), self.settings.seed, epoch)]
         loss = self._fit(compiled, order, watcher)
         self.state.step = 0
@@ -359,18 +372,23 @@ class Training:
             if self.settings.keep == "all":
                 with replacing(epoch_file(self.folder, state.epoch)) as fresh:
                     self.network.model.save_weights(fresh)
-        if stop or state.phase_epoch == phase.epochs:
+        if stop or state.phase_epoch == self._epochs(number, phase):
             self._end_phase(number, compiled)
         else:
             self._save(compiled, 0)
         write_history(self.folder, state.history)
         board.add(row)
 
+    def _epochs(self, number: int, phase: Phase) -> int:
+        """Give how many epochs a phase has, where held rows do not end it."""
+        settled = self.settings.settled
+        return phase.epochs if settled is None else settled.epochs[number]
+
     def _settle(self, compiled: CompiledPhase) -> None:
         """Let batch normalisations that are trained know all of train, as it is."""
         if not compiled.norms:
             return
-        settings, train = self.settings, self.data.parts["train"].rows
+        settings, train = self.settings, self.data.train
         order = train[epoch_order(len(train), settings.seed, self.state.epoch + 1)]
         batches = split_order(order, settings.batch)
         whole = [batch for batch in batches if len(batch) == settings.batch] or batches
@@ -382,7 +400,8 @@ class Training:
         state, phase, helpers = self.state, compiled.phase, compiled.helpers
         compiled.settle()
         helpers.finish()
-        if phase.patience and helpers.best_epoch < state.phase_epoch:
+        state.kept.append(helpers.best_epoch if phase.patience else state.phase_epoch)
+        if state.kept[-1] < state.phase_epoch:
             state.notes.append(
                 f"Phase {number + 1} ({phase.mode}) ended after {state.phase_epoch} of "
                 f"{phase.epochs} epochs and went back to its epoch {helpers.best_epoch}."
@@ -395,17 +414,25 @@ class Training:
 
     def _go_back(self, number: int, compiled: CompiledPhase) -> None:
         """Go back towards where a phase began, as far as held rows are as good there."""
-        weights = compiled.model.trainable_variables
-        held, end = self.data.parts["validation"].rows, values_of(weights)
-        scores = {}
-        for share in SHARES:
-            assign(weights, between(compiled.start, end, share))
-            scores[share] = self._answers(compiled.model, compiled.rows, held)
-        chosen = choose_share(self.data.y[held], scores)
+        weights, settled = compiled.model.trainable_variables, self.settings.settled
+        end = values_of(weights)
+        if settled is None:
+            chosen = self._choose_share(compiled, weights, end)
+        else:
+            chosen = Chosen(**settled.chosen[str(number)])
         assign(weights, between(compiled.start, end, chosen.share))
         logits = [layer for layer in self.network.classifier if layer.weights][-1]
         logits.set_weights([weight / chosen.temperature for weight in logits.get_weights()])
         self.state.chosen[str(number)] = chosen._asdict()
+
+    def _choose_share(
+        self, compiled: CompiledPhase, weights: Sequence[Any], end: Sequence[np.ndarray]
+    ) -> Chosen:
+        held, scores = self.data.held, {}
+        for share in SHARES:
+            assign(weights, between(compiled.start, end, share))
+            scores[share] = self._answers(compiled.model, compiled.rows, held)
+        return choose_share(self.data.y[held], scores)
 
     def _save(self, compiled: CompiledPhase, step: int) -> None:
         """Save where the run is: after so many steps of an epoch, 0 at its beginning."""
@@ -443,7 +470,7 @@ class Training:
         """Give scikit-learn's balanced weights, of shape (n_outputs,)."""
         if phase.class_weight is None:
             return None
-        y = self.data.y[self.data.parts["train"].rows]
+        y = self.data.y[self.data.train]
         # w_c = n / (k n_c), k the classes that occur: every class adds n / k to the loss, and the
         # mean weight of a picture is 1, so that the learning rate means what it did.
         counts = np.bincount(y, minlength=self.data.one_hot.shape[1])
@@ -473,7 +500,9 @@ class Training:
         return {f"val_{name}": value for name, value in validated.items()}
 
     def _validate(self, model: Any, rows: Rows) -> dict[str, float]:
-        held = self.data.parts["validation"].rows
+        held = self.data.held
+        if not len(held):
+            return {}
         scores = self._answers(model, rows, held)
         metrics = evaluate(self.data.y[held], scores, self.data.outputs, "probability")
         loss = metrics["log_loss"]

@@ -121,7 +121,12 @@ def write_pictures(
 
 
 def measure(
-    engine: Engine, data: TrainingData, folder: Path, watch: Watch
+    engine: Engine,
+    data: TrainingData,
+    folder: Path,
+    watch: Watch,
+    *,
+    held: npt.NDArray[np.float32] | None = None,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Evaluate the whole network on every whole split, and write the predictions.
 
@@ -130,6 +135,9 @@ def measure(
     engine : Engine
         Runs the saved network, as it will predict: so that milliseconds a picture compare
         networks, and not Keras with another engine.
+    held : ndarray of shape (n_held, k), optional
+        Probabilities of the validation rows by a network that has not learned from them, where
+        the saved one has.
 
     Returns
     -------
@@ -154,6 +162,8 @@ def measure(
             if data.pictures.kept:
                 seconds[split] += len(part.rows) * data.pictures.decode_seconds
             check_finite(scores)
+            if split == "validation" and held is not None:
+                scores = held
             true = data.y[part.rows]
             metrics[split] = evaluate(true, scores, data.outputs, "probability")
             named = metrics[split]["per_class"]
@@ -197,6 +207,7 @@ def make_record(
     metrics: Mapping[str, Any],
     inference: Mapping[str, float],
     *,
+    refit: State | None,
     engine: str,
     identity: str,
     name: str,
@@ -205,7 +216,7 @@ def make_record(
     file_bytes: int,
     warnings: list[str],
 ) -> dict[str, Any]:
-    """Give what run.json holds of a fine-tune."""
+    """Give what run.json holds of a fine-tune; `refit` is how its network was trained again."""
     phases = [
         {
             **phase,
@@ -243,12 +254,13 @@ def make_record(
         start=state.start or None,
         history=_finite(state.history),
         best_epoch=best,
-        n_train=len(data.parts["train"].rows),
+        refit=None if refit is None else {"history": _finite(refit.history)},
+        n_train=len(data.train) + (0 if refit is None else len(data.held)),
         parameters={**count_parameters(network), "trainable": state.trainable[-1]},
         seconds={
             "extract": _total(state.extract),
-            "search": state.search_seconds,
-            "fit": round(state.seconds, 3),
+            "search": _added(state.search_seconds, refit.search_seconds if refit else None),
+            "fit": round(state.seconds + (refit.seconds if refit else 0.0), 3),
             "predict": inference[measured],
             **seconds_in_all,
         },
@@ -257,6 +269,12 @@ def make_record(
         stand_in=stand_in,
         warnings=[*warnings, *state.notes],
     )
+
+
+def _added(first: float | None, second: float | None) -> float | None:
+    """Add up seconds of what may not have been done."""
+    done = [seconds for seconds in (first, second) if seconds is not None]
+    return sum(done) if done else None
 
 
 def _total(extract: Mapping[str, float | None]) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -181,6 +181,9 @@ class Part:
 
     rows: Ints
     fold: int | None = None  # where it was held out of train
+
+
+CHOOSING: Final = ("train", "validation")  # parts that are trained on, and judge
 
 
 def part_rows(samples: Sequence[Sample], seed: int) -> Mapping[str, Part]:

@@ -19,8 +19,9 @@ from tlfeat.finetuning.norms import NORMS_METHOD
 from tlfeat.finetuning.optimizers import OPTIMIZERS
 from tlfeat.finetuning.parents import Parent, picture_side
 from tlfeat.finetuning.plan import may_end_where_it_began
+from tlfeat.finetuning.refit import REFIT_METHOD
 from tlfeat.finetuning.schedules import SCHEDULES
-from tlfeat.finetuning.settings import Classifier, FinetuneSettings
+from tlfeat.finetuning.settings import REFIT, Classifier, FinetuneSettings
 from tlfeat.finetuning.tops import TOP_METHOD
 from tlfeat.heads.table import get_head
 from tlfeat.runs.orders import AUTO_METHODS
@@ -187,7 +188,7 @@ class FinetuneRequest:
         is_new = self.classifier_for(n_classes).kind == "new"
         return is_new and not self.keeps_classifier(n_classes)
 
-    def decisive(self, n_classes: int) -> dict[str, Any]:
+    def decisive(self, n_classes: int, *, refits: bool = False) -> dict[str, Any]:
         """Give what decides the run, as plain values, by the names of its record."""
         classifier = self.classifier_for(n_classes)
         pictures = PictureRule(
@@ -215,6 +216,8 @@ class FinetuneRequest:
         methods = dict(self.methods)
         if self.standardises(n_classes) and TOP_METHOD > 1:
             methods["top"] = TOP_METHOD
+        if refits:
+            methods[REFIT] = REFIT_METHOD
         since = {"methods": methods, "later_settings": self.settings.later}
         return decisive | {name: values for name, values in since.items() if values}
 

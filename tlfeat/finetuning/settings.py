@@ -18,6 +18,7 @@ from tlfeat.settings import checked_values, setting, settings_of, unusual_values
 if TYPE_CHECKING:
     from tlfeat.runs.record import Run
 
+REFIT: Final = "refit"
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -95,6 +96,9 @@ class FinetuneSettings:
     budget : str, optional
         The time that the run may take, such as "4m", everything included: of the phase's epochs
         as many are trained as fit into it, and in mode auto above a cut where few would.
+    refit : bool, optional
+        Whether all is trained once more with what held rows have chosen, on these too; where None
+        in mode auto, on data without a validation split.
     """
 
     panel: ClassVar = "Training"  # of a help page
@@ -132,6 +136,13 @@ class FinetuneSettings:
         metavar="90s|4m|1.5h",
         later=True,
     )
+    refit: bool | None = setting(
+        None,
+        "flag",
+        "After the choices, train once more with them, on the held rows too.  [default: in mode "
+        "auto where the data have no validation split]",
+        panel="Held rows",
+    )
 
     @classmethod
     def of_run(cls, run: "Run") -> "FinetuneSettings":
@@ -153,6 +164,7 @@ class FinetuneSettings:
             run.loss,
             run.batch,
             run.cut_dtype or "none",
+            refit=_refit_of(run),
             **{settings_of(cls)[name].field: value for name, value in run.later_settings.items()},
         )
 
@@ -188,6 +200,11 @@ class FinetuneSettings:
         _check_order(read.phases, from_parent)
         _check_budget(read)
         _check_views(read, from_parent)
+        if read.refit and read.follows_held_rows:
+            raise TlfeatError(
+                "The schedule plateau follows the loss of held rows, and in a refit none are "
+                "held: leave one of the two out."
+            )
         _check_classifier(read.phases[0], read.classifier or Classifier(), from_parent)
         if read.loss == "mse":
             if any(phase.label_smoothing for phase in read.phases):
@@ -205,6 +222,18 @@ class FinetuneSettings:
         if first.mode == "auto" and self.budget is not None and first.train is None:
             return True
         return next((phase.is_parted for phase in self.phases if phase.takes_steps), False)
+
+    @property
+    def follows_held_rows(self) -> bool:
+        """Whether a learning rate follows the loss of held rows."""
+        return any(phase.schedule_choice.name == "plateau" for phase in self.phases)
+
+    def refits(self, *, splits_validation: bool) -> bool:
+        """Say whether all is trained once more, on data with a validation split or without."""
+        if self.refit is None:
+            is_auto = self.phases[0].mode == "auto"
+            return is_auto and not splits_validation and not self.follows_held_rows
+        return self.refit
 
     @property
     def seconds(self) -> float | None:
@@ -228,7 +257,8 @@ class FinetuneSettings:
             words += [f"{phase.mode}{cut}{epochs}", *phase.unusual()]
         words += [] if self.classifier is None else self.classifier.unusual()
         words += [choice.name for choice in self.changes]
-        return words + unusual_words(self, without=("augment", "cut_dtype"))
+        words += unusual_words(self, without=("augment", "cut_dtype", REFIT))
+        return words + ([] if self.refit is None else [REFIT if self.refit else f"no-{REFIT}"])
 
 
 @dataclass(frozen=True)
@@ -296,6 +326,13 @@ def said_seconds(seconds: float) -> str:
     """
     unit = next(name for name in "hms" if seconds % _SECONDS[name] == 0 or name == "s")
     return f"{seconds / _SECONDS[unit]:g}{unit}"
+
+
+def _refit_of(run: "Run") -> bool | None:
+    """Say whether a run was a refit, as far as that does not follow from its mode."""
+    if REFIT in (run.methods or {}):
+        return True
+    return False if run.phases[0]["mode"] == "auto" else None
 
 
 def _without_smoothing(phase: Phase) -> Phase:

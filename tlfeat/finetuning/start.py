@@ -22,11 +22,12 @@ from tlfeat.data.dataset import Dataset
 from tlfeat.features.candidates import Candidates
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.assemble import LAST
-from tlfeat.finetuning.pictures import Part, Pictures
+from tlfeat.finetuning.pictures import CHOOSING, Part, Pictures
 from tlfeat.heads.pool import run_jobs
 from tlfeat.runs.matrices import Matrices
 from tlfeat.where import Where
 
+_RIGHT: Final = "validation_accuracy"
 _ABSENT: Final = -30.0  # log odds of a class that train has no picture of
 
 
@@ -68,6 +69,7 @@ def fit_start(
     where: Where,
     *,
     class_weight: str | None = None,
+    settled: Mapping[str, Any] | None = None,
 ) -> HeadStart:
     """Fit the logistic regression that a network begins as.
 
@@ -81,6 +83,8 @@ def fit_start(
         With its features, or "auto" for those that are best on the validation rows.
     where : Where
     class_weight : {None, "balanced"}
+    settled : mapping, optional
+        The facts of one that validation has chosen: then it is that, fitted on validation too.
 
     Raises
     ------
@@ -92,10 +96,13 @@ def fit_start(
     from tlfeat.heads.learner import import_types
     from tlfeat.heads.table import SCREEN, get_head
 
-    candidates = Candidates.of(network, where.cache_folder)
+    params = dict(settled or {})
+    features = params.pop("features", network.features)
+    params.pop(_RIGHT, None)
+    candidates = Candidates.of(replace(network, features=features), where.cache_folder)
     samples = tuple(
         pictures.samples[row]._replace(split=split)
-        for split in ("train", "validation")
+        for split in CHOOSING
         for row in parts[split].rows
     )
     seen = replace(dataset, samples=samples)
@@ -104,22 +111,28 @@ def fit_start(
         import_types(get_head(name))
     choice = matrices.choice(candidates)
     grounds = matrices.grounds(choice, network.seed)
-    order = HeadOrder("logistic", class_weight=class_weight, seed=network.seed)
+    order = HeadOrder(
+        "logistic",
+        params,
+        class_weight=class_weight,
+        refit=settled is not None,
+        seed=network.seed,
+    )
     where.watch.doing("fitting the logistic regression that training starts from")
     (fitted,) = run_jobs([fit_any(grounds, order)], where.jobs or usable_cores())
     if isinstance(fitted, Exception):
         raise fitted
     kernel, bias = fold_logistic(fitted.pipeline, len(dataset.classes))
-    request, features = matrices.joined(choice, fitted.parts)
-    held = features.rows("validation")
-    right = fitted.predict(features.X[held]) == features.y[held]
+    request, matrix = matrices.joined(choice, fitted.parts)
+    held = matrix.rows("validation")
+    right = fitted.predict(matrix.X[held]) == matrix.y[held]
     each = matrices.seconds_an_image(request)
     spec = request.settings.features
     return HeadStart(
         tuple(Output(recipe.layer, recipe.pool) for recipe in request.recipes),
         kernel,
         bias,
-        {"features": spec, "validation_accuracy": float(right.mean()), **fitted.chosen},
+        {"features": spec, _RIGHT: float(right.mean()), **fitted.chosen},
         sum(value or 0.0 for value in fitted.seconds.values()),
         {spec: None if each is None else each * len(samples)},
     )

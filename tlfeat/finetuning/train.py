@@ -1,10 +1,11 @@
 """Train a network end to end, and keep the run beside those of the heads."""
 
 import random
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ from tlfeat.finetuning.outcome import (
     with_h5,
     write_pictures,
 )
-from tlfeat.finetuning.pictures import Part, Pictures, part_rows
+from tlfeat.finetuning.pictures import CHOOSING, Part, Pictures, part_rows
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.refit import Settled, refit_folder
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
 from tlfeat.finetuning.start import HeadStart, fit_start
@@ -54,7 +57,13 @@ class FinetuneJob:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All that decides the run beside the data, by the names of its record."""
-        return self.request.decisive(len(self.dataset.classes))
+        return self.request.decisive(len(self.dataset.classes), refits=self.refits)
+
+    @cached_property
+    def refits(self) -> bool:
+        """Whether all is trained once more, on the held rows too."""
+        splits = {sample.split for sample in self.dataset.samples}
+        return self.request.settings.refits(splits_validation="validation" in splits)
 
     @cached_property
     def id(self) -> str:
@@ -99,11 +108,22 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
         _seeded(keras, job.request.seed),
         open_devices(effort.devices, where.watch) as (n_devices, scope),
     ):
-        record = _train(job, where, effort, n_devices, scope, resumed, began)
+        pictures = Pictures(
+            job.dataset,
+            job.request.size,
+            job.request.resize,
+            memory=effort.memory,
+            jobs=where.jobs,
+            watch=where.watch,
+        )
+        parts = part_rows(pictures.samples, job.request.seed)
+        making = _Making(job, where, effort, n_devices, scope, began, pictures, parts)
+        record = _made(making, resumed)
     run = write_record(job.folder, record)
     resume_file(job.folder).unlink(missing_ok=True)
     with suppress(OSError):  # it has weights of epochs, or was never there
         resume_file(job.folder).parent.rmdir()
+    shutil.rmtree(refit_folder(job.folder), ignore_errors=True)  # run.json has its history
     return run
 
 
@@ -129,74 +149,120 @@ def _resumed(folder: Path, resume: bool, watch: Watch) -> tuple[State, Arrays] |
     return resumed
 
 
-def _train(
-    job: FinetuneJob,
-    where: Where,
-    effort: Effort,
-    n_devices: int,
-    scope: Any,
-    resumed: tuple[State, Arrays] | None,
-    began: float,
-) -> dict[str, Any]:
-    """Build, train, measure and save; give the record of it."""
-    dataset, request, folder, watch = job.dataset, job.request, job.folder, where.watch
-    pictures = Pictures(
-        dataset,
-        request.size,
-        request.resize,
-        memory=effort.memory,
-        jobs=where.jobs,
-        watch=watch,
-    )
-    parts = part_rows(pictures.samples, request.seed)
-    start = None
-    if request.starts_from_head and resumed is None:
-        start = fit_start(
-            dataset,
-            pictures,
-            parts,
-            request.head_features,
-            where,
-            class_weight=request.head_class_weight,
+@dataclass(frozen=True)
+class _Making:
+    """What the trainings of a run have in common."""
+
+    job: FinetuneJob
+    where: Where
+    effort: Effort
+    n_devices: int
+    scope: Callable[[], Any]
+    began: float
+    pictures: Pictures
+    parts: Mapping[str, Part]
+
+    def trained(self, resumed: tuple[State, Arrays] | None) -> Training:
+        """Train on train, judged by the held rows."""
+        if resumed is None:
+            shutil.rmtree(refit_folder(self.job.folder), ignore_errors=True)
+        settings = self._settings(self.job.request.settings.phases)
+        return self._train(self.job.folder, settings, self.parts, resumed)
+
+    def trained_again(self, first: State) -> Training:
+        """Train on the held rows too, as they have chosen."""
+        import keras
+
+        folder, settled = refit_folder(self.job.folder), Settled.of(first)
+        phases = settled.phases(self.job.request.settings.phases, first.plan)
+        rows = np.sort(np.concatenate([self.parts[name].rows for name in CHOOSING]))
+        # layers get the names and the luck that those of the first network got
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(self.job.request.seed)
+        return self._train(
+            folder,
+            replace(self._settings(phases), budget=None, n_again=0, settled=settled, keep="last"),
+            {"train": Part(rows)},
+            load_state(folder),
         )
-    with scope():
-        network = request.network(len(dataset.classes), _read(start, resumed))
-    data = _data(dataset, pictures, parts, network)
-    settings = TrainingSettings(
-        request.settings.phases,
-        request.settings.changes,
-        request.settings.loss,
-        request.settings.batch,
-        request.seed,
-        weights=request.weights.name,
-        size=request.size,
-        resize=request.resize,
-        cut_dtype=request.kept_dtype,
-        cut_views=request.settings.cut_views,
-        budget=request.settings.seconds,
-        untouched=request.parent is None,
-        devices=n_devices,
-        keep=effort.keep,
-        memory=effort.memory,
-    )
-    make_folder(folder)
-    given = Given(network, request.row, data, settings, where, scope)
-    state = Training(given, folder, start=start, began=began).run(resumed)
-    file_bytes = save_model(network, folder, watch, h5=effort.h5)
+
+    def _train(
+        self,
+        folder: Path,
+        settings: TrainingSettings,
+        parts: Mapping[str, Part],
+        resumed: tuple[State, Arrays] | None,
+    ) -> Training:
+        job, request, where = self.job, self.job.request, self.where
+        start = None
+        if request.starts_from_head and resumed is None:
+            start = fit_start(
+                job.dataset,
+                self.pictures,
+                self.parts,
+                request.head_features,
+                where,
+                class_weight=request.head_class_weight,
+                settled=None if settings.settled is None else settings.settled.head,
+            )
+        with self.scope():
+            network = request.network(len(job.dataset.classes), _read(start, resumed))
+        data = _data(job.dataset, self.pictures, parts, network)
+        make_folder(folder)
+        given = Given(network, request.row, data, settings, where, self.scope)
+        training = Training(given, folder, start=start, began=self.began)
+        training.run(resumed)
+        return training
+
+    def _settings(self, phases: tuple[Phase, ...]) -> TrainingSettings:
+        request = self.job.request
+        n_again = sum(len(self.parts[name].rows) for name in CHOOSING) if self.job.refits else 0
+        return TrainingSettings(
+            phases,
+            request.settings.changes,
+            request.settings.loss,
+            request.settings.batch,
+            request.seed,
+            weights=request.weights.name,
+            size=request.size,
+            resize=request.resize,
+            cut_dtype=request.kept_dtype,
+            cut_views=request.settings.cut_views,
+            budget=request.settings.seconds,
+            n_again=n_again,
+            settled=None,
+            untouched=request.parent is None,
+            devices=self.n_devices,
+            keep=self.effort.keep,
+            memory=self.effort.memory,
+        )
+
+
+def _made(making: _Making, resumed: tuple[State, Arrays] | None) -> dict[str, Any]:
+    """Train, measure and save; give the record of it."""
+    job, where = making.job, making.where
+    folder, watch, request = job.folder, where.watch, job.request
+    chooser = making.trained(resumed)
+    kept, held = chooser, None
+    if job.refits and chooser.state.may_refit:
+        held = chooser.held_scores()
+        kept = making.trained_again(chooser.state)
+    file_bytes = save_model(kept.network, folder, watch, h5=making.effort.h5)
     warnings = [request.weights.warning] if request.weights.warning else []
-    warnings += write_pictures(network, folder, state, job.name, watch)
+    warnings += write_pictures(kept.network, folder, chooser.state, job.name, watch)
     model = folder / MODEL
     saved = ModelRequest(job.name, model, file_digest(model), request.size, request.precision)
     with _to_measure(saved, where) as engine:
         watch.finish()
-        metrics, inference = measure(engine, data, folder, watch)
+        metrics, inference = measure(engine, chooser.data, folder, watch, held=held)
     return make_record(
         job.settings,
-        data,
-        network,
-        state,
+        chooser.data,
+        kept.network,
+        chooser.state,
         metrics,
         inference,
+        refit=None if kept is chooser else kept.state,
         engine=engine.name,
         identity=job.id,
         name=job.name,

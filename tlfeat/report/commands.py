@@ -124,10 +124,14 @@ def _of_data(run: Run) -> list[str]:
 
 def _options(values: Mapping[str, Any]) -> list[str]:
     return [
-        part
-        for name, value in values.items()
-        for part in (f"--{name.replace('_', '-')}", *([] if value is True else [_text(value)]))
+        part for name, value in values.items() for part in _option(name.replace("_", "-"), value)
     ]
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", _text(value)]
 
 
 def _text(value: Any) -> str:

@@ -28,6 +28,7 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
         wrong = wrong or _maybe(_MAPPING)(record["dataset"].get("asked"), "dataset.asked")
         wrong = wrong or _maybe(_MAPPING)(record.get("later_settings", {}), "later")
         wrong = wrong or _maybe(_AUTO)(record.get("auto"), "auto")
+        wrong = wrong or _maybe(_fields(history=_list(_MAPPING)))(record.get("refit"), "refit")
         if record["kind"] == "head":
             metric = record["head"].get("metric", "accuracy")
             wrong = wrong or _one_of(*METRICS)(metric, "head.metric")

@@ -103,6 +103,7 @@ class Run:
     start: Mapping[str, Any] | None = None  # split to loss and accuracy before the first step
     history: Sequence[dict[str, Any]] = ()  # a row an epoch
     best_epoch: Mapping[str, int] = field(default_factory=dict)  # by accuracy and by loss
+    refit: Mapping[str, Any] | None = None  # history of the training on the held rows too
     file_bytes: int | None = None  # of the model
 
     @classmethod

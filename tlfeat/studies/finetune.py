@@ -40,6 +40,7 @@ def finetune(
     cut_dtype: str | None = "float16",
     cut_views: int = 0,
     budget: str | None = None,
+    refit: bool | None = None,
     resume: bool = False,
     keep: str = Effort.keep,
     h5: bool = False,
@@ -91,6 +92,9 @@ def finetune(
     budget : str, optional
         The time that the run may take, such as "4m", everything included: of the phase's epochs
         as many are trained as fit into it, and in mode auto above a cut where few would.
+    refit : bool, optional
+        Train once more with what held rows have chosen, on these too; if None in mode auto, where
+        the data have no validation split.
     resume, keep, h5, devices, memory
         See `Effort`.
     run_name : str
@@ -131,6 +135,7 @@ def finetune(
             cut_dtype or "none",
             cut_views,
             budget,
+            refit,
         ).checked(from_parent=start is not None),
         start=None if start is None else str(start),
         said=said,

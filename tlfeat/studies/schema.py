@@ -77,7 +77,6 @@ RUN_KEYS: Final[Mapping[str, Key]] = {
     "stand_in": Key("text", in_defaults=False),
     "head": Key("text", "head", in_defaults=False),
     "search": Key("flag", "head"),
-    "refit": Key("flag", "head"),
     "metric": Key("text", "head"),
     "set": Key("table", "head", in_defaults=False),
     "from": Key("text", "finetune", in_defaults=False),
@@ -87,7 +86,9 @@ RUN_KEYS: Final[Mapping[str, Key]] = {
     "keep": Key(settings_of(Effort)["keep"].kind, "finetune"),
     # on the run they are for all its phases that do not say otherwise
     **_keys(Phase, "phase"),
-    "class_weight": Key("text"),  # of heads too
+    # of heads too
+    "class_weight": Key("text"),
+    "refit": Key("flag"),
 }
 PHASE_KEYS: Final = tuple(settings_of(Phase))
 DATA_KEYS: Final[Mapping[str, Key]] = {

@@ -1,0 +1,66 @@
+"""A second training, on the held rows too, with what they chose in the first.
+
+Held rows say how long each phase is trained, how far its weights go back and what the top reads,
+and they judge the network that has not learned from them. Then they are pictures like any
+others: the network that is kept is trained from the beginning on all of train.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from tlfeat.finetuning.checkpoint import State
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.settings import REFIT
+
+REFIT_METHOD: Final = 1
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What held rows have chosen for each phase.
+
+    Attributes
+    ----------
+    epochs : tuple of int
+        After which it ends; its learning rate goes the way of all that were asked for.
+    chosen : mapping of str to mapping
+        By the number of a phase, as text: what `Chosen` has.
+    head : mapping
+        Of the logistic regression that training starts from: its features and settings.
+    """
+
+    epochs: tuple[int, ...]
+    chosen: Mapping[str, Mapping[str, float]]
+    head: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, state: State) -> "Settled":
+        """Read what a training that has ended has chosen."""
+        epochs = tuple(
+            0 if state.chosen.get(str(number), {}).get("share") == 0 else kept
+            for number, kept in enumerate(state.kept)
+        )
+        return cls(epochs, state.chosen, state.start.get("logistic", {}))
+
+    def phases(self, wanted: Sequence[Phase], plan: Mapping[str, Any]) -> tuple[Phase, ...]:
+        """Give the phases as they are trained again: where nothing is held nothing is chosen."""
+        return tuple(
+            _unattended(replace(phase, **plan)) if epochs else replace(phase, epochs=0)
+            for phase, epochs in zip(wanted, self.epochs, strict=True)
+        )
+
+
+def refit_folder(run: Path) -> Path:
+    """Give the folder, within a run's, of the training on all of train."""
+    return run / REFIT
+
+
+def _unattended(phase: Phase) -> Phase:
+    """Give a phase without patience; what it says of steps is said, so that none is solved."""
+    if phase.patience is None:
+        return phase
+    return replace(
+        phase, patience=None, learning_rate=phase.rate, optimizer=phase.optimizer_choice
+    )
