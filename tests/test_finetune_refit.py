@@ -112,8 +112,8 @@ def test_a_phase_ends_after_the_epoch_that_held_rows_kept(
     assert "val_loss" not in row
     # its rate is on the way that three epochs have, not at the end of it
     assert row["learning_rate"] > 0.5 * Phase("partial").rate
-    run = train(Phase("frozen", 2, learning_rate=0.01, patience=1), refit=True)
-    assert run.history  # and no solver's answer, though no patience is left
+    run = train(Phase("frozen", 2, patience=1), refit=True)
+    assert len(run.refit["history"]) == 1  # and no solver's answer, though no patience is left
 
 
 class Break(Watch):
@@ -145,6 +145,37 @@ def test_one_that_is_broken_off_goes_on_where_it_was(
     assert resumed.phases == whole.phases
     for split in ("train", "validation", "test"):
         np.testing.assert_allclose(scores(resumed, split), scores(whole, split), atol=1e-4)
+
+
+def test_what_starts_from_it_has_not_learned_from_the_rows_that_judge_it(train: Any) -> None:
+    run = train(Phase("full", 1), refit=True)
+    child = train(Phase("full", 0), start=run.path)
+    np.testing.assert_allclose(scores(child, "validation"), scores(run, "validation"), atol=1e-4)
+    (run.path / "checkpoints" / "judged.weights.h5").unlink()
+    with pytest.raises(TlfeatError, match="trained again on its held pictures"):
+        train(Phase("full", 1), start=run.path)
+
+
+class Notes(Watch):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_budget_pays_for_it_where_no_epoch_is_lost_or_it_was_asked_for(
+    train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, asked = Notes(), Notes()
+    assert train(budget="1s", watch=lost).refit is None
+    assert any("not trained again" in note for note in lost.notes)
+    assert train(budget="1s", refit=True, watch=asked).refit == {"history": []}  # the head alone
+    assert not any("not trained again" in note for note in asked.notes)
+    monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(1.0, 1.0))
+    run = train(Phase("auto", 1), budget="30m", watch=lost)
+    assert run.phases[0]["planned"]["epochs"] == len(run.refit["history"]) == 1
+    assert any("1 epoch of" in note and "as many again" in note for note in lost.notes)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +218,9 @@ def test_it_is_another_run_that_can_be_asked_for_again(train: Any) -> None:
 def test_a_budget_pays_for_both_trainings() -> None:
     once = Costs(step=0.5, build=4, steps=20, forward_steps=6, saved=0.3, end=10)
     both = replace(once, again=25)
-    assert both.epoch == pytest.approx(once.epoch + 25 * 0.5 + 0.3)
+    assert both.total(2, goes_back=True) == pytest.approx(
+        once.total(2, goes_back=True) + both.refit(0) + 2 * (25 * 0.5 + 0.3)
+    )
     for seconds in (20, 60, 200):
         n = both.epochs(seconds, 12, goes_back=True)
         assert n < max(1, once.epochs(seconds, 12, goes_back=True))

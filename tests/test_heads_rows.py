@@ -35,7 +35,7 @@ def data(request: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(params=[2**26, 0], ids=["few", "many"])
 def copied(request: Any, monkeypatch: pytest.MonkeyPatch) -> int:
     """Bytes up to which linear heads copy rows."""
-    monkeypatch.setattr(module, "_COPIED", request.param)
+    monkeypatch.setattr(module, "COPIED", request.param)
     return int(request.param)
 
 

@@ -252,8 +252,8 @@ WRONG = {
     ),
     "a head's key on a fine-tune": (
         "augment =",
-        "refit = true\naugment =",
-        ["run 'transfer'", "refit"],
+        "search = false\naugment =",
+        ["run 'transfer'", "search"],
     ),
     "neither head nor mode": (
         '[[run]]\nname = "transfer"',

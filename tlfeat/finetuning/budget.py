@@ -1,6 +1,6 @@
 """What a fine-tune will take, from its first steps, and how many epochs a time allows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from tlfeat.data.names import counted
@@ -45,9 +45,8 @@ class Costs:
 
     @property
     def epoch(self) -> float:
-        """Of an epoch, judged and kept, and of the one on all of train."""
-        once = self.steps * self.step + self._judged + self.saved
-        return once + (self.again * self.step + self.saved if self.again else 0.0)
+        """Of an epoch, judged and kept."""
+        return self.steps * self.step + self._judged + self.saved
 
     @property
     def _judged(self) -> float:
@@ -55,19 +54,26 @@ class Costs:
 
     def left(self, steps: int, *, goes_back: bool, ends: bool = True) -> float:
         """Give what so many steps take, and what comes after them in a phase, or in the run."""
-        after = len(SHARES) * self._judged if goes_back else 0.0
-        if ends:  # a second network is built twice, as it is made and as a graph
-            after += self.end + (2 * self.build if self.again else 0.0)
+        after = (len(SHARES) * self._judged if goes_back else 0.0) + (self.end if ends else 0.0)
         return steps / self.steps * self.epoch + after
+
+    def refit(self, epochs: int) -> float:
+        """Give what so many epochs of the training that follows take, and its beginning."""
+        if not self.again:
+            return 0.0
+        # the network is built, as it is made and as a graph, and its head is fitted
+        return 3 * self.build + epochs * (self.again * self.step + self.saved)
 
     def epochs(self, seconds: float, most: int, *, goes_back: bool) -> int:
         """Give how many epochs fit into a time, what comes after them included."""
-        free = seconds - self.build - self.left(0, goes_back=goes_back)
-        return max(0, min(most, int(free / self.epoch)))
+        both = self.refit(1) - self.refit(0)
+        free = seconds - self.total(0, goes_back=goes_back)
+        return max(0, min(most, int(free / (self.epoch + both))))
 
     def total(self, epochs: int, *, goes_back: bool) -> float:
         """Give what so many epochs take, what comes before and after them included."""
-        return self.build + self.left(epochs * self.steps, goes_back=goes_back)
+        trained = self.left(epochs * self.steps, goes_back=goes_back)
+        return self.build + trained + self.refit(epochs)
 
     def said(self, epochs: int, phase: Phase, spent: float) -> str:
         """Say how many epochs of a phase will fit, and when all is done."""
@@ -78,11 +84,10 @@ class Costs:
                 f"No epoch{where} fits into the budget: one takes {spoken(self.epoch)}, and all "
                 f"else {total}. The network stays as it begins."
             )
-        once = spoken(replace(self, again=0).epoch)
         again = ", and as many again on the held rows too" if self.again else ""
         return (
-            f"{counted(epochs, 'epoch')}{where} of {once} will fit{again}: all is done in about "
-            f"{total} from the beginning."
+            f"{counted(epochs, 'epoch')}{where} of {spoken(self.epoch)} will fit{again}: all is "
+            f"done in about {total} from the beginning."
         )
 
 

@@ -67,6 +67,14 @@ def epoch_file(folder: Path, epoch: int) -> Path:
     return folder / CHECKPOINTS / f"epoch-{epoch:04}.weights.h5"
 
 
+def judged_file(folder: Path) -> Path:
+    """Give the place of the weights that held rows have judged, in a run's folder.
+
+    A run that starts from it holds the same rows out: it may not have learned from them.
+    """
+    return folder / CHECKPOINTS / "judged.weights.h5"
+
+
 def save_state(folder: Path, state: State, arrays: Arrays) -> None:
     """Write the state of a run.
 

@@ -58,8 +58,16 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class RefitRows:
+    """What all is trained on once more, when held rows have chosen."""
+
+    n: int  # pictures
+    is_asked: bool  # whatever epochs a budget loses by it
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
-    """How a fine-tune goes; `phases` to `seed` decide its numbers, the rest does not."""
+    """How a fine-tune goes; `phases` to `seed`, and `settled`, decide its numbers."""
 
     phases: tuple[Phase, ...]
     augment: tuple[Choice, ...]
@@ -72,7 +80,7 @@ class TrainingSettings:
     cut_dtype: str | None  # of activations at a cut; None: train through the whole network
     cut_views: int  # kept below a cut of each training picture, where pictures are changed
     budget: float | None  # seconds since the run began
-    n_again: int  # pictures that all is trained on once more after it; 0 for none
+    refit: RefitRows | None  # that all is trained on once more after it
     settled: Settled | None  # what held rows have chosen already, in a refit
     untouched: bool  # the backbone has the weights that `weights` names
     devices: int  # that share a batch
@@ -124,6 +132,10 @@ class Inputs:
             for layer in self._network.backbone_layers
             if layer.trainable and layer.weights
         }
+
+    def drop(self) -> None:
+        """Forget the rows that are kept in memory."""
+        self._kept = None
 
     def of(self, phase: Phase) -> tuple[Cut | None, Rows]:
         """Give what a phase is trained on: pictures, or what lies at its cut."""

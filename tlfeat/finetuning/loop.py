@@ -42,7 +42,7 @@ from tlfeat.finetuning.history import (
     of_evaluation,
     write_history,
 )
-from tlfeat.finetuning.inputs import Given, Inputs
+from tlfeat.finetuning.inputs import Given, Inputs, RefitRows
 from tlfeat.finetuning.modes import count_parameters, set_trainable
 from tlfeat.finetuning.norms import MOST_BATCHES
 from tlfeat.finetuning.pictures import (
@@ -146,6 +146,7 @@ class Training:
         finally:
             board.close()
             self.watch.finish()
+            self._inputs.drop()
         return self.state
 
     def _phase(
@@ -189,7 +190,8 @@ class Training:
 
     def _before_phase(self, number: int, phase: Phase, *, begins: bool) -> None:
         """Measure what a phase starts from, where it is not the backbone as it came."""
-        if number == 0 and begins and self.network.standardise is not None:
+        is_new = self.network.standardise is not None and not self.network.keeps_top
+        if number == 0 and begins and is_new:
             rows = some_of(self.data.train, self.settings.seed)
             standardise_top(self.network, self.data.pictures, rows, self.settings.batch)
         if number == 0 and begins and self._start is not None:
@@ -210,10 +212,9 @@ class Training:
                 plans.append((parted, self._measured(parted, end=whole.end)))
         phase, costs = max(plans, key=lambda plan: self._fits(plan[0], plan[1], budget))
         epochs = self._fits(phase, costs, budget)
-        if self.settings.n_again:  # in what is left, where no epoch is lost by it
-            both = replace(costs, again=-(-self.settings.n_again // self.settings.batch))
-            self.state.may_refit = self._fits(phase, both, budget) == epochs
-            costs = both if self.state.may_refit else costs
+        if self.settings.refit is not None:
+            costs = self._with_refit(phase, costs, epochs, budget)
+            epochs = self._fits(phase, costs, budget)
         set_trainable(self.network, phase, self.backbone)
         self.state.plan = {"epochs": epochs, "cut": phase.cut}
         self.state.trainable[-1] = count_parameters(self.network)["trainable"]
@@ -221,6 +222,25 @@ class Training:
         if self.settings.cut_views and not phase.is_parted:
             self.watch.note("No views are kept: changed pictures go through the whole network.")
         return replace(phase, epochs=epochs)
+
+    def _with_refit(self, phase: Phase, costs: Costs, epochs: int, budget: float) -> Costs:
+        """Give the costs with those of a refit, where there is to be one.
+
+        That is where it was asked for; else in what is left, where no epoch is lost by it.
+        """
+        refit = self.settings.refit
+        assert refit is not None
+        both = replace(costs, again=self._steps_again(refit))
+        left = budget - (time.perf_counter() - self._began)
+        fits = both.total(epochs, goes_back=phase.goes_back) <= left
+        self.state.may_refit = refit.is_asked or (fits and not self.settings.cut_views)
+        if not self.state.may_refit:
+            self.watch.note("It is not trained again on the held rows: that would cost epochs.")
+        return both if self.state.may_refit else costs
+
+    def _steps_again(self, refit: RefitRows) -> int:
+        """Give the steps of an epoch of the training on all rows."""
+        return steps_an_epoch(refit.n, self.settings.batch, self.settings.devices)
 
     def _fits(self, phase: Phase, costs: Costs, budget: float) -> int:
         """Give how many epochs of a phase fit into what is left of the budget now."""
@@ -271,7 +291,7 @@ class Training:
         held_steps = -(-n_held // self.settings.batch)
         judged = held_steps + (min(compiled.steps, MOST_BATCHES) if compiled.norms else 0)
         if end is None:
-            n_all = sum(len(part.rows) for part in self.data.parts.values())
+            n_all = len(self.data.pictures.samples)
             forward = self._pass_seconds() or FORWARD * step * (compiled.steps + held_steps)
             end = 2 * build + forward * n_all / (n_train + n_held)
         return Costs(step, build, compiled.steps, judged, saved, end)
@@ -310,9 +330,11 @@ class Training:
     def _foretell(self, compiled: CompiledPhase, step: float, build: float, left: int) -> None:
         """Say what is still to come, where that is long and was not said by a plan."""
         ends = self.state.phase == len(self.settings.phases) - 1
-        again = -(-self.settings.n_again // self.settings.batch)
-        costs = replace(self._costs(compiled, step, build, saved=0.0), again=again)
+        costs = self._costs(compiled, step, build, saved=0.0)
         seconds = costs.left(left, goes_back=compiled.phase.goes_back, ends=ends)
+        if ends and self.settings.refit is not None:
+            costs = replace(costs, again=self._steps_again(self.settings.refit))
+            seconds += costs.refit(sum(phase.epochs for phase in self.settings.phases))
         if seconds > LONG and not self.state.plan:
             self.watch.note(
                 f"{'All' if ends else 'This phase'} will be done in about {spoken(seconds)} "
@@ -386,9 +408,10 @@ class Training:
 
     def _settle(self, compiled: CompiledPhase) -> None:
         """Let batch normalisations that are trained know all of train, as it is."""
-        if not compiled.norms:
+        settings, train, phase = self.settings, self.data.train, self.state.phase
+        ends = self.state.phase_epoch + 1 == self._epochs(phase, compiled.phase)
+        if not compiled.norms or not (ends or len(self.data.held)):  # and nobody judges it
             return
-        settings, train = self.settings, self.data.train
         order = train[epoch_order(len(train), settings.seed, self.state.epoch + 1)]
         batches = split_order(order, settings.batch)
         whole = [batch for batch in batches if len(batch) == settings.batch] or batches

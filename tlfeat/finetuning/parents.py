@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from tlfeat.errors import TlfeatError
 from tlfeat.files import file_digest
-from tlfeat.finetuning.checkpoint import epoch_file
+from tlfeat.finetuning.assemble import STANDARDISE
+from tlfeat.finetuning.checkpoint import epoch_file, judged_file
 from tlfeat.runs.facts import ParentFacts
 from tlfeat.runs.record import MODEL, RECORD, load_run
 
@@ -17,6 +18,8 @@ _IMAGENET = 1000  # classes
 _FILES = (".keras", ".h5", ".hdf5")
 OF_DATA: Final = "data: "  # what a record's stand-in says of pictures begins with
 _HALF = re.compile(r'"(mixed_)?float16"')  # a layer's policy, as a saved model describes it
+KEPT_TOP: Final = "kept-top"  # of a parent whose top standardises
+KEPT_TOP_METHOD: Final = 2  # 1 standardised it anew, by features that training had changed
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Parent:
     top: Mapping[str, Any] | None = None  # as a record has it, where it is ours
     outputs: int | None = None
     stand_in: str | None = None  # what its network stands in for
+    standardises: bool = False  # whether its top begins with a standardisation
 
 
 def find_parent(given: str | Path) -> Parent:
@@ -75,7 +79,8 @@ def find_parent(given: str | Path) -> Parent:
         raise TlfeatError(f"There is no finished run at {path}: an epoch is of a run's folder.")
     if path.is_file() and path.suffix in _FILES:
         facts = ParentFacts(file_digest(path), file=path.name)
-        return Parent(path, None, facts, None, None, _precision(path))
+        standardises = f'"{STANDARDISE}"' in _description(path)
+        return Parent(path, None, facts, None, None, _precision(path), standardises=standardises)
     raise TlfeatError(
         f"Nothing to start from at {path}: wanted the folder of a finished run, RUN@EPOCH, or a "
         ".keras or .h5 file with a whole network."
@@ -102,6 +107,13 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
                 f"{folder.name} has no checkpoint of epoch {epoch}: {kept}. Remove {folder} and "
                 "train it again with --keep all, or start from its end."
             )
+    elif run.refit is not None:
+        weights = judged_file(folder)
+        if not weights.is_file():
+            raise TlfeatError(
+                f"{folder.name} was trained again on its held pictures, and the weights before "
+                f"that are not there any more: remove {folder} and train it again."
+            )
     facts = ParentFacts(file_digest(weights or model), run.id, run.name, epoch)
     return Parent(
         model,
@@ -113,6 +125,7 @@ def _of_run(folder: Path, epoch: int | None) -> Parent:
         run.top,
         _IMAGENET if run.top["kind"] == "imagenet" else len(run.dataset.classes),
         _of_network(run.stand_in),
+        {"top", KEPT_TOP} & (run.methods or {}).keys() != set(),
     )
 
 
@@ -143,15 +156,19 @@ def picture_side(path: Path) -> int:
 
 def _precision(path: Path) -> str:
     """Read from a model's own description what it computes in."""
+    return "mixed" if _HALF.search(_description(path)) else "float32"
+
+
+def _description(path: Path) -> str:
+    """Read a model's own description; nothing where it cannot be read."""
     import h5py
 
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as file:
-                text = file.read("config.json").decode()
+                return file.read("config.json").decode()
         else:
             with h5py.File(path) as file:
-                text = str(file.attrs["model_config"])
+                return str(file.attrs["model_config"])
     except Exception:  # zipfile and h5py raise whatever a damaged file makes them
-        return "float32"  # Keras, which reads it next, says what is wrong with it
-    return "mixed" if _HALF.search(text) else "float32"
+        return ""  # Keras, which reads it next, says what is wrong with it

@@ -38,11 +38,10 @@ class Settled:
     @classmethod
     def of(cls, state: State) -> "Settled":
         """Read what a training that has ended has chosen."""
-        epochs = tuple(
-            0 if state.chosen.get(str(number), {}).get("share") == 0 else kept
-            for number, kept in enumerate(state.kept)
-        )
-        return cls(epochs, state.chosen, state.start.get("logistic", {}))
+        epochs, head = tuple(state.kept), state.start.get("logistic", {})
+        if head and state.chosen.get("0", {}).get("share") == 0:
+            epochs = (0, *epochs[1:])  # all the way back to the head, which has its temperature
+        return cls(epochs, state.chosen, head)
 
     def phases(self, wanted: Sequence[Phase], plan: Mapping[str, Any]) -> tuple[Phase, ...]:
         """Give the phases as they are trained again: where nothing is held nothing is chosen."""

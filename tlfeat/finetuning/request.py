@@ -17,7 +17,7 @@ from tlfeat.finetuning.augment import AUGMENTATIONS
 from tlfeat.finetuning.callbacks import PATIENCE_METHOD
 from tlfeat.finetuning.norms import NORMS_METHOD
 from tlfeat.finetuning.optimizers import OPTIMIZERS
-from tlfeat.finetuning.parents import Parent, picture_side
+from tlfeat.finetuning.parents import KEPT_TOP, KEPT_TOP_METHOD, Parent, picture_side
 from tlfeat.finetuning.plan import may_end_where_it_began
 from tlfeat.finetuning.refit import REFIT_METHOD
 from tlfeat.finetuning.schedules import SCHEDULES
@@ -216,6 +216,8 @@ class FinetuneRequest:
         methods = dict(self.methods)
         if self.standardises(n_classes) and TOP_METHOD > 1:
             methods["top"] = TOP_METHOD
+        if self.keeps_classifier(n_classes) and self.parent and self.parent.standardises:
+            methods[KEPT_TOP] = KEPT_TOP_METHOD
         if refits:
             methods[REFIT] = REFIT_METHOD
         since = {"methods": methods, "later_settings": self.settings.later}

@@ -164,8 +164,8 @@ class FinetuneSettings:
             run.loss,
             run.batch,
             run.cut_dtype or "none",
-            refit=_refit_of(run),
-            **{settings_of(cls)[name].field: value for name, value in run.later_settings.items()},
+            **{REFIT: _refit_of(run)}
+            | {settings_of(cls)[name].field: value for name, value in run.later_settings.items()},
         )
 
     @property
@@ -244,7 +244,9 @@ class FinetuneSettings:
     def later(self) -> dict[str, Any]:
         """Settings that came after the first version, where they are unusual."""
         values = unusual_values(self)
-        return {name: values[name] for name in values if settings_of(self)[name].later}
+        later = {name: values[name] for name in values if settings_of(self)[name].later}
+        # by itself it is left where a budget has no time for it, so asked for it is another run
+        return later | ({REFIT: True} if self.budget and self.refit else {})
 
     def unusual(self) -> list[str]:
         """Say what the phases are and what else is not as when nobody says, for a name."""
@@ -331,8 +333,9 @@ def said_seconds(seconds: float) -> str:
 def _refit_of(run: "Run") -> bool | None:
     """Say whether a run was a refit, as far as that does not follow from its mode."""
     if REFIT in (run.methods or {}):
-        return True
-    return False if run.phases[0]["mode"] == "auto" else None
+        return None if "budget" in run.later_settings else True
+    held_out = str(run.record["split"].get("validation", "")).startswith("fold")
+    return False if held_out and run.phases[0]["mode"] == "auto" else None
 
 
 def _without_smoothing(phase: Phase) -> Phase:

@@ -8,9 +8,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tlfeat.backbones.engines import Engine
 from tlfeat.backbones.keras_runtime import import_keras
@@ -19,11 +20,18 @@ from tlfeat.backbones.table import Output
 from tlfeat.data.dataset import Dataset
 from tlfeat.errors import DataError, NetworkError, TlfeatError
 from tlfeat.features.forward import opened
-from tlfeat.files import file_digest, make_folder
+from tlfeat.files import file_digest, make_folder, replacing
 from tlfeat.finetuning.assemble import LAST, Network
-from tlfeat.finetuning.checkpoint import Arrays, State, epoch_file, load_state, resume_file
+from tlfeat.finetuning.checkpoint import (
+    Arrays,
+    State,
+    epoch_file,
+    judged_file,
+    load_state,
+    resume_file,
+)
 from tlfeat.finetuning.devices import open_devices
-from tlfeat.finetuning.inputs import Given, TrainingData, TrainingSettings
+from tlfeat.finetuning.inputs import Given, RefitRows, TrainingData, TrainingSettings
 from tlfeat.finetuning.loop import Training
 from tlfeat.finetuning.outcome import (
     make_record,
@@ -62,7 +70,8 @@ class FinetuneJob:
     @cached_property
     def refits(self) -> bool:
         """Whether all is trained once more, on the held rows too."""
-        splits = {sample.split for sample in self.dataset.samples}
+        labelled = (sample for sample in self.dataset.samples if sample.label is not None)
+        splits = {sample.split for sample in labelled}
         return self.request.settings.refits(splits_validation="validation" in splits)
 
     @cached_property
@@ -120,10 +129,7 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
         making = _Making(job, where, effort, n_devices, scope, began, pictures, parts)
         record = _made(making, resumed)
     run = write_record(job.folder, record)
-    resume_file(job.folder).unlink(missing_ok=True)
-    with suppress(OSError):  # it has weights of epochs, or was never there
-        resume_file(job.folder).parent.rmdir()
-    shutil.rmtree(refit_folder(job.folder), ignore_errors=True)  # run.json has its history
+    _tidy(job.folder)
     return run
 
 
@@ -132,7 +138,17 @@ def _finished(job: FinetuneJob, effort: Effort, watch: Watch) -> Run | None:
     if run is not None and effort.resume and effort.keep == "all" and _lacks_epochs(run):
         watch.note(f"{run.name} kept no epochs, and they are wanted: it is trained again.")
         return None
+    if run is not None:
+        _tidy(job.folder)
     return run
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a finished run would have gone on from."""
+    resume_file(folder).unlink(missing_ok=True)
+    with suppress(OSError):  # it has weights, or was never there
+        resume_file(folder).parent.rmdir()
+    shutil.rmtree(refit_folder(folder), ignore_errors=True)  # run.json has its history
 
 
 def _resumed(folder: Path, resume: bool, watch: Watch) -> tuple[State, Arrays] | None:
@@ -149,6 +165,15 @@ def _resumed(folder: Path, resume: bool, watch: Watch) -> tuple[State, Arrays] |
     return resumed
 
 
+class Trained(NamedTuple):
+    """A training that has ended."""
+
+    network: Network
+    data: TrainingData
+    state: State
+    held: npt.NDArray[np.float32] | None  # probabilities of the held rows, before a refit
+
+
 @dataclass(frozen=True)
 class _Making:
     """What the trainings of a run have in common."""
@@ -162,29 +187,26 @@ class _Making:
     pictures: Pictures
     parts: Mapping[str, Part]
 
-    def trained(self, resumed: tuple[State, Arrays] | None) -> Training:
+    def trained(self, resumed: tuple[State, Arrays] | None) -> Trained:
         """Train on train, judged by the held rows."""
+        job = self.job
         if resumed is None:
-            shutil.rmtree(refit_folder(self.job.folder), ignore_errors=True)
-        settings = self._settings(self.job.request.settings.phases)
-        return self._train(self.job.folder, settings, self.parts, resumed)
+            shutil.rmtree(refit_folder(job.folder), ignore_errors=True)
+        rows = sum(len(self.parts[name].rows) for name in CHOOSING)
+        refit = RefitRows(rows, bool(job.request.settings.refit)) if job.refits else None
+        settings = replace(self._settings(job.request.settings.phases), refit=refit)
+        return self._train(job.folder, settings, self.parts, resumed)
 
-    def trained_again(self, first: State) -> Training:
+    def trained_again(self, first: State) -> Trained:
         """Train on the held rows too, as they have chosen."""
         import keras
 
         folder, settled = refit_folder(self.job.folder), Settled.of(first)
         phases = settled.phases(self.job.request.settings.phases, first.plan)
         rows = np.sort(np.concatenate([self.parts[name].rows for name in CHOOSING]))
-        # layers get the names and the luck that those of the first network got
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(self.job.request.seed)
-        return self._train(
-            folder,
-            replace(self._settings(phases), budget=None, n_again=0, settled=settled, keep="last"),
-            {"train": Part(rows)},
-            load_state(folder),
-        )
+        settings = replace(self._settings(phases), budget=None, settled=settled, keep="last")
+        keras.utils.set_random_seed(self.job.request.seed)  # the luck that the first one had
+        return self._train(folder, settings, {"train": Part(rows)}, load_state(folder))
 
     def _train(
         self,
@@ -192,7 +214,7 @@ class _Making:
         settings: TrainingSettings,
         parts: Mapping[str, Part],
         resumed: tuple[State, Arrays] | None,
-    ) -> Training:
+    ) -> Trained:
         job, request, where = self.job, self.job.request, self.where
         start = None
         if request.starts_from_head and resumed is None:
@@ -211,12 +233,16 @@ class _Making:
         make_folder(folder)
         given = Given(network, request.row, data, settings, where, self.scope)
         training = Training(given, folder, start=start, began=self.began)
-        training.run(resumed)
-        return training
+        state = training.run(resumed)
+        held = None
+        if settings.refit is not None and state.may_refit:
+            held = training.held_scores()
+            with replacing(judged_file(folder)) as fresh:
+                network.model.save_weights(fresh)
+        return Trained(network, data, state, held)
 
     def _settings(self, phases: tuple[Phase, ...]) -> TrainingSettings:
         request = self.job.request
-        n_again = sum(len(self.parts[name].rows) for name in CHOOSING) if self.job.refits else 0
         return TrainingSettings(
             phases,
             request.settings.changes,
@@ -229,7 +255,7 @@ class _Making:
             cut_dtype=request.kept_dtype,
             cut_views=request.settings.cut_views,
             budget=request.settings.seconds,
-            n_again=n_again,
+            refit=None,
             settled=None,
             untouched=request.parent is None,
             devices=self.n_devices,
@@ -242,27 +268,27 @@ def _made(making: _Making, resumed: tuple[State, Arrays] | None) -> dict[str, An
     """Train, measure and save; give the record of it."""
     job, where = making.job, making.where
     folder, watch, request = job.folder, where.watch, job.request
-    chooser = making.trained(resumed)
-    kept, held = chooser, None
-    if job.refits and chooser.state.may_refit:
-        held = chooser.held_scores()
-        kept = making.trained_again(chooser.state)
-    file_bytes = save_model(kept.network, folder, watch, h5=making.effort.h5)
+    network, data, state, held = making.trained(resumed)
+    refit = None
+    if held is not None:
+        del network  # room for the second one
+        network, _, refit, _ = making.trained_again(state)
+    file_bytes = save_model(network, folder, watch, h5=making.effort.h5)
     warnings = [request.weights.warning] if request.weights.warning else []
-    warnings += write_pictures(kept.network, folder, chooser.state, job.name, watch)
+    warnings += write_pictures(network, folder, state, job.name, watch)
     model = folder / MODEL
     saved = ModelRequest(job.name, model, file_digest(model), request.size, request.precision)
     with _to_measure(saved, where) as engine:
         watch.finish()
-        metrics, inference = measure(engine, chooser.data, folder, watch, held=held)
+        metrics, inference = measure(engine, data, folder, watch, held=held)
     return make_record(
         job.settings,
-        chooser.data,
-        kept.network,
-        chooser.state,
+        data,
+        network,
+        state,
         metrics,
         inference,
-        refit=None if kept is chooser else kept.state,
+        refit=refit,
         engine=engine.name,
         identity=job.id,
         name=job.name,

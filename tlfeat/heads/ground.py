@@ -13,7 +13,7 @@ from tlfeat.heads.arrays import Floats, Ints
 from tlfeat.heads.folds import N_FOLDS, assign_folds
 from tlfeat.heads.matrix import Matrix
 from tlfeat.heads.once import once
-from tlfeat.heads.rows import Rows
+from tlfeat.heads.rows import COPIED, Rows
 from tlfeat.heads.trained import all_classes
 
 # Bytes of standardised rows and Gram matrices that stay while heads are searched; beyond, tasks
@@ -154,7 +154,9 @@ class Ground:
     def _bytes(self) -> int:
         """About what the folds take, once made."""
         n, d = self.X.shape
-        one: int = 4 * n * d + 3 * 8 * n**2 if n <= d else 2 * 8 * d**2
+        rows: int = 4 * n * d
+        wide, tall = rows + 3 * 8 * n**2, 2 * 8 * d**2 + (rows if rows <= COPIED else 0)
+        one: int = wide if n <= d else tall
         return N_FOLDS * one
 
     def whole(self, *, refit: bool = False) -> Rows:

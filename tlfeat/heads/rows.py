@@ -24,7 +24,7 @@ _ROUNDING: Final = 1e-12  # of a variance, beside that of all rows
 # Share of the mean squared norm that is added to every row's own: rows that are equal leave no
 # Gram matrix that can be factorised.
 _JITTER: Final = 1e-10
-_COPIED: Final = 2**26  # bytes of a fold's rows, standardised, that linear heads have a copy of
+COPIED: Final = 2**26  # bytes of a fold's rows, standardised, that linear heads have a copy of
 
 
 class Rows:
@@ -183,7 +183,7 @@ class Rows:
         if self.is_wide:
             return RowCoordinates(self)
         n_bytes = (self.n + self.n_held) * self.d * self.dtype.itemsize
-        return (CopiedFeatures if n_bytes <= _COPIED else RawFeatures)(self)
+        return (CopiedFeatures if n_bytes <= COPIED else RawFeatures)(self)
 
 
 class Coordinates(ABC):
@@ -253,8 +253,13 @@ class CopiedCoordinates(Coordinates):
 
     def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
         """Go over the rows once."""
-        slope = slopes(slice(0, len(self.Z)), self._scores(self.Z, W, bias))
-        return (self.Z.T @ slope).astype(np.float64), slope.sum(axis=0, dtype=np.float64)
+        by_weights, by_bias = np.zeros(W.shape), np.zeros(len(bias))
+        for start in range(0, len(self.Z), BLOCK):
+            part = slice(start, min(start + BLOCK, len(self.Z)))
+            slope = slopes(part, self._scores(self.Z[part], W, bias))
+            by_weights += self.Z[part].T @ slope
+            by_bias += slope.sum(axis=0, dtype=np.float64)
+        return by_weights, by_bias
 
     def held(self, W: Double, bias: Double) -> Floats:
         """Score the rows to score."""

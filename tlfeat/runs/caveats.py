@@ -12,11 +12,13 @@ from tlfeat.runs.record import Run
 
 def leaked_test(run: RankedRun) -> str | None:
     """Say how many test pictures are in train too, and what is right without them."""
+    learned = ["train"] if run.refit is None else ["train", "validation"]
     try:
-        train, test = (read_predictions(run, split, scores=False) for split in ("train", "test"))
+        test = read_predictions(run, "test", scores=False)
+        parts = [read_predictions(run, split, scores=False).digests for split in learned]
     except TlfeatError:
         return None
-    known = np.isin(test.digests.astype(np.str_), train.digests.astype(np.str_))
+    known = np.isin(test.digests.astype(np.str_), np.concatenate(parts).astype(np.str_))
     n = int(np.count_nonzero(known))
     if not n:
         return None

@@ -119,6 +119,8 @@ def plan_run(
         usual = {name: usual[name] for name in usual if name not in _OF_THE_PARENT}
     if is_head and not _can_be_balanced(run):
         usual.pop("class_weight", None)
+    if not is_head:  # a default is meant for heads, as it was before fine-tunes could be refitted
+        usual.pop("refit", None)
     values = {**usual, **run}
     try:
         planned = _plan_head(values) if is_head else _plan_finetune(place, values, run, usual)
