@@ -16,9 +16,9 @@ from tlfeat.finetuning.averages import SHARES, Chosen, MovingAverage, between, c
 from tlfeat.finetuning.budget import Costs
 from tlfeat.finetuning.choices import read_choice
 from tlfeat.finetuning.cut import cut_network
-from tlfeat.finetuning.loop import Training
 from tlfeat.finetuning.optimizers import OPTIMIZERS, build_optimizer
 from tlfeat.finetuning.plan import Phase, read_phase
+from tlfeat.finetuning.planner import Planner
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Classifier, FinetuneSettings, read_seconds
 from tlfeat.heads.fit import fit_head
@@ -380,13 +380,13 @@ def test_a_budget_plans_epochs_and_trains_them_as_if_they_were_asked_for(train, 
 
 def test_where_few_epochs_fit_a_budget_is_spent_above_a_cut(train, monkeypatch):
     monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)  # the last features only
-    seen, parted, measured = [], {}, Training._measured
+    seen, parted, measured = [], {}, Planner._measured
 
     def noted(self, phase, **more):
         seen.append(measured(self, phase, **more))
         return seen[-1]
 
-    monkeypatch.setattr(Training, "_measured", noted)
+    monkeypatch.setattr(Planner, "_measured", noted)
     monkeypatch.setattr(
         Costs, "epochs", lambda self, *_, **__: 1 if self is seen[0] else parted["epochs"]
     )

@@ -56,6 +56,17 @@ def test_the_top_of_the_run_it_starts_from_is_kept_and_recorded(train, pictures,
     }  # fmt: skip
 
 
+def test_it_begins_as_what_it_starts_from_whatever_that_has_trained(train, pictures):
+    """Its top standardises by the features that it had in the beginning."""
+    parent = train(pictures, Phase("partial", 2, cut="stage5"), size=32)
+    child = train(pictures, Phase("full", 0), start=parent.path)
+    scores = [f"score_{i}" for i in range(3)]
+    np.testing.assert_allclose(
+        child.predictions()[scores], parent.predictions()[scores], atol=1e-4
+    )
+    assert child.methods["kept-top"] == 2
+
+
 def test_a_top_that_is_asked_for_takes_its_place(train, pictures, parent):
     child = train(pictures, Phase("frozen", 1), start=parent.path, top=Classifier("new", (5, 4)))
     assert dense_units(child) == [5, 4, 3]

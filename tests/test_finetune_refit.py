@@ -22,16 +22,24 @@ from tlfeat.runs.record import Run
 from tlfeat.studies.finetune import finetune
 from tlfeat.watch import Watch
 
+PLAIN = {"backbone": "plain-cnn", "size": 16}
+
 
 @pytest.fixture
 def train(pictures: Path, cache: Path, tmp_path: Path) -> Any:
     def go(*phases: Phase, data: Any = pictures, reports: str = "reports", **settings: Any) -> Run:
-        where = {"cache": cache, "reports": tmp_path / reports}
-        return finetune(
-            data, None, phases or None, **{"size": 32, "batch": 8, **where, **settings}
-        )
+        usual = {"size": 32, "batch": 8, "cache": cache, "reports": tmp_path / reports}
+        if "start" in settings:
+            del usual["size"]
+        return finetune(data, phases=phases or None, **{**usual, **settings})
 
     return go
+
+
+@pytest.fixture
+def last_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let heads read the last features alone, so that above a late cut little is trained."""
+    monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)
 
 
 def scores(run: Run, split: str) -> np.ndarray:
@@ -41,10 +49,10 @@ def scores(run: Run, split: str) -> np.ndarray:
 
 
 def test_it_is_the_training_that_has_all_of_train_judged_by_the_one_that_has_not(
-    train: Any, pictures: Path, cache: Path, tmp_path: Path
+    train: Any, pictures: Path
 ) -> None:
-    phase = Phase("full", 2)
-    run, first = train(phase, refit=True), train(phase)
+    phase = Phase("scratch", 2)
+    run, first = train(phase, refit=True, **PLAIN), train(phase, **PLAIN)
     assert run.history[0]["val_loss"] == pytest.approx(first.history[0]["val_loss"], abs=1e-5)
     np.testing.assert_allclose(scores(run, "validation"), scores(first, "validation"), atol=1e-4)
     assert not np.allclose(scores(run, "test"), scores(first, "test"), atol=1e-3)
@@ -57,7 +65,7 @@ def test_it_is_the_training_that_has_all_of_train_judged_by_the_one_that_has_not
         sample._replace(split="validation") for sample in whole.samples if sample.split == "test"
     )
     train_rows = tuple(sample for sample in whole.samples if sample.split == "train")
-    alone = train(phase, data=replace(whole, samples=train_rows + held), reports="alone")
+    alone = train(phase, data=replace(whole, samples=train_rows + held), reports="alone", **PLAIN)
     assert alone.n_train == run.n_train
     np.testing.assert_allclose(scores(run, "test"), scores(alone, "validation"), atol=1e-4)
     losses = [[row["loss"] for row in rows] for rows in (run.refit["history"], alone.history)]
@@ -84,10 +92,11 @@ def test_the_head_that_training_begins_as_learns_from_the_held_rows_too(
 
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_the_share_of_the_way_back_is_the_one_that_held_rows_chose(
-    train: Any, monkeypatch: pytest.MonkeyPatch, share: float
+    train: Any, last_alone: None, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
+    phase = Phase("auto", 1, cut="stage5")
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(share, 2.0))
-    run = train(Phase("auto", 1))
+    run = train(phase)
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: pytest.fail("chosen"))
     if not share:  # nothing of the way is gone, so it is not trained
         assert run.refit == {"history": []}
@@ -98,7 +107,7 @@ def test_the_share_of_the_way_back_is_the_one_that_held_rows_chose(
     assert len(run.refit["history"]) == 1
     flat = np.log(scores(run, "test"))
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(share, 1.0))
-    plain = np.log(scores(train(Phase("auto", 1), reports="other"), "test"))
+    plain = np.log(scores(train(phase, reports="other"), "test"))
     np.testing.assert_allclose(np.diff(flat), np.diff(plain) / 2, atol=1e-3)
 
 
@@ -107,11 +116,11 @@ def test_a_phase_ends_after_the_epoch_that_held_rows_kept(
 ) -> None:
     of = Settled.of
     monkeypatch.setattr(Settled, "of", lambda state: replace(of(state), epochs=(1,)))
-    run = train(Phase("partial", 3, patience=2), refit=True)
+    run = train(Phase("scratch", 3, patience=2), refit=True, **PLAIN)
     (row,) = run.refit["history"]
     assert "val_loss" not in row
     # its rate is on the way that three epochs have, not at the end of it
-    assert row["learning_rate"] > 0.5 * Phase("partial").rate
+    assert row["learning_rate"] > 0.5 * Phase("scratch").rate
     run = train(Phase("frozen", 2, patience=1), refit=True)
     assert len(run.refit["history"]) == 1  # and no solver's answer, though no patience is left
 
@@ -132,10 +141,10 @@ class Break(Watch):
 
 
 def test_one_that_is_broken_off_goes_on_where_it_was(
-    train: Any, monkeypatch: pytest.MonkeyPatch
+    train: Any, last_alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(0.8, 1.1))
-    phase = Phase("auto", 2)
+    phase = Phase("auto", 2, cut="stage5")
     whole = train(phase, reports="whole")
     with pytest.raises(RuntimeError, match="broken off"):
         train(phase, watch=Break())
@@ -148,7 +157,7 @@ def test_one_that_is_broken_off_goes_on_where_it_was(
 
 
 def test_what_starts_from_it_has_not_learned_from_the_rows_that_judge_it(train: Any) -> None:
-    run = train(Phase("full", 1), refit=True)
+    run = train(Phase("scratch", 1), refit=True, **PLAIN)
     child = train(Phase("full", 0), start=run.path)
     np.testing.assert_allclose(scores(child, "validation"), scores(run, "validation"), atol=1e-4)
     (run.path / "checkpoints" / "judged.weights.h5").unlink()

@@ -61,8 +61,8 @@ class Costs:
         """Give what so many epochs of the training that follows take, and its beginning."""
         if not self.again:
             return 0.0
-        # the network is built, as it is made and as a graph, and its head is fitted
-        return 3 * self.build + epochs * (self.again * self.step + self.saved)
+        # the network is made, its head fitted, and its graph built
+        return 2 * self.build + epochs * (self.again * self.step + self.saved)
 
     def epochs(self, seconds: float, most: int, *, goes_back: bool) -> int:
         """Give how many epochs fit into a time, what comes after them included."""

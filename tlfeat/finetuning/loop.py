@@ -20,11 +20,9 @@ from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.averages import SHARES, Chosen, between, choose_share
-from tlfeat.finetuning.budget import FEW, FORWARD, LONG, MEASURED_STEPS, Costs, spoken
 from tlfeat.finetuning.callbacks import (
     Asked,
     interruptible,
-    timer_class,
     watcher_class,
 )
 from tlfeat.finetuning.checkpoint import (
@@ -42,7 +40,7 @@ from tlfeat.finetuning.history import (
     of_evaluation,
     write_history,
 )
-from tlfeat.finetuning.inputs import Given, Inputs, RefitRows
+from tlfeat.finetuning.inputs import Given, Inputs
 from tlfeat.finetuning.modes import count_parameters, set_trainable
 from tlfeat.finetuning.norms import MOST_BATCHES
 from tlfeat.finetuning.pictures import (
@@ -53,7 +51,8 @@ from tlfeat.finetuning.pictures import (
     readable,
     split_order,
 )
-from tlfeat.finetuning.plan import DEFAULT_CUT, Phase, may_end_where_it_began
+from tlfeat.finetuning.plan import Phase, may_end_where_it_began
+from tlfeat.finetuning.planner import Planner
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.finetuning.start import HeadStart
 from tlfeat.finetuning.tops import some_of, standardise_top
@@ -82,7 +81,7 @@ class Training:
         start: HeadStart | None = None,
         began: float = 0.0,
     ) -> None:
-        self._given, self._start, self._began = given, start, began
+        self._given, self._start, self.began = given, start, began
         self.network, self.backbone = given.network, given.backbone
         self.data, self.settings = given.data, given.settings
         self.folder, self.watch, self._scope = folder, given.where.watch, given.scope
@@ -90,6 +89,7 @@ class Training:
         self._predictors: dict[int, Predictor] = {}
         self._changed: set[int] = set()  # ids of variables that are not as they were built
         self.state = State()
+        self._planner = Planner(self)
 
     def predictor(self, model: Any, rows: Rows) -> Predictor:
         """Give what predicts with a model; its graph is built once."""
@@ -128,8 +128,8 @@ class Training:
                 variables = [variables[place] for place in places[0]]
             assign(variables, arrays["weights"])
         budget = self.settings.budget
-        deadline = None if budget is None else self._began + budget
-        self._inputs = Inputs(self._given, self.state.extract, deadline)
+        deadline = None if budget is None else self.began + budget
+        self.inputs = Inputs(self._given, self.state.extract, deadline)
         write_history(self.folder, self.state.history)
         board = TensorBoard(self.folder, self.state.history)
         try:
@@ -142,11 +142,11 @@ class Training:
                         self._phase(number, phase, arrays, board, asked)
                         arrays = None
                     if phase.takes_steps:
-                        self._inputs.trained()
+                        self.inputs.trained()
         finally:
             board.close()
             self.watch.finish()
-            self._inputs.drop()
+            self.inputs.drop()
         return self.state
 
     def _phase(
@@ -161,15 +161,15 @@ class Training:
         state = self.state
         self._before_phase(number, phase, begins=arrays is None)
         if self.settings.budget is not None and not state.plan and phase.takes_steps:
-            phase, arrays = self._planned(phase, self.settings.budget), None
+            phase, arrays = self._planner.plan(phase, self.settings.budget), None
             asked.answer()
         if not phase.takes_steps:
             state.phase, state.phase_epoch = number + 1, 0
             state.kept.append(0)
             return
-        compiled = self._compile(phase)
+        compiled = self.compile(phase)
         if state.plan and arrays is None:
-            self._save(compiled, 0)  # broken off now it goes on with this plan
+            self.save(compiled, 0)  # broken off now it goes on with this plan
         sums = None  # of the part of an epoch that was trained before a break
         if arrays is not None:
             compiled.restore(state, arrays)
@@ -201,104 +201,10 @@ class Training:
         if len(self.state.trainable) == number:
             self.state.trainable.append(count_parameters(self.network)["trainable"])
 
-    def _planned(self, phase: Phase, budget: float) -> Phase:
-        """Give a phase the epochs that the budget allows, and a cut where more fit above one."""
-        whole = self._measured(phase)
-        plans = [(phase, whole)]
-        few = self._fits(phase, whole, budget) < min(FEW, phase.epochs)
-        if few and phase.mode == "auto" and phase.cut is phase.train is None:
-            parted = replace(phase, cut=self._first_cut())
-            if self._can_part(parted, budget):
-                plans.append((parted, self._measured(parted, end=whole.end)))
-        phase, costs = max(plans, key=lambda plan: self._fits(plan[0], plan[1], budget))
-        epochs = self._fits(phase, costs, budget)
-        if self.settings.refit is not None:
-            costs = self._with_refit(phase, costs, epochs, budget)
-            epochs = self._fits(phase, costs, budget)
-        set_trainable(self.network, phase, self.backbone)
-        self.state.plan = {"epochs": epochs, "cut": phase.cut}
-        self.state.trainable[-1] = count_parameters(self.network)["trainable"]
-        self.watch.note(costs.said(epochs, phase, time.perf_counter() - self._began))
-        if self.settings.cut_views and not phase.is_parted:
-            self.watch.note("No views are kept: changed pictures go through the whole network.")
-        return replace(phase, epochs=epochs)
-
-    def _with_refit(self, phase: Phase, costs: Costs, epochs: int, budget: float) -> Costs:
-        """Give the costs with those of a refit, where there is to be one.
-
-        That is where it was asked for; else in what is left, where no epoch is lost by it.
-        """
-        refit = self.settings.refit
-        assert refit is not None
-        both = replace(costs, again=self._steps_again(refit))
-        left = budget - (time.perf_counter() - self._began)
-        fits = both.total(epochs, goes_back=phase.goes_back) <= left
-        self.state.may_refit = refit.is_asked or (fits and not self.settings.cut_views)
-        if not self.state.may_refit:
-            self.watch.note("It is not trained again on the held rows: that would cost epochs.")
-        return both if self.state.may_refit else costs
-
-    def _steps_again(self, refit: RefitRows) -> int:
-        """Give the steps of an epoch of the training on all rows."""
-        return steps_an_epoch(refit.n, self.settings.batch, self.settings.devices)
-
-    def _fits(self, phase: Phase, costs: Costs, budget: float) -> int:
-        """Give how many epochs of a phase fit into what is left of the budget now."""
-        left = budget - (time.perf_counter() - self._began)
-        return costs.epochs(left, phase.epochs, goes_back=phase.goes_back)
-
-    def _first_cut(self) -> str:
-        """Name the first stage that the top reads, or where a cut lies by itself."""
-        return min([DEFAULT_CUT, *(one for one, _ in self.state.outputs if one != "last")])
-
-    def _can_part(self, phase: Phase, budget: float) -> bool:
-        """Say whether a phase can be parted at its cut, in half of the time that is left."""
-        left = budget - (time.perf_counter() - self._began)
-        set_trainable(self.network, phase, self.backbone)
-        passes = self._pass_seconds() * (1 + self.settings.cut_views)
-        return 2 * passes < left and self._inputs.cut(phase) is not None
-
-    def _pass_seconds(self) -> float:
-        """Give what the head's pass over train and validation took; 0 where nobody knows."""
-        features = self.state.start.get("logistic", {}).get("features")
-        return self.state.extract.get(features) or 0.0
-
-    def _measured(self, phase: Phase, *, end: float | None = None) -> Costs:
-        """Measure some steps of a phase and a checkpoint; all is as before after it."""
-        set_trainable(self.network, phase, self.backbone)
-        compiled = self._compile(replace(phase, epochs=1))
-        train, batch = self.data.train, self.settings.batch
-        variables = [*self.network.model.variables, *compiled.model.optimizer.variables]
-        before, timer = values_of(variables), timer_class()()
-        some = epoch_order(len(train), self.settings.seed, 1)[: batch * (1 + MEASURED_STEPS)]
-        self._fit(compiled, train[some], timer)
-        assign(variables, before)
-        step, build = timer.seconds
-        began = time.perf_counter()
-        self._save(compiled, 0)
-        return self._costs(compiled, step, build, time.perf_counter() - began, end)
-
-    def _costs(
-        self,
-        compiled: CompiledPhase,
-        step: float,
-        build: float,
-        saved: float,
-        end: float | None = None,
-    ) -> Costs:
-        """Give what a phase takes, from what its first steps took."""
-        n_train, n_held = len(self.data.train), len(self.data.held)
-        held_steps = -(-n_held // self.settings.batch)
-        judged = held_steps + (min(compiled.steps, MOST_BATCHES) if compiled.norms else 0)
-        if end is None:
-            n_all = len(self.data.pictures.samples)
-            forward = self._pass_seconds() or FORWARD * step * (compiled.steps + held_steps)
-            end = 2 * build + forward * n_all / (n_train + n_held)
-        return Costs(step, build, compiled.steps, judged, saved, end)
-
-    def _compile(self, phase: Phase) -> CompiledPhase:
+    def compile(self, phase: Phase) -> CompiledPhase:
+        """Make a phase ready to train: its model and what that sees."""
         settings, n_train = self.settings, len(self.data.train)
-        cut, rows = self._inputs.of(phase)
+        cut, rows = self.inputs.of(phase)
         return CompiledPhase(
             phase,
             self.network.model if cut is None else cut.tail,
@@ -315,9 +221,9 @@ class Training:
         watcher = watcher_class()(
             self.watch,
             asked,
-            partial(self._save, compiled),
+            partial(self.save, compiled),
             self.state,
-            partial(self._foretell, compiled),
+            partial(self._planner.foretell, compiled),
         )
         done = self.state.phase_epoch * compiled.steps + self.state.step
         total = self._epochs(self.state.phase, compiled.phase) * compiled.steps
@@ -327,29 +233,15 @@ class Training:
         self.watch.step(done)
         return watcher
 
-    def _foretell(self, compiled: CompiledPhase, step: float, build: float, left: int) -> None:
-        """Say what is still to come, where that is long and was not said by a plan."""
-        ends = self.state.phase == len(self.settings.phases) - 1
-        costs = self._costs(compiled, step, build, saved=0.0)
-        seconds = costs.left(left, goes_back=compiled.phase.goes_back, ends=ends)
-        if ends and self.settings.refit is not None:
-            costs = replace(costs, again=self._steps_again(self.settings.refit))
-            seconds += costs.refit(sum(phase.epochs for phase in self.settings.phases))
-        if seconds > LONG and not self.state.plan:
-            self.watch.note(
-                f"{'All' if ends else 'This phase'} will be done in about {spoken(seconds)} "
-                f"({step:.2f} s a step, {left} steps)."
-            )
-
     def _fit_epoch(self, compiled: CompiledPhase, watcher: Any) -> float:
         """Train an epoch, or the rest of it, and give its loss."""
         train, epoch = self.data.train, self.state.epoch + 1
         order = train[epoch_order(len(train), self.settings.seed, epoch)]
-        loss = self._fit(compiled, order, watcher)
+        loss = self.fit(compiled, order, watcher)
         self.state.step = 0
         return loss
 
-    def _fit(self, compiled: CompiledPhase, order: Ints, watcher: Any) -> float:
+    def fit(self, compiled: CompiledPhase, order: Ints, watcher: Any) -> float:
         """Train on some rows in their order, and give their loss."""
         settings, state = self.settings, self.state
         rows = compiled.rows.of_epoch(state.epoch + 1)
@@ -397,7 +289,7 @@ class Training:
         if stop or state.phase_epoch == self._epochs(number, phase):
             self._end_phase(number, compiled)
         else:
-            self._save(compiled, 0)
+            self.save(compiled, 0)
         write_history(self.folder, state.history)
         board.add(row)
 
@@ -457,7 +349,7 @@ class Training:
             scores[share] = self._answers(compiled.model, compiled.rows, held)
         return choose_share(self.data.y[held], scores)
 
-    def _save(self, compiled: CompiledPhase, step: int) -> None:
+    def save(self, compiled: CompiledPhase, step: int) -> None:
         """Save where the run is: after so many steps of an epoch, 0 at its beginning."""
         self.state.step, self.state.callbacks = step, compiled.helpers.state()
         arrays = self._weights() | compiled.arrays(within_epoch=step > 0)

@@ -45,15 +45,20 @@ def save_model(network: Network, folder: Path, watch: Watch, *, h5: bool) -> int
     size : int
         Bytes of the `.keras` file.
     """
-    import keras
-
     drop_as_built(network)
-    model = keras.Model(network.model.input, network.model.output, name=network.model.name)
+    model = without_optimizer(network)
     with replacing(folder / MODEL) as fresh:
         model.save(fresh)
     if h5:
         _save_h5(model, folder, watch)
     return (folder / MODEL).stat().st_size
+
+
+def without_optimizer(network: Network) -> Any:
+    """Give the whole network as a model that nothing has compiled."""
+    import keras
+
+    return keras.Model(network.model.input, network.model.output, name=network.model.name)
 
 
 def with_h5(run: Run, watch: Watch) -> Run:

@@ -38,6 +38,7 @@ from tlfeat.finetuning.outcome import (
     measure,
     save_model,
     with_h5,
+    without_optimizer,
     write_pictures,
 )
 from tlfeat.finetuning.pictures import CHOOSING, Part, Pictures, part_rows
@@ -238,7 +239,7 @@ class _Making:
         if settings.refit is not None and state.may_refit:
             held = training.held_scores()
             with replacing(judged_file(folder)) as fresh:
-                network.model.save_weights(fresh)
+                without_optimizer(network).save_weights(fresh)
         return Trained(network, data, state, held)
 
     def _settings(self, phases: tuple[Phase, ...]) -> TrainingSettings:
