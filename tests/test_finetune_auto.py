@@ -55,6 +55,15 @@ def heads_read(monkeypatch):
     return go
 
 
+@pytest.fixture
+def last_alone(monkeypatch):
+    """Let heads read the last features alone, so that above a late cut little is trained."""
+    monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)
+
+
+LATE = {"cut": "stage5"}
+
+
 def scores(run, split="validation"):
     table = run.predictions().query(f"split == '{split}'").sort_values("id")
     return table[[f"score_{i}" for i in range(3)]].to_numpy()
@@ -231,21 +240,21 @@ def test_averages_and_trained_batch_normalisations_exclude_each_other():
 
 
 @pytest.mark.parametrize("share", [0.4, 1.0])
-def test_the_run_ends_where_held_rows_chose(share, train, monkeypatch):
+def test_the_run_ends_where_held_rows_chose(share, train, last_alone, monkeypatch):
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(share, 1.0))
-    chosen = train(Phase("auto", 2))
-    ends = [train(Phase("auto", 0)), train(Phase("auto", 2, wise_ft="off"))]
+    chosen = train(Phase("auto", 2, **LATE))
+    ends = [train(Phase("auto", 0)), train(Phase("auto", 2, wise_ft="off", **LATE))]
     found, first, last = (
         keras.saving.load_model(run.path / "model.keras").get_weights() for run in (chosen, *ends)
     )
-    assert not np.allclose(first[0], last[0])
+    assert not np.allclose(first[-2], last[-2])
     for mine, start, end in zip(found, first, last, strict=True):
         np.testing.assert_allclose(mine, (1 - share) * start + share * end, atol=1e-5)
 
 
 def test_the_temperature_divides_the_logits_of_any_top(train, monkeypatch):
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(1.0, 2.0))
-    phase = {"mode": "full", "epochs": 1}
+    phase = {"mode": "partial", "epochs": 1, **LATE}
     for top in (None, Classifier("own")):
         run = train({**phase, "wise_ft": "on"}, top=top)
         plain = np.log(scores(train(phase, top=top), "test"))
@@ -274,7 +283,7 @@ def test_a_run_that_is_broken_off_goes_on_with_its_start_its_average_and_its_pla
 ):
     heads_read("stage4:grid2")
     monkeypatch.setattr(Costs, "epochs", lambda self, seconds, most, goes_back: 2)
-    phase = Phase("auto", 2)  # of three steps each
+    phase = Phase("auto", 2, cut="stage4")  # of three steps each
     whole = train(phase, budget=budget, reports=tmp_path / "whole")
     with pytest.raises(RuntimeError, match="broken off"):
         train(phase, budget=budget, watch=Break())
@@ -371,15 +380,16 @@ def test_a_budget_that_is_too_small_leaves_the_head_and_says_so(train):
     assert run.metrics["validation"]["accuracy"] == (run.record["start"]["validation"]["accuracy"])
 
 
-def test_a_budget_plans_epochs_and_trains_them_as_if_they_were_asked_for(train, monkeypatch):
+def test_a_budget_plans_epochs_and_trains_them_as_if_they_were_asked_for(
+    train, last_alone, monkeypatch
+):
     monkeypatch.setattr(Costs, "epochs", lambda self, seconds, most, goes_back: 3)
-    run, asked = train(Phase("auto"), budget="5m"), train(Phase("auto", 3))
-    assert run.phases[0]["planned"] == {"epochs": 3, "cut": None}
+    run, asked = train(Phase("auto", **LATE), budget="5m"), train(Phase("auto", 3, **LATE))
+    assert run.phases[0]["planned"] == {"epochs": 3, **LATE}
     np.testing.assert_allclose(scores(run, "test"), scores(asked, "test"), atol=1e-5)
 
 
-def test_where_few_epochs_fit_a_budget_is_spent_above_a_cut(train, monkeypatch):
-    monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)  # the last features only
+def test_where_few_epochs_fit_a_budget_is_spent_above_a_cut(train, last_alone, monkeypatch):
     seen, parted, measured = [], {}, Planner._measured
 
     def noted(self, phase, **more):

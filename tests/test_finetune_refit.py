@@ -174,17 +174,18 @@ class Notes(Watch):
 
 
 def test_a_budget_pays_for_it_where_no_epoch_is_lost_or_it_was_asked_for(
-    train: Any, monkeypatch: pytest.MonkeyPatch
+    train: Any, last_alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost, asked = Notes(), Notes()
-    assert train(budget="1s", watch=lost).refit is None
+    lost, asked, phase = Notes(), Notes(), Phase("auto", 1, cut="stage5")
+    assert train(phase, budget="1s", watch=lost).refit is None
     assert any("not trained again" in note for note in lost.notes)
-    assert train(budget="1s", refit=True, watch=asked).refit == {"history": []}  # the head alone
+    run = train(phase, budget="1s", refit=True, watch=asked)
+    assert run.refit == {"history": []}  # the head alone
     assert not any("not trained again" in note for note in asked.notes)
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(1.0, 1.0))
-    run = train(Phase("auto", 1), budget="30m", watch=lost)
+    run = train(phase, budget="30m", watch=lost)
     assert run.phases[0]["planned"]["epochs"] == len(run.refit["history"]) == 1
-    assert any("1 epoch of" in note and "as many again" in note for note in lost.notes)
+    assert any("1 epoch above" in note and "as many again" in note for note in lost.notes)
 
 
 @pytest.mark.parametrize(
