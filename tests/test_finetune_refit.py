@@ -218,11 +218,13 @@ def test_it_is_another_run_that_can_be_asked_for_again(train: Any) -> None:
     runs = [train(Phase("auto", 0), refit=refit) for refit in (None, False)]
     assert runs[0].id != runs[1].id
     assert runs[0].id == train(Phase("auto", 0), refit=True).id
-    for run, option in zip(runs, ("--refit", "--no-refit"), strict=True):
-        again = FinetuneSettings.of_run(run)
-        assert again.refits(splits_validation=False) is (option == "--refit")
+    for run, refits in zip(runs, (True, False), strict=True):
+        assert FinetuneSettings.of_run(run).refits(splits_validation=False) is refits
         (command,) = commands([run], "DATA")
-        assert option in command.split()
+        assert command.split().count("--no-refit") == (not refits)  # what is usual is not said
+        assert "--refit" not in command.split()
+    (command,) = commands([train(Phase("scratch", 1), refit=True, **PLAIN)], "DATA")
+    assert "--refit" in command.split()
 
 
 def test_a_budget_pays_for_both_trainings() -> None:

@@ -332,10 +332,11 @@ def said_seconds(seconds: float) -> str:
 
 def _refit_of(run: "Run") -> bool | None:
     """Say whether a run was a refit, as far as that does not follow from its mode."""
-    if REFIT in (run.methods or {}):
-        return None if "budget" in run.later_settings else True
     held_out = str(run.record["split"].get("validation", "")).startswith("fold")
-    return False if held_out and run.phases[0]["mode"] == "auto" else None
+    by_itself = held_out and run.phases[0]["mode"] == "auto"
+    if REFIT in (run.methods or {}):
+        return None if by_itself else True
+    return False if by_itself else None
 
 
 def _without_smoothing(phase: Phase) -> Phase:
