@@ -43,10 +43,15 @@ epochs = 1
 """
 
 
-# What is trained, by all that a checkpoint holds: averages, where a phase began, views, a head.
+# What is trained, by all that a checkpoint holds: averages, where a phase began, views, a head,
+# and what held rows chose.
 FINETUNES = {
     "scratch": (
         *("--backbone", "plain-cnn", "--mode", "scratch", "--size", "16", "--epochs", "6"),
+    ),
+    "refit": (
+        *("--backbone", "plain-cnn", "--mode", "scratch", "--size", "16", "--epochs", "4"),
+        *("--patience", "3", "--refit"),
     ),
     "auto": ("--size", "32", "--epochs", "4"),
     "phases": (
