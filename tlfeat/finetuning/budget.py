@@ -66,9 +66,9 @@ class Costs:
 
     def epochs(self, seconds: float, most: int, *, goes_back: bool) -> int:
         """Give how many epochs fit into a time, what comes after them included."""
-        both = self.refit(1) - self.refit(0)
+        each = self.epoch + self.refit(1) - self.refit(0)
         free = seconds - self.total(0, goes_back=goes_back)
-        return max(0, min(most, int(free / (self.epoch + both))))
+        return max(0, min(most, int(free / each)))
 
     def total(self, epochs: int, *, goes_back: bool) -> float:
         """Give what so many epochs take, what comes before and after them included."""

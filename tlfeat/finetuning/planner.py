@@ -6,20 +6,42 @@ network and what is trained of it.
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from tlfeat.backbones.table import Backbone
+from tlfeat.finetuning.assemble import Network
 from tlfeat.finetuning.budget import FEW, FORWARD, LONG, MEASURED_STEPS, Costs, spoken
 from tlfeat.finetuning.callbacks import timer_class
-from tlfeat.finetuning.checkpoint import assign, values_of
+from tlfeat.finetuning.checkpoint import State, assign, values_of
 from tlfeat.finetuning.compiled import CompiledPhase, steps_an_epoch
-from tlfeat.finetuning.inputs import RefitRows
+from tlfeat.finetuning.inputs import Inputs, RefitRows, TrainingData, TrainingSettings
 from tlfeat.finetuning.modes import count_parameters, set_trainable
 from tlfeat.finetuning.norms import MOST_BATCHES
-from tlfeat.finetuning.pictures import epoch_order
+from tlfeat.finetuning.pictures import Ints, epoch_order
 from tlfeat.finetuning.plan import DEFAULT_CUT, Phase
+from tlfeat.watch import Watch
 
-if TYPE_CHECKING:
-    from tlfeat.finetuning.loop import Training
+
+class Measurable(Protocol):
+    """A training that some steps of may be measured of; see `Training`."""
+
+    network: Network
+    backbone: Backbone | None
+    data: TrainingData
+    settings: TrainingSettings
+    watch: Watch
+    began: float
+    state: State
+    inputs: Inputs
+
+    def compile(self, phase: Phase) -> CompiledPhase:
+        """Make a phase ready to train."""
+
+    def fit(self, compiled: CompiledPhase, order: Ints, watcher: Any) -> float:
+        """Train on some rows."""
+
+    def save(self, compiled: CompiledPhase, step: int) -> None:
+        """Save where the run is."""
 
 
 class Planner:
@@ -27,10 +49,10 @@ class Planner:
 
     Parameters
     ----------
-    training : Training
+    training : Measurable
     """
 
-    def __init__(self, training: "Training") -> None:
+    def __init__(self, training: Measurable) -> None:
         self.training = training
         self.network, self.backbone = training.network, training.backbone
         self.data, self.settings, self.watch = training.data, training.settings, training.watch

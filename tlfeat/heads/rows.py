@@ -253,22 +253,13 @@ class CopiedCoordinates(Coordinates):
 
     def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
         """Go over the rows once."""
-        by_weights, by_bias = np.zeros(W.shape), np.zeros(len(bias))
-        for start in range(0, len(self.Z), BLOCK):
-            part = slice(start, min(start + BLOCK, len(self.Z)))
-            slope = slopes(part, self._scores(self.Z[part], W, bias))
-            by_weights += self.Z[part].T @ slope
-            by_bias += slope.sum(axis=0, dtype=np.float64)
-        return by_weights, by_bias
+        dtype = self.rows.dtype
+        return _swept(self.Z, W.astype(dtype), bias.astype(dtype), slopes)
 
     def held(self, W: Double, bias: Double) -> Floats:
         """Score the rows to score."""
-        return self._scores(self.other, W, bias)
-
-    def _scores(self, Z: Floats, W: Double, bias: Double) -> Floats:
         dtype = self.rows.dtype
-        scores: Floats = Z @ W.astype(dtype)
-        scores += bias.astype(dtype)
+        scores: Floats = self.other @ W.astype(dtype) + bias.astype(dtype)
         return scores
 
 
@@ -354,17 +345,8 @@ class RawFeatures(FeatureCoordinates):
         return weights.astype(self.dtype), (bias - self.rows.mean @ weights).astype(self.dtype)
 
     def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
-        """Go over the rows once, each block while it is near."""
-        X = self.rows.matrix.X
-        weights, level = self._raw(W, bias)
-        by_weights, by_bias = np.zeros(W.shape), np.zeros(len(bias))
-        for start in range(0, len(X), BLOCK):
-            part = slice(start, min(start + BLOCK, len(X)))
-            scores = X[part] @ weights
-            scores += level
-            slope = slopes(part, scores)
-            by_weights += X[part].T @ slope
-            by_bias += slope.sum(axis=0, dtype=np.float64)
+        """Go over the rows once."""
+        by_weights, by_bias = _swept(self.rows.matrix.X, *self._raw(W, bias), slopes)
         by_weights -= np.outer(self.rows.mean, by_bias)
         by_weights /= self.rows.scale[:, None]
         return by_weights, by_bias
@@ -374,6 +356,19 @@ class RawFeatures(FeatureCoordinates):
         weights, level = self._raw(W, bias)
         scores = [block @ weights + level for block in self.rows.held_blocks()]
         return np.concatenate(scores) if scores else np.zeros((0, W.shape[1]), self.dtype)
+
+
+def _swept(X: Floats, weights: Floats, level: Floats, slopes: Slopes) -> tuple[Double, Double]:
+    """Go over rows (n, d) once, each block while it is near; see `Coordinates.sweep`."""
+    by_weights, by_bias = np.zeros(weights.shape), np.zeros(len(level))
+    for start in range(0, len(X), BLOCK):
+        part = slice(start, min(start + BLOCK, len(X)))
+        scores = X[part] @ weights
+        scores += level
+        slope = slopes(part, scores)
+        by_weights += X[part].T @ slope
+        by_bias += slope.sum(axis=0, dtype=np.float64)
+    return by_weights, by_bias
 
 
 def class_means(X: Floats, y: Ints) -> Double:
