@@ -11,9 +11,10 @@ from made_study import ODD_NAMES, made_rows, make_run, rows_of
 from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.report.merge import report
-from tlfeat.report.page import as_json, write_report
+from tlfeat.report.page import write_report
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails
+from tlfeat.report.render import as_json
 from tlfeat.runs.record import PREDICTIONS, find_runs
 from tlfeat.runs.results import write_results
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlfeat.audit.audit import audit_dataset
     from tlfeat.backbones.table import list_backbones
     from tlfeat.data.dataset import Dataset, open_dataset
     from tlfeat.deploy.predict import predict
@@ -34,6 +35,7 @@ __all__ = [
     "ImageFeatures",
     "Run",
     "TlfeatError",
+    "audit_dataset",
     "compare",
     "extract",
     "finetune",
@@ -54,6 +56,7 @@ _HOME = {
     "ImageFeatures": "tlfeat.features.transformer",
     "Run": "tlfeat.runs.record",
     "TlfeatError": "tlfeat.errors",
+    "audit_dataset": "tlfeat.audit.audit",
     "compare": "tlfeat.studies.compare",
     "extract": "tlfeat.features.extract",
     "finetune": "tlfeat.studies.finetune",

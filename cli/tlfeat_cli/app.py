@@ -12,6 +12,7 @@ import typer
 from tlfeat import __version__
 from tlfeat.errors import TlfeatError
 from tlfeat_cli import (
+    audit,
     backbones,
     cache,
     compare,
@@ -38,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("data")(data.data)
+app.command("audit")(audit.audit)
 app.command("extract")(extract.extract)
 app.command("train")(train.train)
 app.command("finetune")(finetune.finetune)

@@ -130,6 +130,35 @@ def pixels_of(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(flat if turn is None else flat.transpose(turn))
 
 
+def picture_size(data: Picture) -> tuple[int, int]:
+    """Give the width and height of a picture as it is shown; a file's header tells them.
+
+    Parameters
+    ----------
+    data : bytes or ndarray
+        As for `decode`.
+
+    Returns
+    -------
+    width, height : int
+        In pixels, after the turn that EXIF asks for.
+
+    Raises
+    ------
+    UndecodableImage
+        If the bytes are no picture.
+    """
+    if isinstance(data, np.ndarray):
+        height, width = data.shape[:2]
+        return width, height
+    try:
+        image = _identified(data)
+    except Exception as error:  # as in `decode`
+        raise UndecodableImage(_reason(error)) from error
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
 def _open(data: bytes, size: int, resize: Resize) -> Image.Image:
     if not data:
         raise UndecodableImage("zero bytes")

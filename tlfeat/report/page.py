@@ -5,18 +5,16 @@ script reads stand in a block of JSON without "<", and the page's own policy let
 script run and nothing be loaded from anywhere.
 """
 
-import base64
-import hashlib
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.report.phrases import missing_runs
+from tlfeat.report.render import TEMPLATES, render
 from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.record import Run, comparable_runs
 from tlfeat.runs.results import write_results
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 INDEX = "index.html"
 RESULTS_TEX = "results.tex"
 FIGURES = "figures"
-_TEMPLATE = Path(__file__).with_name("template")
 
 
 def write_report(
@@ -109,7 +106,8 @@ def write_report(
         sections.append(section(part, small, folder / FIGURES, number, prefix))
     if len(parts) == 1:
         write_text(folder / RESULTS_TEX, latex_table(parts[0]))
-    text = _render(
+    text = render(
+        "page",
         key=key,
         name=folder.name,
         sections=sections,
@@ -149,50 +147,6 @@ def _again(study: Path, cache: Path | None) -> list[str]:
     return [f"cd {shlex.quote(str(reports.parent))}", line]
 
 
-def _render(**values: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    style = (_TEMPLATE / "page.css").read_text(encoding="utf-8")
-    script = (_TEMPLATE / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["as_json"] = as_json
-    return environment.get_template("page.html.jinja").render(
-        **values,
-        style=Markup(style),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704
-        script_digest=digest,
-    )
-
-
-def as_json(value: Any) -> Any:
-    """Write a value as JSON that can stand in an HTML page, whatever names are in it.
-
-    Parameters
-    ----------
-    value : Any
-        Of plain JSON types.
-
-    Returns
-    -------
-    text : markupsafe.Markup
-        Without "<", ">" and "&", so that no text in it can end the block it stands in.
-    """
-    from markupsafe import Markup
-
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)  # noqa: S704 - nothing in it is markup any more
-
-
 def _key(
     folder: Path,
     runs: Sequence[Run],
@@ -211,5 +165,5 @@ def _key(
         find_spec("umap") is not None,  # which then has a projection of its own
     ]
     ours = Path(__file__).parent
-    code = (*_TEMPLATE.iterdir(), *ours.glob("*.py"), *ours.parent.glob("runs/*.py"))
+    code = (*TEMPLATES.iterdir(), *ours.glob("*.py"), *ours.parent.glob("runs/*.py"))
     return key_of(code, runs, facts)

@@ -10,9 +10,15 @@ from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import Run
 
 
+def learned_splits(run: Run) -> list[str]:
+    """Name the splits whose pictures a run was trained on, at first or after the choices."""
+    refitted = run.refit is not None if run.is_finetune else run.head_settings.refit
+    return ["train", "validation"] if refitted else ["train"]
+
+
 def leaked_test(run: RankedRun) -> str | None:
     """Say how many test pictures are in train too, and what is right without them."""
-    learned = ["train"] if run.refit is None else ["train", "validation"]
+    learned = learned_splits(run)
     try:
         test = read_predictions(run, "test", scores=False)
         parts = [read_predictions(run, split, scores=False).digests for split in learned]

@@ -182,6 +182,25 @@ def split_intervals(
     return found
 
 
+def accuracy_interval(predictions: SplitPredictions) -> tuple[float, float]:
+    """Give the 95% interval of the share that is right, as `split_intervals` does.
+
+    Parameters
+    ----------
+    predictions : SplitPredictions
+        Of one sample or more; those of one group, or one picture, count as one.
+
+    Returns
+    -------
+    low, high : float
+    """
+    k = int(max(predictions.true.max(), predictions.predicted.max())) + 1
+    resampled = _Resampled(predictions, k)
+    right = float(predictions.share_correct.mean())
+    low, high = resampled.of_share(right, resampled.n, resampled.accuracy)
+    return low, high
+
+
 def _class_intervals(resampled: "_Resampled", i: int) -> dict[str, list[float]]:
     true, predicted, hits = resampled.observed[:, i]
     ends = {

@@ -1,0 +1,81 @@
+"""`tlfeat audit`: what is wrong with a dataset, and what it costs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.where import Where
+from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import DataOptions
+from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from tlfeat.audit.audit import Audit
+
+
+@expand(settings=("backbone", "weights", "size", "resize", "precision", "dtype", "seed"))
+def audit(
+    dataset: DataArg,
+    settings: FeatureSettings = FeatureSettings(),
+    options: DataOptions = DataOptions(),
+    write_clean: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Write a table of the pictures without copies, leaks and blank ones; commands "
+            "take it as DATA. No picture is changed.",
+        ),
+    ] = None,
+    where: Where = Where(),
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Find copies, leaks, doubtful labels and odd pictures, and what they cost."""
+    where = replace(where, watch=TerminalWatch(quiet))
+    where.watch.doing(f"reading {dataset}")
+    from tlfeat.audit.audit import audit_dataset
+    from tlfeat.audit.clean import write_clean as write_table
+    from tlfeat.audit.findings import write_findings
+    from tlfeat.report.audit_page import FINDINGS, audit_folder, write_audit_page
+    from tlfeat.report.audit_words import cost_columns, finding_columns, headlines
+
+    opened = options.open(dataset, where)
+    found = audit_dataset(opened, settings, **vars(where))
+    folder = audit_folder(where, opened)
+    write_findings(folder / FINDINGS, found.findings)
+    page = write_audit_page(folder, found, watch=where.watch)
+    cleaned = None if write_clean is None else write_table(found, write_clean)
+    if as_json:
+        print_json({**_as_json(found), "report": str(page), "clean": cleaned})
+        return
+    for line in headlines(found):
+        say(line)
+    if found.findings:
+        say()
+        print_table(finding_columns(found))
+    if found.costs:
+        say("\nWhat leaks cost on test:")
+        print_table(cost_columns(found))
+    for note in found.notes:
+        say(f"- {note}")
+    say(f"\nReport: {page}")
+    if cleaned is not None:
+        dropped = ", ".join(f"{n:,} {why}" for why, n in cleaned.items() if why != "kept")
+        say(f"{write_clean}: {cleaned['kept']:,} pictures; left out: {dropped or 'none'}.")
+
+
+def _as_json(found: "Audit") -> "dict[str, object]":
+    return {
+        "pictures": len(found.dataset),
+        "line": found.line,
+        "scene_line": found.scene_line,
+        "findings": [one._asdict() for one in found.findings],
+        "scenes": None if found.scenes is None else vars(found.scenes),
+        "shortcut": None if found.shortcut is None else vars(found.shortcut),
+        "costs": [vars(one) for one in found.costs],
+        "notes": list(found.notes),
+    }

@@ -1,0 +1,63 @@
+"""Labels that are likely wrong, by what the other pictures say of each."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Doubt(NamedTuple):
+    """Samples whose labels are likely wrong, the likeliest first.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_doubts,), int
+    looks_like : ndarray of shape (n_doubts,), int
+        The class that each is more likely of.
+    probability : ndarray of shape (n_doubts,)
+        Of that class.
+    own : ndarray of shape (n_doubts,)
+        Of the class that the label says.
+    """
+
+    rows: npt.NDArray[np.int64]
+    looks_like: npt.NDArray[np.int64]
+    probability: npt.NDArray[np.float64]
+    own: npt.NDArray[np.float64]
+
+
+def doubt_labels(probabilities: npt.NDArray[np.floating], y: npt.NDArray[np.int64]) -> Doubt:
+    """Find labels that are likely wrong by confident learning.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_samples, n_classes)
+        Out of fold: no row by a head that has seen it.
+    y : ndarray of shape (n_samples,), int
+        The labels.
+
+    Returns
+    -------
+    doubt : Doubt
+
+    References
+    ----------
+    Northcutt, Jiang and Chuang (2021), Confident learning: estimating uncertainty in dataset
+    labels, Journal of Artificial Intelligence Research 70. A picture counts for a class if its
+    probability reaches the mean of those that are labelled so; it is in doubt if the likeliest
+    class that it counts for is another than its label. Ranked by the margin.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    rows = np.arange(len(y))
+    usual = np.array(
+        [
+            p[y == label, label].mean() if (y == label).any() else np.inf
+            for label in range(p.shape[1])
+        ]
+    )
+    counts = np.where(p >= usual, p, -np.inf)
+    best = counts.argmax(axis=1)
+    doubted = np.flatnonzero(np.isfinite(counts[rows, best]) & (best != y))
+    margin = p[doubted, y[doubted]] - p[doubted, best[doubted]]
+    doubted = doubted[np.argsort(margin, kind="stable")]
+    return Doubt(doubted, best[doubted], p[doubted, best[doubted]], p[doubted, y[doubted]])

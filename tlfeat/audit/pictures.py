@@ -1,0 +1,128 @@
+"""The pictures of a dataset with their features, each once, and which of them hang together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tlfeat.audit.alike import Alike, find_alike, joined
+from tlfeat.audit.findings import Finding
+from tlfeat.audit.looks import Looks
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.samples import Sample
+from tlfeat.features.candidates import Candidates
+from tlfeat.features.extract import embed
+from tlfeat.features.matrix import Features, load_features
+from tlfeat.features.settings import AUTO, FeatureRequest, FeatureSettings
+from tlfeat.features.store import FeatureStore
+from tlfeat.where import Where
+
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures behind the samples of a dataset: samples of one digest are one picture.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    features : Features
+        That tell what is in a picture, wherever in it: `last:avg`. A row a sample.
+    places : Features
+        That tell where in it what is: a grid of stage 4. The same rows.
+    first : ndarray of shape (n_pictures,), int
+        The first row of each picture.
+    picture : ndarray of shape (n_rows,), int
+        The picture of each row.
+    looks : Looks
+        What they look like.
+    seed : int
+    """
+
+    dataset: Dataset
+    features: Features
+    places: Features
+    first: _Ints
+    picture: _Ints
+    looks: Looks
+    seed: int = 0
+
+    @classmethod
+    def read(cls, dataset: Dataset, settings: FeatureSettings, where: Where) -> "Pictures":
+        """Take the features from the store; what it lacks is embedded, in one pass."""
+        whole, places = requests_of(settings, where)
+        done = embed(dataset, [whole, places], where)
+        store = FeatureStore(where.cache_folder)
+        features = load_features(dataset, whole, store, done.failures)
+        grid = load_features(dataset, places, store, done.failures)
+        _, first, picture = np.unique(
+            np.array(features.digests), return_index=True, return_inverse=True
+        )
+        order = np.argsort(first)  # sources are read from front to back
+        first, picture = first[order], np.argsort(order)[picture]
+        by_id = {sample.id: sample for sample in dataset.samples}
+        samples = [by_id[features.ids[row]] for row in first]
+        looks = Looks(dataset, samples, jobs=where.jobs, watch=where.watch)
+        return cls(dataset, features, grid, first, picture, looks, settings.seed)
+
+    @cached_property
+    def copies(self) -> Alike:
+        """The pairs that are one picture: features that tell what is in it know it when turned."""
+        X, y = self.features.X[self.first], self.features.y[self.first]
+        found = find_alike(X, y, self.looks.small, seed=self.seed)
+        return found.from_line(found.line)
+
+    @cached_property
+    def scenes(self) -> Alike:
+        """The pairs that are of one scene, by features that tell where in it what is."""
+        X, y = self.places.X[self.first], self.places.y[self.first]
+        return find_alike(X, y, self.looks.small, seed=self.seed)
+
+    @cached_property
+    def scene_of_row(self) -> _Ints:
+        """Number what cannot be parted: of one group, one picture or one scene; (n_rows,)."""
+        return self._joined(self.copies.pairs, self.scenes.pairs)
+
+    @cached_property
+    def group_of_row(self) -> _Ints:
+        """Number what is one: of one group, or one picture; (n_rows,)."""
+        return self._joined(self.copies.pairs)
+
+    def _joined(self, *pairs: _Ints) -> _Ints:
+        told = self.features.groups  # of rows; samples of one digest share one
+        anchors = np.unique(told, return_index=True)[1][told]
+        edges = [np.column_stack([np.arange(len(told)), anchors])]
+        edges += [self.first[some] for some in pairs]
+        return joined(len(told), np.vstack(edges))
+
+    def said(self, row: int) -> tuple[str, str, str, str]:
+        """Give the id, digest, split and label of a row, as findings say them."""
+        features, label = self.features, self.features.y[row]
+        name = self.dataset.classes[label] if label >= 0 else ""
+        return features.ids[row], features.digests[row], str(features.split[row]), name
+
+    def pair(
+        self, kind: str, rows: Iterable[int], score: float | None = None, note: str = ""
+    ) -> Finding:
+        """Make the finding of two rows."""
+        one, other = (self.said(int(row)) for row in rows)
+        return Finding(kind, *one, *other, score, note)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The sample of each row."""
+        by_id = {sample.id: sample for sample in self.dataset.samples}
+        return [by_id[one] for one in self.features.ids]
+
+
+def requests_of(settings: FeatureSettings, where: Where) -> tuple[FeatureRequest, FeatureRequest]:
+    """Ask for what tells what is in a picture, and for what tells where.
+
+    A network whose stages are not known has the first alone, for both.
+    """
+    candidates = Candidates.of(replace(settings, features=AUTO), where.cache_folder).requests
+    grids = [one for one in candidates if ":grid" in one.settings.features]
+    return candidates[0], grids[0] if grids else candidates[0]
