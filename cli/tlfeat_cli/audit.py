@@ -52,10 +52,9 @@ def audit(
     if as_json:
         print_json({**_as_json(found), "report": str(page), "clean": cleaned})
         return
-    for line in headlines(found):
+    for line in [*headlines(found), "" if found.findings else "Nothing was found."]:
         say(line)
     if found.findings:
-        say()
         print_table(finding_columns(found))
     if found.costs:
         say("\nWhat leaks cost on test:")

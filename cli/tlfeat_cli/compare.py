@@ -117,6 +117,7 @@ def compare(
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {target}")
     from tlfeat.report.page import INDEX
+    from tlfeat.report.trust import known_of
     from tlfeat.runs.results import best_rows, caption, leaderboard, remarks, write_into
     from tlfeat.studies.compare import compare as compare_heads
 
@@ -154,6 +155,8 @@ def compare(
         print_table(leaderboard(done.runs, done.beside), best_rows(done.runs))
         say()
         say(caption(done.runs))
+        for found in known_of([done.folder], done.runs[0].dataset.fingerprint):
+            say(f"! {found}")
         for remark in remarks(done.runs, done.beside):
             say(f"- {remark}")
         say(f"Report: {done.folder / INDEX}")

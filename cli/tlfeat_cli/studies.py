@@ -106,6 +106,7 @@ def run_study_file(
 
 def _print(result: "StudyResult") -> None:
     from tlfeat.report.page import INDEX
+    from tlfeat.report.trust import known_of
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import best_rows, leaderboard
 
@@ -113,6 +114,8 @@ def _print(result: "StudyResult") -> None:
     print_table(leaderboard(ranked), best_rows(ranked))
     say()
     say(result.paragraph)
+    for found in known_of([result.folder], ranked[0].dataset.fingerprint):
+        say(f"! {found}")
     for line in result.stand_ins:
         say(f"- {line}")
     say(f"Tables and figures: {result.page}")

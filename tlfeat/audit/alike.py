@@ -7,7 +7,7 @@ hardly ever come.
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 _Floats: TypeAlias = npt.NDArray[Any]  # of float32 or float64
 _Ints: TypeAlias = npt.NDArray[np.int64]
-Small: TypeAlias = npt.NDArray[np.uint8]  # pictures, (n, side, side, 3)
 
+METHOD: Final = 1  # raised when other pairs are found
 NEIGHBOURS: Final = 10  # of each picture that are looked at
 _COPIES: Final = 0.05  # strangers that the line of copies lets through in a whole set
 _SCENES: Final = 1 / 1000  # of pictures that are tied to a stranger of their own class
 _MOST: Final = 1 / 20  # of pictures whose nearest of another class may lie above a line
 _REFERENCES: Final = 64  # pictures of its class that tell how near a picture is to any
-_SAMPLED: Final = 3_000  # pairs of one class that tell what is usual
+_SAMPLED: Final = 2_000  # pairs of one class that tell what is usual
 _FEW: Final = 200  # such pairs from which these are enough to go by
 _STRANGERS: Final = 4_000  # pictures whose nearest of another class tells where the line lies
 _UNKNOWN: Final = (15.0, 12.0)  # lines where there is one class, or none
@@ -35,6 +35,7 @@ _NOISE: Final = 2.0  # of a colour, 0 to 255, that says nothing
 _LUMA: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 _CUTS: Final = (0.94, 0.88)  # how much of a side is left
 _BLOCK: Final = 1024
+_KEPT: Final = 5_000  # pictures whose cuts are kept, 20 kB each
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,39 @@ class Alike:
         return replace(self, **columns)
 
 
-def find_alike(X: _Floats, y: _Ints, small: Small, *, seed: int = 0) -> Alike:
+class SmallPictures:
+    """Small pictures, to be laid on each other.
+
+    Parameters
+    ----------
+    small : ndarray of shape (n_pictures, side, side, 3), uint8
+    """
+
+    def __init__(self, small: npt.NDArray[np.uint8]) -> None:
+        self._small = small
+        self._kept: _Floats | None = None
+
+    @cached_property
+    def colours(self) -> _Floats:
+        """Mean colours of patches; (n_pictures, 48)."""
+        n, side = self._small.shape[:2]
+        step = side // _PATCHES
+        parts = self._small.reshape(n, _PATCHES, step, _PATCHES, step, 3)
+        colours: _Floats = parts.mean(axis=(2, 4), dtype=np.float32).reshape(n, -1)
+        return colours
+
+    def cuts(self, indexes: _Ints) -> _Floats:
+        """Give pictures and their cuts in grey, of mean 0 and length 1; (n, 19, 256)."""
+        if len(self._small) > _KEPT:
+            return _cuts(self._small[indexes])
+        if self._kept is None:
+            self._kept = np.concatenate(
+                [_cuts(self._small[i : i + _BLOCK]) for i in range(0, len(self._small), _BLOCK)]
+            )
+        return self._kept[indexes]
+
+
+def find_alike(X: _Floats, y: _Ints, small: SmallPictures, *, seed: int = 0) -> Alike:
     """Find the pairs of pictures that are one picture, or of one scene.
 
     Parameters
@@ -86,7 +119,7 @@ def find_alike(X: _Floats, y: _Ints, small: Small, *, seed: int = 0) -> Alike:
         Features, a row a picture; no picture twice.
     y : ndarray of shape (n_pictures,), int
         Classes; -1 where there is none.
-    small : ndarray of shape (n_pictures, side, side, 3), uint8
+    small : SmallPictures
         The pictures.
     seed : int
         Of the pictures that tell what is usual.
@@ -146,13 +179,14 @@ class _Usual:
     off first. Then come medians, and the deviations below them, which copies do not move.
     """
 
-    def __init__(self, unit: _Floats, y: _Ints, small: Small, random: np.random.Generator) -> None:
+    def __init__(
+        self, unit: _Floats, y: _Ints, small: SmallPictures, random: np.random.Generator
+    ) -> None:
         self._small = small
-        self._colours = _patches(small)
         self._near = np.zeros(len(unit)), np.zeros(len(unit))  # by features, by colour
         for mine, others in _references(y, random):
             cosine = _fisher(unit[mine] @ unit[others].T)
-            colour = _nearness(self._colours[mine], self._colours[others])
+            colour = _nearness(small.colours[mine], small.colours[others])
             itself = mine[:, None] == others
             for near, values in zip(self._near, (cosine, colour), strict=True):
                 values[itself] = np.nan
@@ -211,7 +245,7 @@ class _Usual:
         return beyond
 
     def _colour(self, pairs: _Ints, mirrored: npt.NDArray[np.bool_]) -> _Floats:
-        one, other = (self._colours[pairs[:, side]] for side in (0, 1))
+        one, other = (self._small.colours[pairs[:, side]] for side in (0, 1))
         turned = other.reshape(-1, _PATCHES, _PATCHES, 3)[:, :, ::-1].reshape(other.shape)
         other = np.where(mirrored[:, None], turned, other)
         nearness = -np.log(np.sqrt(((one - other) ** 2).mean(axis=1)) + _NOISE)
@@ -249,15 +283,6 @@ def _nearest_strangers(unit: _Floats, y: _Ints, some: _Ints) -> _Ints:
         nearest[block] = cosine.argmax(axis=1)
         there[block] = np.isfinite(cosine.max(axis=1))
     return np.column_stack([some, nearest])[there]
-
-
-def _patches(small: npt.NDArray[np.uint8]) -> _Floats:
-    """Give the mean colours of patches; (n, 48)."""
-    n, side = small.shape[:2]
-    step = side // _PATCHES
-    parts = small.reshape(n, _PATCHES, step, _PATCHES, step, 3)
-    patches: _Floats = parts.mean(axis=(2, 4), dtype=np.float32).reshape(n, -1)
-    return patches
 
 
 def _nearness(one: _Floats, other: _Floats) -> _Floats:
@@ -310,15 +335,14 @@ def _narrowed(unit: _Floats) -> _Floats:
     return narrow
 
 
-def likenesses(small: Small, pairs: _Ints) -> tuple[_Floats, npt.NDArray[np.bool_]]:
+def likenesses(small: SmallPictures, pairs: _Ints) -> tuple[_Floats, npt.NDArray[np.bool_]]:
     """Correlate the grey pictures of pairs, laid on each other as well as it goes.
 
     Either may be a cut of the other, at nine places and two sizes, and mirrored.
 
     Parameters
     ----------
-    small : ndarray of shape (n_pictures, side, side, 3), uint8
-        The pictures.
+    small : SmallPictures
     pairs : ndarray of shape (n_pairs, 2), int
 
     Returns
@@ -333,8 +357,8 @@ def likenesses(small: Small, pairs: _Ints) -> tuple[_Floats, npt.NDArray[np.bool
     for start in range(0, len(pairs), _BLOCK):
         block = pairs[start : start + _BLOCK]
         known, place = np.unique(block, return_inverse=True)
-        windows = _windows(small[known])
-        one, other = (windows[place.reshape(block.shape)[:, side]] for side in (0, 1))
+        cuts = small.cuts(known)
+        one, other = (cuts[place.reshape(block.shape)[:, side]] for side in (0, 1))
         turned = other.reshape(*other.shape[:2], _SMALL, _SMALL)[..., ::-1].reshape(other.shape)
         plain, flipped = _best(one, other), _best(one, turned)
         likeness[start : start + len(block)] = np.maximum(plain, flipped)
@@ -350,8 +374,7 @@ def _best(one: _Floats, other: _Floats) -> _Floats:
     return best
 
 
-def _windows(small: npt.NDArray[np.uint8]) -> _Floats:
-    """Give the whole and the cuts of pictures, each of mean 0 and length 1; (n, 19, 256)."""
+def _cuts(small: npt.NDArray[np.uint8]) -> _Floats:
     grey = small.astype(np.float32) @ _LUMA
     n, side = grey.shape[:2]
     matrices = _cutting(side)  # (7, _SMALL, side)
@@ -361,11 +384,11 @@ def _windows(small: npt.NDArray[np.uint8]) -> _Floats:
     for size in range(len(_CUTS)):
         at = 1 + 3 * size
         parts += [cut[:, at + row, :, at + column] for row in range(3) for column in range(3)]
-    windows = np.stack(parts, axis=1).reshape(n, len(parts), -1)
-    windows = windows - windows.mean(axis=2, keepdims=True)
+    cuts = np.stack(parts, axis=1).reshape(n, len(parts), -1)
+    cuts = cuts - cuts.mean(axis=2, keepdims=True)
     # what is nearly flat is like nothing: noise of a grey level would be like everything
-    length = np.linalg.norm(windows, axis=2, keepdims=True)
-    flat: _Floats = windows / np.maximum(length, _SMALL)
+    length = np.linalg.norm(cuts, axis=2, keepdims=True)
+    flat: _Floats = cuts / np.maximum(length, _SMALL)
     return flat
 
 

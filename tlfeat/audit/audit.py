@@ -6,6 +6,7 @@ decoded once; no network runs a second time, and nothing of the pictures is chan
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Unpack
@@ -42,6 +43,7 @@ from tlfeat.runs.record import comparable_runs
 from tlfeat.settings import explained
 from tlfeat.where import Where
 
+_FEWER: Final = 0.98  # as many scenes as pictures, below which it is weighed what they tell
 HEAD: Final = "logistic"  # whose out-of-fold probabilities say which labels are doubted
 
 
@@ -156,7 +158,7 @@ def audit_dataset(
     pictures = Pictures.read(dataset, settings, where)
     numbers = pictures.looks.numbers()
     where.watch.doing("comparing pictures with each other")
-    findings = [*_copies(pictures), *_near(pictures), *_scenes(pictures)]
+    findings = [*_copies(pictures), *_near(pictures, pictures.looks.pixels()), *_scenes(pictures)]
     findings += _odd(pictures, find_odd(numbers, pictures.copies.nearest))
     judged = _judge(pictures, numbers, where)
     features = pictures.features
@@ -173,6 +175,40 @@ def audit_dataset(
         judged.shortcut,
         tuple(count_costs(runs, groups)),
         judged.notes,
+    )
+
+
+def quick_audit(pictures: Pictures, where: Where) -> Audit:
+    """Find what can be told at next to no cost: copies, leaks, scenes.
+
+    Parameters
+    ----------
+    pictures : Pictures
+    where : Where
+
+    Returns
+    -------
+    audit : Audit
+        Pixels, labels, odd pictures, shortcuts and runs are not looked at.
+    """
+    features = pictures.features
+    groups = pictures.scene_of_row
+    rows = np.flatnonzero(features.y >= 0)
+    weighed = None
+    if len(np.unique(groups)) < _FEWER * len(np.unique(pictures.group_of_row)):
+        with suppress(HeadError):
+            weighed = _weigh(pictures, rows, where.jobs or usable_cores())
+    return Audit(
+        pictures.dataset,
+        in_order([*_copies(pictures), *_near(pictures, None), *_scenes(pictures)]),
+        dict(zip(features.digests, map(str, groups), strict=True)),
+        pictures.copies.line,
+        pictures.scenes.scene_line,
+        0.0,
+        weighed,
+        None,
+        (),
+        (),
     )
 
 
@@ -198,15 +234,7 @@ def _judge(
         watch.doing("judging labels by the other pictures")
         doubts, right = _doubts(pictures, rows, jobs)
         watch.doing("weighing scenes")
-        weighed = weigh_scenes(
-            pictures.features.X[rows],
-            y,
-            pictures.group_of_row[rows],
-            scenes,
-            n_classes,
-            seed=seed,
-            jobs=jobs,
-        )
+        weighed = _weigh(pictures, rows, jobs)
         watch.doing("looking for what tells classes without looking")
         mine = {name: values[picture] for name, values in numbers.items()}
         shortcut = find_shortcut(mine, y, scenes, n_classes, seed=seed, jobs=jobs)
@@ -217,6 +245,18 @@ def _judge(
     return _Judged(doubts, right, weighed, shortcut, ())
 
 
+def _weigh(pictures: Pictures, rows: npt.NDArray[np.int64], jobs: int) -> Scenes:
+    return weigh_scenes(
+        pictures.features.X[rows],
+        pictures.features.y[rows],
+        pictures.group_of_row[rows],
+        pictures.scene_of_row[rows],
+        len(pictures.dataset.classes),
+        seed=pictures.seed,
+        jobs=jobs,
+    )
+
+
 def _copies(pictures: Pictures) -> list[Finding]:
     """Give the samples that are one file's bytes, each with the first of them."""
     rows = np.arange(len(pictures.picture))
@@ -224,13 +264,13 @@ def _copies(pictures: Pictures) -> list[Finding]:
     return [pictures.pair(BYTES, (first[row], row)) for row in rows[first != rows]]
 
 
-def _near(pictures: Pictures) -> list[Finding]:
-    """Give the pairs of pictures that are one."""
-    pixels, copies = pictures.looks.pixels(), pictures.copies
+def _near(pictures: Pictures, pixels: Sequence[str] | None) -> list[Finding]:
+    """Give the pairs of pictures that are one, those of the same pixels where these are known."""
+    copies = pictures.copies
     found = []
     for i, (one, other) in enumerate(copies.pairs.tolist()):
         rows = pictures.first[[one, other]]
-        if pixels[one] == pixels[other]:
+        if pixels is not None and pixels[one] == pixels[other]:
             found.append(pictures.pair(PIXELS, rows))
             continue
         note = f"features {copies.cosine[i]:.2f}, grey {copies.likeness[i]:.2f}"

@@ -1,9 +1,11 @@
 """Labels that are likely wrong, by what the other pictures say of each."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+_HALF: Final = 0.5  # by how much another class must be likelier
 
 
 class Doubt(NamedTuple):
@@ -45,7 +47,9 @@ def doubt_labels(probabilities: npt.NDArray[np.floating], y: npt.NDArray[np.int6
     Northcutt, Jiang and Chuang (2021), Confident learning: estimating uncertainty in dataset
     labels, Journal of Artificial Intelligence Research 70. A picture counts for a class if its
     probability reaches the mean of those that are labelled so; it is in doubt if the likeliest
-    class that it counts for is another than its label. Ranked by the margin.
+    class that it counts for is another than its label. Where classes are easy that mean is near
+    1 and hardly anything counts: a picture that counts for nothing is in doubt as well if
+    another class is likelier by a half. Ranked by the margin.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     rows = np.arange(len(y))
@@ -56,8 +60,10 @@ def doubt_labels(probabilities: npt.NDArray[np.floating], y: npt.NDArray[np.int6
         ]
     )
     counts = np.where(p >= usual, p, -np.inf)
-    best = counts.argmax(axis=1)
-    doubted = np.flatnonzero(np.isfinite(counts[rows, best]) & (best != y))
-    margin = p[doubted, y[doubted]] - p[doubted, best[doubted]]
+    counted = np.isfinite(counts).any(axis=1)
+    best = np.where(counted, counts.argmax(axis=1), p.argmax(axis=1))
+    margin = p[rows, y] - p[rows, best]
+    doubted = np.flatnonzero((best != y) & (counted | (margin < -_HALF)))
+    margin = margin[doubted]
     doubted = doubted[np.argsort(margin, kind="stable")]
     return Doubt(doubted, best[doubted], p[doubted, best[doubted]], p[doubted, y[doubted]])

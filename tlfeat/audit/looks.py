@@ -60,7 +60,7 @@ class Looks:
     def small(self) -> npt.NDArray[np.uint8]:
         """Small pictures; (n_pictures, SIDE, SIDE, 3)."""
         if self._small is None:
-            self._small = np.stack(self._each(_small))
+            self._small = np.stack(self._each(lambda data: decode(data, SIDE)))
         return self._small
 
     def pixels(self) -> list[str]:
@@ -126,12 +126,8 @@ class Look(NamedTuple):
     pixels: str
 
 
-def _small(data: Picture) -> npt.NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(decode(data, 2 * SIDE)).reduce(2))
-
-
 def _both(data: Picture) -> tuple[npt.NDArray[np.uint8], Look]:
-    return _small(data), look(decode(data, _SIZE), *picture_size(data))
+    return decode(data, SIDE), look(decode(data, _SIZE), *picture_size(data))
 
 
 def look(square: npt.NDArray[np.uint8], width: int, height: int) -> Look:

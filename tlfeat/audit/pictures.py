@@ -1,17 +1,19 @@
 """The pictures of a dataset with their features, each once, and which of them hang together."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.audit.alike import Alike, find_alike, joined
+from tlfeat.audit.alike import Alike, SmallPictures, find_alike, joined
 from tlfeat.audit.findings import Finding
 from tlfeat.audit.looks import Looks
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.samples import Sample
+from tlfeat.errors import StoreError
 from tlfeat.features.candidates import Candidates
 from tlfeat.features.extract import embed
 from tlfeat.features.matrix import Features, load_features
@@ -57,7 +59,39 @@ class Pictures:
         done = embed(dataset, [whole, places], where)
         store = FeatureStore(where.cache_folder)
         features = load_features(dataset, whole, store, done.failures)
-        grid = load_features(dataset, places, store, done.failures)
+        return cls._of(
+            dataset,
+            features,
+            load_features(dataset, places, store, done.failures),
+            settings,
+            where,
+        )
+
+    @classmethod
+    def stored(
+        cls, dataset: Dataset, settings: FeatureSettings, where: Where
+    ) -> "Pictures | None":
+        """Take the features from the store as they are; None where it lacks the first."""
+        whole, places = requests_of(settings, where)
+        store = FeatureStore(where.cache_folder)
+        try:
+            features = load_features(dataset, whole, store)
+        except StoreError:
+            return None
+        grid = features
+        with suppress(StoreError):
+            grid = load_features(dataset, places, store)
+        return cls._of(dataset, features, grid, settings, where)
+
+    @classmethod
+    def _of(
+        cls,
+        dataset: Dataset,
+        features: Features,
+        places: Features,
+        settings: FeatureSettings,
+        where: Where,
+    ) -> "Pictures":
         _, first, picture = np.unique(
             np.array(features.digests), return_index=True, return_inverse=True
         )
@@ -66,20 +100,24 @@ class Pictures:
         by_id = {sample.id: sample for sample in dataset.samples}
         samples = [by_id[features.ids[row]] for row in first]
         looks = Looks(dataset, samples, jobs=where.jobs, watch=where.watch)
-        return cls(dataset, features, grid, first, picture, looks, settings.seed)
+        return cls(dataset, features, places, first, picture, looks, settings.seed)
+
+    @cached_property
+    def _small(self) -> SmallPictures:
+        return SmallPictures(self.looks.small)
 
     @cached_property
     def copies(self) -> Alike:
         """The pairs that are one picture: features that tell what is in it know it when turned."""
         X, y = self.features.X[self.first], self.features.y[self.first]
-        found = find_alike(X, y, self.looks.small, seed=self.seed)
+        found = find_alike(X, y, self._small, seed=self.seed)
         return found.from_line(found.line)
 
     @cached_property
     def scenes(self) -> Alike:
         """The pairs that are of one scene, by features that tell where in it what is."""
         X, y = self.places.X[self.first], self.places.y[self.first]
-        return find_alike(X, y, self.looks.small, seed=self.seed)
+        return find_alike(X, y, self._small, seed=self.seed)
 
     @cached_property
     def scene_of_row(self) -> _Ints:

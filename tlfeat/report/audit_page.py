@@ -66,7 +66,7 @@ def write_audit_page(folder: Path, audit: Audit, *, watch: Watch = SILENT) -> Pa
         "audit",
         name=audit.dataset.name,
         headline=said[0],
-        sentences=said[1:],
+        sentences=said[1:] or ["Nothing was found that makes its numbers untrue."],
         found=finding_columns(audit),
         pairs=[
             _pairs("leaks", "On both sides of a split", leaks, small),

@@ -15,6 +15,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.render import TEMPLATES, render
+from tlfeat.report.trust import known_of
 from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.record import Run, comparable_runs
 from tlfeat.runs.results import write_results
@@ -77,7 +78,11 @@ def write_report(
         missing = [text for text in missing if not text.startswith(f"{name}: ")]
         missing.append(f"{name} was refused: {reason}")
     page = folder / INDEX
-    key = _key(folder, runs, [*missing, metric or ""], datasets, cache)
+    known = {
+        one: known_of(homes, one) for one in dict.fromkeys(run.dataset.fingerprint for run in runs)
+    }
+    said = [text for texts in known.values() for text in texts]
+    key = _key(folder, runs, [*missing, metric or "", *said], datasets, cache)
     if has_key(page, key) and any((folder / FIGURES).glob("*leaderboard.svg")):
         return page
     from tlfeat.report.contents import gather, split_by_data
@@ -103,7 +108,9 @@ def write_report(
                 watch=watch,
             )
         prefix = "" if len(parts) == 1 else f"{number + 1}-"
-        sections.append(section(part, small, folder / FIGURES, number, prefix))
+        sections.append(
+            {**section(part, small, folder / FIGURES, number, prefix), "trust": known[mine]}
+        )
     if len(parts) == 1:
         write_text(folder / RESULTS_TEX, latex_table(parts[0]))
     text = render(

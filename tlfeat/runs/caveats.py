@@ -1,6 +1,7 @@
 """What a reader must know before a table of runs is believed: leaks, stand-ins, other clocks."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from tlfeat.errors import TlfeatError
 from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import Run
+from tlfeat.runs.statistics import known_intervals
+
+_FAR: Final = 0.05  # of accuracy, from which held rows are said to be far above test
 
 
 def learned_splits(run: Run) -> list[str]:
@@ -33,6 +37,22 @@ def leaked_test(run: RankedRun) -> str | None:
         return f"{text}: what is right on test tells nothing."
     correct = 100 * test.share_correct[~known].mean()
     return f"{text}: without them {run.name} has {correct:.1f}% right."
+
+
+def held_above_test(run: RankedRun) -> str | None:
+    """Say that held rows are far above test, and why that may be."""
+    test, held = run.metrics.get("test"), run.metrics.get("validation")
+    if test is None or held is None:
+        return None
+    ends = known_intervals(run)
+    clear = bool(ends) and ends["validation"]["accuracy"][0] > ends["test"]["accuracy"][1]
+    if not clear or held["accuracy"] - test["accuracy"] < _FAR:
+        return None
+    return (
+        f"Held rows are far above test, {100 * held['accuracy']:.1f} against "
+        f"{100 * test['accuracy']:.1f}% right: pictures of one scene may lie on both sides of the "
+        "held rows, which `tlfeat audit` tells, or test pictures are of another kind."
+    )
 
 
 def timed_by_keras(runs: Sequence[Run]) -> str | None:

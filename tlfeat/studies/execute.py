@@ -19,6 +19,7 @@ from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
 from tlfeat.report.page import write_report
+from tlfeat.report.trust import look_over
 from tlfeat.runs.orders import HeadJob
 from tlfeat.runs.record import Run, comparable_runs, finished_run, write_record
 from tlfeat.runs.results import write_results
@@ -48,6 +49,7 @@ class Ran(NamedTuple):
         self, runs: Sequence[Run], dataset: Dataset, where: Where, metric: str | None
     ) -> None:
         """Write the tables of some runs and the page of them, ranked by a metric."""
+        look_over(self.folder, dataset, runs, where)
         write_results(self.folder, runs, metric)
         write_report(
             self.folder,

@@ -1,0 +1,87 @@
+"""What must be known of the pictures before a number on them is believed.
+
+The part of an audit that costs next to nothing is kept in the study's folder, for its page and for
+whoever looks at it again.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tlfeat.audit.alike import METHOD
+from tlfeat.audit.audit import quick_audit
+from tlfeat.audit.pictures import Pictures
+from tlfeat.data.dataset import Dataset
+from tlfeat.errors import TlfeatError
+from tlfeat.features.settings import FeatureSettings
+from tlfeat.files import write_text
+from tlfeat.report.audit_words import headlines
+from tlfeat.runs.record import Run
+from tlfeat.where import Where
+
+TRUST: Final = "trust.json"
+
+
+def look_over(folder: Path, dataset: Dataset, runs: Sequence[Run], where: Where) -> list[str]:
+    """Look the pictures of a study over, by features that are stored, unless it was done.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the study.
+    dataset : Dataset
+    runs : sequence of Run
+        The first that has features says of which network.
+    where : Where
+
+    Returns
+    -------
+    sentences : list of str
+        What was found; nothing where the store has no features of the network.
+    """
+    settings = next((run.feature_settings for run in runs if not run.is_finetune), None)
+    key = [METHOD, dataset.fingerprint, "" if settings is None else str(settings)]
+    kept = _read(folder)
+    if kept.get("key") == key:
+        return list(kept["found"])
+    found: list[str] = []
+    with suppress(TlfeatError):  # a picture that is gone: the runs are finished all the same
+        pictures = Pictures.stored(dataset, settings or FeatureSettings(), where)
+        if pictures is None:
+            return []
+        found = headlines(quick_audit(pictures, where))[1:]
+    record = {"key": key, "fingerprint": dataset.fingerprint, "found": found}
+    with suppress(TlfeatError):
+        write_text(folder / TRUST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return found
+
+
+def known_of(folders: Sequence[Path], fingerprint: str) -> list[str]:
+    """Give what was found of a dataset when its study was looked over.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Of studies.
+    fingerprint : str
+        Of the dataset.
+
+    Returns
+    -------
+    sentences : list of str
+    """
+    for folder in folders:
+        kept = _read(folder)
+        if kept.get("fingerprint") == fingerprint:
+            return list(kept["found"])
+    return []
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        kept = json.loads((folder / TRUST).read_text(encoding="utf-8"))
+        if isinstance(kept, dict) and isinstance(kept.get("found"), list):
+            return kept
+    return {}
