@@ -159,7 +159,7 @@ def audit_dataset(
     numbers = pictures.looks.numbers()
     where.watch.doing("comparing pictures with each other")
     findings = [*_copies(pictures), *_near(pictures, pictures.looks.pixels()), *_scenes(pictures)]
-    findings += _odd(pictures, find_odd(numbers, pictures.copies.nearest))
+    findings += _odd(pictures, find_odd(numbers, pictures.whole.nearest))
     judged = _judge(pictures, numbers, where)
     features = pictures.features
     groups = dict(zip(features.digests, map(str, pictures.group_of_row), strict=True))
@@ -168,8 +168,8 @@ def audit_dataset(
         dataset,
         in_order([*findings, *judged.doubts]),
         dict(zip(features.digests, map(str, pictures.scene_of_row), strict=True)),
-        pictures.copies.line,
-        pictures.scenes.scene_line,
+        pictures.whole.line,
+        pictures.laid_out.scene_line,
         judged.right,
         judged.scenes,
         judged.shortcut,
@@ -202,8 +202,8 @@ def quick_audit(pictures: Pictures, where: Where) -> Audit:
         pictures.dataset,
         in_order([*_copies(pictures), *_near(pictures, None), *_scenes(pictures)]),
         dict(zip(features.digests, map(str, groups), strict=True)),
-        pictures.copies.line,
-        pictures.scenes.scene_line,
+        pictures.whole.line,
+        pictures.laid_out.scene_line,
         0.0,
         weighed,
         None,

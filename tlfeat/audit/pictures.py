@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.audit.alike import Alike, SmallPictures, find_alike, joined
+from tlfeat.audit.alike import Alike, Likeness, joined
 from tlfeat.audit.findings import Finding
 from tlfeat.audit.looks import Looks
+from tlfeat.audit.small_pictures import SmallPictures
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.samples import Sample
 from tlfeat.errors import StoreError
@@ -107,17 +108,28 @@ class Pictures:
         return SmallPictures(self.looks.small)
 
     @cached_property
-    def copies(self) -> Alike:
-        """The pairs that are one picture: features that tell what is in it know it when turned."""
+    def whole(self) -> Likeness:
+        """How alike pictures are in what they hold: it knows a picture when it is turned."""
         X, y = self.features.X[self.first], self.features.y[self.first]
-        found = find_alike(X, y, self._small, seed=self.seed)
-        return found.from_line(found.line)
+        return Likeness(X, y, self._small, seed=self.seed)
+
+    @cached_property
+    def laid_out(self) -> Likeness:
+        """How alike pictures are in where they hold it, as those of one scene are."""
+        if self.places is self.features:
+            return self.whole
+        X, y = self.places.X[self.first], self.places.y[self.first]
+        return Likeness(X, y, self._small, seed=self.seed)
+
+    @cached_property
+    def copies(self) -> Alike:
+        """The pairs that are one picture."""
+        return self.whole.copies()
 
     @cached_property
     def scenes(self) -> Alike:
-        """The pairs that are of one scene, by features that tell where in it what is."""
-        X, y = self.places.X[self.first], self.places.y[self.first]
-        return find_alike(X, y, self._small, seed=self.seed)
+        """The pairs that are of one scene."""
+        return self.laid_out.scenes()
 
     @cached_property
     def scene_of_row(self) -> _Ints:

@@ -8,23 +8,21 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tlfeat.audit.alike import METHOD
-from tlfeat.audit.audit import quick_audit
-from tlfeat.audit.pictures import Pictures
-from tlfeat.data.dataset import Dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
-from tlfeat.report.audit_words import headlines
 from tlfeat.runs.record import Run
 from tlfeat.where import Where
+
+if TYPE_CHECKING:
+    from tlfeat.data.dataset import Dataset
 
 TRUST: Final = "trust.json"
 
 
-def look_over(folder: Path, dataset: Dataset, runs: Sequence[Run], where: Where) -> list[str]:
+def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Where) -> list[str]:
     """Look the pictures of a study over, by features that are stored, unless it was done.
 
     Parameters
@@ -41,6 +39,11 @@ def look_over(folder: Path, dataset: Dataset, runs: Sequence[Run], where: Where)
     sentences : list of str
         What was found; nothing where the store has no features of the network.
     """
+    from tlfeat.audit.alike import METHOD
+    from tlfeat.audit.audit import quick_audit
+    from tlfeat.audit.pictures import Pictures
+    from tlfeat.report.audit_words import headlines
+
     settings = next((run.feature_settings for run in runs if not run.is_finetune), None)
     key = [METHOD, dataset.fingerprint, "" if settings is None else str(settings)]
     kept = _read(folder)
