@@ -27,6 +27,7 @@ _REFERENCES: Final = 64  # pictures of its class that tell how near a picture is
 _SAMPLED: Final = 2_000  # pairs of one class that tell what is usual
 _FEW: Final = 200  # such pairs from which these are enough to go by
 _STRANGERS: Final = 4_000  # pictures whose nearest of another class tells where the line lies
+_LEAST: Final = 8.0  # of the line of copies, however far off strangers are
 _UNKNOWN: Final = (15.0, 12.0)  # lines where there is one class, or none
 _CLEAR: Final = 3.0  # deviations by features alone, below which no small picture is looked at
 _OUTSIDE: Final = 4  # pictures of another group that are looked at
@@ -125,6 +126,8 @@ class Likeness:
         many that are as alike, as frames of a film have, none is a copy.
         """
         found = self._found.where(self._found.score >= self.line)
+        if not len(found):
+            return found
         outside = self._outside(joined(len(self._y), found.pairs), np.unique(found.pairs))
         others = outside[found.pairs].max(axis=1, initial=-np.inf)
         return found.where(others <= _COPY_APART * found.score)
@@ -137,12 +140,13 @@ class Likeness:
         """
         same = self._y[self._found.pairs[:, 0]] == self._y[self._found.pairs[:, 1]]
         found = self._found.where(same & (self._found.score >= self.scene_line))
-        some = np.unique(found.pairs)
-        some = np.random.default_rng(0).permutation(some)[:_APART_OF]
+        if not len(found):
+            return found
+        some = np.random.default_rng(0).permutation(np.unique(found.pairs))[:_APART_OF]
         outside = self._outside(joined(len(self._y), found.pairs), some)[some]
         inside = np.full(len(self._y), -np.inf)
         np.maximum.at(inside, found.pairs.ravel(), np.repeat(found.score, 2))
-        apart = not len(some) or np.median(outside / inside[some]) < _SCENES_APART
+        apart = np.median(outside / inside[some]) < _SCENES_APART
         return found if apart else _NONE
 
     def _scored(self, pairs: _Ints, cosine: _Floats) -> Alike:
@@ -246,7 +250,7 @@ class _Usual:
         # n - m others (n - m) / m times less often.
         shares = (_COPIES / self._n, min(_SCENES * self._others, _MOST))
         copies, scenes = (float(tenth + fall * np.log(0.1 / share)) for share in shares)
-        return max(copies, scenes), scenes
+        return max(copies, scenes, _LEAST), scenes
 
     def _features(self, pairs: _Ints, cosine: _Floats) -> _Floats:
         beyond: _Floats = _fisher(cosine) - self._near[0][pairs].mean(axis=1)

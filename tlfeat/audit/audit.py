@@ -195,7 +195,7 @@ def quick_audit(pictures: Pictures, where: Where) -> Audit:
     groups = pictures.scene_of_row
     rows = np.flatnonzero(features.y >= 0)
     weighed = None
-    if len(np.unique(groups)) < _FEWER * len(np.unique(pictures.group_of_row)):
+    if len(np.unique(groups)) < _FEWER * len(np.unique(features.groups)):
         with suppress(HeadError):
             weighed = _weigh(pictures, rows, where.jobs or usable_cores())
     return Audit(
@@ -249,7 +249,7 @@ def _weigh(pictures: Pictures, rows: npt.NDArray[np.int64], jobs: int) -> Scenes
     return weigh_scenes(
         pictures.features.X[rows],
         pictures.features.y[rows],
-        pictures.group_of_row[rows],
+        pictures.features.groups[rows],
         pictures.scene_of_row[rows],
         len(pictures.dataset.classes),
         seed=pictures.seed,

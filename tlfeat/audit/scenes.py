@@ -57,9 +57,9 @@ def weigh_scenes(
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,), int
     groups : ndarray of shape (n_samples,), int
-        What is one, and parted in neither.
+        What folds never part: of one group or of the same bytes.
     scenes : ndarray of shape (n_samples,), int
-        What is of one scene; a scene holds whole groups.
+        What is one picture or of one scene; it holds whole groups.
     n_classes : int
     seed, jobs : int
         See `fit_head`.
