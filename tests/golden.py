@@ -1,20 +1,9 @@
-"""Pictures made by code, for numbers that must not change."""
+"""Networks with fresh weights, made so that their numbers say something."""
 
 import numpy as np
 
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.scaling import scaling_layers
-
-
-def golden_pictures(size: int) -> np.ndarray:
-    """Give three squares of uint8 RGB: ramps, a chequerboard, an orange disc on green."""
-    y, x = np.mgrid[0:size, 0:size]
-    ramps = np.stack([x * 255, y * 255, (x + y) * 255 // 2], -1) // (size - 1)
-    dark = (((x // 16 + y // 16) % 2) == 0)[..., None]
-    inside = ((x - size / 2) ** 2 + (y - size / 2) ** 2 < (size / 3) ** 2)[..., None]
-    chequers = np.where(dark, (220, 40, 30), (20, 90, 200))
-    disc = np.where(inside, (250, 140, 20), (60, 120, 40))
-    return np.stack([ramps, chequers, disc]).astype(np.uint8)
 
 
 def scaled_pixels(pictures: np.ndarray, mode: str) -> np.ndarray:

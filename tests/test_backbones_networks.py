@@ -4,9 +4,9 @@ import sys
 
 import numpy as np
 import pytest
-from golden import golden_pictures
 
 from tlfeat.backbones import networks
+from tlfeat.backbones.golden import golden_pictures
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.networks import (
     Output,

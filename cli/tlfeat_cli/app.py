@@ -17,6 +17,7 @@ from tlfeat_cli import (
     cache,
     compare,
     data,
+    doctor,
     extract,
     finetune,
     heads,
@@ -50,6 +51,7 @@ app.command("runs")(runs.runs)
 app.command("studies")(studies.studies)
 app.command("backbones")(backbones.backbones)
 app.command("heads")(heads.heads)
+app.command("doctor")(doctor.doctor)
 app.add_typer(cache.app, name="cache")
 
 

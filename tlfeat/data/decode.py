@@ -35,6 +35,8 @@ FORMATS = (
     *("AVIF", "JPEG2000", "ICO", "PCX", "QOI"),
 )
 
+_COMMON = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000")
+
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -157,6 +159,25 @@ def picture_size(data: Picture) -> tuple[int, int]:
         raise UndecodableImage(_reason(error)) from error
     width, height = image.size
     return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def decodable() -> dict[str, bool]:
+    """Say which formats can be read here, by reading a small picture of each.
+
+    Returns
+    -------
+    able : dict of str to bool
+        HEIC is told by whether pillow-heif is installed, since Pillow does not write it.
+    """
+    able = {}
+    for kind in _COMMON:
+        file = io.BytesIO()
+        try:
+            Image.new("RGB", (16, 16), "red").save(file, kind)
+            able[kind] = decode(file.getvalue(), 8).shape == (8, 8, 3)
+        except (OSError, KeyError, UndecodableImage):
+            able[kind] = False
+    return {**able, "HEIC": _reads_heic()}
 
 
 def _open(data: bytes, size: int, resize: Resize) -> Image.Image:
