@@ -133,7 +133,7 @@ def test_large_sets_are_searched_in_fewer_directions_and_give_the_same(monkeypat
     places, cosine = neighbours.neighbours(X, 3)
     monkeypatch.setattr(neighbours, "_LARGE", 100)
     monkeypatch.setattr(neighbours, "_WIDE", 38)
-    monkeypatch.setattr(neighbours, "_BLOCK", 64)
+    monkeypatch.setattr(neighbours, "_MOST_CELLS", 64 * 300)
     again, near = neighbours.neighbours(X, 3)
     assert (again == places).mean() > 0.95
     assert np.isclose(near, cosine).mean() > 0.95

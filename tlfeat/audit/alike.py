@@ -163,17 +163,24 @@ class Likeness:
         outside : ndarray of shape (n_pictures,)
             0 where there is none that is alike at all.
         """
-        y = self._y
-        pairs = nearest(
-            self._unit,
-            some,
-            lambda i: (y[i][:, None] == y) & (groups[i][:, None] != groups),
+        outside = np.zeros(len(self._y))
+        for label in np.unique(self._y[some]):
+            mine = np.flatnonzero(self._y == label)
+            pairs = mine[self._strangers_of_class(mine, groups[mine], np.isin(mine, some))]
+            score = self._scored(pairs, np.einsum("nd,nd->n", *self._unit[pairs.T]))
+            np.maximum.at(outside, score.pairs[:, 0], score.score)
+        return outside
+
+    def _strangers_of_class(
+        self, mine: _Ints, groups: _Ints, asked: npt.NDArray[np.bool_]
+    ) -> _Ints:
+        """Give pictures of a class with its nearest of another group, as places in the class."""
+        return nearest(
+            self._unit[mine],
+            np.flatnonzero(asked),
+            lambda i: groups[i][:, None] != groups,
             k=_OUTSIDE,
         )
-        outside = np.zeros(len(y))
-        score = self._scored(pairs, np.einsum("nd,nd->n", *self._unit[pairs.T]))
-        np.maximum.at(outside, score.pairs[:, 0], score.score)
-        return outside
 
 
 def joined(n: int, pairs: _Ints) -> _Ints:

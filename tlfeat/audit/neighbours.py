@@ -1,6 +1,6 @@
 """The nearest pictures by features, in blocks: no matrix of all pairs is ever held."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ _Ints: TypeAlias = npt.NDArray[np.int64]
 
 _WIDE: Final = 256  # directions in which neighbours of large sets are sought
 _LARGE: Final = 10_000  # pictures
-_BLOCK: Final = 1024
+_MOST_CELLS: Final = 2**24  # of a block: 64 MB
 
 
 def centred(X: _Floats) -> _Floats:
@@ -33,8 +33,7 @@ def neighbours(unit: _Floats, k: int) -> tuple[_Ints, _Floats]:
         return places, cosines
     seen = _narrowed(unit) if n > _LARGE else unit
     wide = k if seen is unit else min(4 * k, n - 1)
-    for start in range(0, n, _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, n))
+    for rows in _blocks(np.arange(n), n):
         found = seen[rows] @ seen.T
         found[np.arange(len(rows)), rows] = -np.inf
         best = np.argpartition(-found, wide - 1, axis=1)[:, :wide]
@@ -46,6 +45,13 @@ def neighbours(unit: _Floats, k: int) -> tuple[_Ints, _Floats]:
         places[rows] = np.take_along_axis(best, order, axis=1)
         cosines[rows] = np.take_along_axis(exact, order, axis=1)
     return places, cosines
+
+
+def _blocks(rows: _Ints, n: int) -> Iterator[_Ints]:
+    """Part rows so that a block of them with all n pictures is not too large."""
+    step = max(_MOST_CELLS // n, 16)
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
 
 
 def _narrowed(unit: _Floats) -> _Floats:
@@ -81,8 +87,7 @@ def nearest(
     """
     found = [np.zeros((0, 2), np.int64)]
     k = min(k, len(unit))
-    for start in range(0, len(some), _BLOCK):
-        block = some[start : start + _BLOCK]
+    for block in _blocks(some, len(unit)):
         cosine = unit[block] @ unit.T
         cosine[~allowed(block)] = -np.inf
         best = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
