@@ -9,6 +9,7 @@ from pictures import encode, write
 from planted import photograph, plant_copies, write_films, write_photographs
 from typer.testing import CliRunner
 
+from tlfeat.errors import TlfeatError
 from tlfeat.report import trust
 from tlfeat.runs.caveats import held_above_test
 from tlfeat.runs.ranking import rank
@@ -71,6 +72,30 @@ def test_runs_of_the_study_are_told_what_leaks_cost_them(run, leaky):
     (cost,) = found["costs"]
     assert (cost["n"], cost["leaked"]) == (18, 3)
     assert found["pictures"] == 54
+    assert found["judge"] > 0
+    assert all(set(one) == {"class", "right", "others"} for one in found["shortcut"]["told"])
+
+
+def test_json_is_json_where_all_of_test_leaks(run, tmp_path):
+    write_photographs(tmp_path / "all", [f"train/{c}/{i}.jpg" for c in "ab" for i in range(8)])
+    for c in "ab":
+        for i in range(2):
+            data = (tmp_path / "all" / "train" / c / f"{i}.jpg").read_bytes()
+            write(tmp_path / "all" / "test" / c / f"{i}.jpg", data)
+    run("compare", tmp_path / "all", *FAST, "--head", "lda", "--features", "last:avg")
+    text = run("audit", tmp_path / "all", *FAST, "--json")
+    assert "NaN" not in text
+    (cost,) = json.loads(text)["costs"]
+    assert cost["leaked"] == cost["n"] == 4
+    assert cost["without"] is None
+
+
+def test_a_table_that_cannot_be_written_is_refused_at_once(run, leaky, tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").write_text("mine")
+    monkeypatch.setattr("tlfeat.audit.audit.audit_dataset", None)
+    with pytest.raises(TlfeatError, match="is there already"):
+        run("audit", leaky, *FAST, "--write-clean", tmp_path / "mine.csv")
+    assert (tmp_path / "mine.csv").read_text() == "mine"
 
 
 def test_a_clean_table_is_written_and_read_by_other_commands(run, leaky, tmp_path):
@@ -128,6 +153,22 @@ def test_pictures_are_looked_over_once(run, leaky, monkeypatch):
     write(leaky / "train" / "a" / "new.png", encode(photograph(999)))
     with pytest.raises(TypeError):  # another set is looked over again
         run("compare", leaky, *FAST, "--head", "lda")
+
+
+def test_what_could_not_be_looked_at_is_looked_at_again(run, leaky, monkeypatch):
+    def gone(*given):
+        raise TlfeatError("a picture is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tlfeat.audit.audit.quick_audit", gone)
+        assert "!" not in run("compare", leaky, *FAST, "--head", "lda")
+    assert "! 3 of 18" in run("compare", leaky, *FAST, "--head", "lda")
+
+
+def test_very_many_pictures_are_left_to_the_audit(run, leaky, monkeypatch):
+    monkeypatch.setattr(trust, "MOST", 10)
+    text = run("compare", leaky, *FAST, "--head", "lda")
+    assert "! 54 pictures were not looked over: `tlfeat audit` does it." in text
 
 
 def test_a_damaged_note_of_what_was_found_is_made_again(run, leaky, tmp_path):

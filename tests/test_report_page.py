@@ -147,7 +147,7 @@ def test_confusion_and_mistakes_are_those_of_the_predictions(written):
 
 def test_an_unchanged_page_is_not_written_again(study, monkeypatch):
     page = write_report(study, find_runs(study))
-    monkeypatch.setattr("tlfeat.report.page._render", lambda **_: pytest.fail("written again"))
+    monkeypatch.setattr("tlfeat.report.page.render", lambda *_, **__: pytest.fail("written again"))
     assert write_report(study, find_runs(study)) == page
     with pytest.raises(pytest.fail.Exception):
         write_report(study, find_runs(study)[1:])

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,10 +11,7 @@ from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
-
-if TYPE_CHECKING:
-    from tlfeat.audit.audit import Audit
+from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
 
 
 @expand(settings=("backbone", "weights", "size", "resize", "precision", "dtype", "seed"))
@@ -38,23 +35,30 @@ def audit(
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {dataset}")
     from tlfeat.audit.audit import audit_dataset
+    from tlfeat.audit.clean import check_table
     from tlfeat.audit.clean import write_clean as write_table
     from tlfeat.audit.findings import write_findings
     from tlfeat.report.audit_page import FINDINGS, audit_folder, write_audit_page
-    from tlfeat.report.audit_words import cost_columns, finding_columns, headlines
+    from tlfeat.report.audit_words import as_plain, cost_columns, finding_columns, headlines
 
     opened = options.open(dataset, where)
+    if write_clean is not None:
+        check_table(opened, write_clean)
     found = audit_dataset(opened, settings, **vars(where))
     folder = audit_folder(where, opened)
     write_findings(folder / FINDINGS, found.findings)
     page = write_audit_page(folder, found, watch=where.watch)
     cleaned = None if write_clean is None else write_table(found, write_clean)
     if as_json:
-        print_json({**_as_json(found), "report": str(page), "clean": cleaned})
+        table = None if cleaned is None else cleaned._asdict()
+        print_json({**as_plain(found), "report": str(page), "clean": table})
         return
-    for line in [*headlines(found), "" if found.findings else "Nothing was found."]:
+    for line in headlines(found):
         say(line)
-    if found.findings:
+    if not found.findings:
+        say("Nothing was found.")
+    else:
+        say()
         print_table(finding_columns(found))
     if found.costs:
         say("\nWhat leaks cost on test:")
@@ -63,18 +67,7 @@ def audit(
         say(f"- {note}")
     say(f"\nReport: {page}")
     if cleaned is not None:
-        dropped = ", ".join(f"{n:,} {why}" for why, n in cleaned.items() if why != "kept")
-        say(f"{write_clean}: {cleaned['kept']:,} pictures; left out: {dropped or 'none'}.")
-
-
-def _as_json(found: "Audit") -> "dict[str, object]":
-    return {
-        "pictures": len(found.dataset),
-        "line": found.line,
-        "scene_line": found.scene_line,
-        "findings": [one._asdict() for one in found.findings],
-        "scenes": None if found.scenes is None else vars(found.scenes),
-        "shortcut": None if found.shortcut is None else vars(found.shortcut),
-        "costs": [vars(one) for one in found.costs],
-        "notes": list(found.notes),
-    }
+        dropped = ", ".join(f"{n:,} {why}" for why, n in cleaned.left_out.items())
+        say(f"{write_clean}: {cleaned.kept:,} pictures; left out: {dropped or 'none'}.")
+        for name in cleaned.emptied:
+            complain(f"{name} has no train picture left: all were copies of held-out ones.")

@@ -12,28 +12,24 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tlfeat.audit.lines import Lines, tell_lines
 from tlfeat.audit.neighbours import centred, nearest, neighbours
 from tlfeat.audit.small_pictures import PATCHES, SmallPictures, likenesses
 
 _Floats: TypeAlias = npt.NDArray[Any]  # of float32 or float64
 _Ints: TypeAlias = npt.NDArray[np.int64]
 
-METHOD: Final = 1  # raised when other pairs are found
 NEIGHBOURS: Final = 10  # of each picture that are looked at
-_COPIES: Final = 0.05  # strangers that the line of copies lets through in a whole set
-_SCENES: Final = 1 / 1000  # of pictures that are tied to a stranger of their own class
-_MOST: Final = 1 / 20  # of pictures whose nearest of another class may lie above a line
 _REFERENCES: Final = 64  # pictures of its class that tell how near a picture is to any
 _SAMPLED: Final = 2_000  # pairs of one class that tell what is usual
 _FEW: Final = 200  # such pairs from which these are enough to go by
 _STRANGERS: Final = 4_000  # pictures whose nearest of another class tells where the line lies
-_LEAST: Final = 8.0  # of the line of copies, however far off strangers are
-_UNKNOWN: Final = (15.0, 12.0)  # lines where there is one class, or none
 _CLEAR: Final = 3.0  # deviations by features alone, below which no small picture is looked at
 _OUTSIDE: Final = 4  # pictures of another group that are looked at
 _COPY_APART: Final = 0.7  # of its score that either picture may have with another of its class
 _SCENES_APART: Final = 0.5  # of the best in the scene that the best outside may have, usually
 _APART_OF: Final = 500  # pictures that tell whether scenes stand apart
+_OF_PERFECT: Final = 0.5  # of the score of a picture with itself, which no line is above
 _NOISE: Final = 2.0  # of a colour, 0 to 255, that says nothing
 
 
@@ -89,8 +85,8 @@ class Likeness:
 
     Attributes
     ----------
-    line, scene_line : float
-        The score from which a pair is one picture, and from which it is of one scene.
+    lines : Lines
+        From which scores pairs are one picture, and of one scene.
     nearest : ndarray of shape (n_pictures,)
         Cosine to the fifth of the other pictures, the most alike first.
     """
@@ -101,7 +97,7 @@ class Likeness:
         self.nearest: _Floats = (
             cosine[:, min(4, cosine.shape[1] - 1)] if cosine.size else np.zeros(len(X))
         )
-        self.line, self.scene_line = _UNKNOWN
+        self.lines = tell_lines(np.zeros(0), max(len(X), 1), 0.0, np.inf)
         self._found = _NONE
         if len(X) < 2:
             return
@@ -111,7 +107,7 @@ class Likeness:
         strangers = nearest(
             self._unit, strangers[y[strangers] >= 0], lambda i: (y[i][:, None] != y) & (y >= 0)
         )
-        self.line, self.scene_line = self._usual.lines(strangers)
+        self.lines = self._usual.lines(strangers)
         # each pair once, whoever of the two has the other among its neighbours
         both = np.column_stack([np.repeat(np.arange(len(X)), places.shape[1]), places.ravel()])
         pairs, first = np.unique(np.sort(both, axis=1), axis=0, return_index=True)
@@ -122,15 +118,21 @@ class Likeness:
     def copies(self) -> Alike:
         """Give the pairs that are one picture.
 
-        They are far more alike than either is to any other of its class: where a picture has
-        many that are as alike, as frames of a film have, none is a copy.
+        They are far more alike than either is to any other of its class, but for more copies:
+        all copies of a picture are like each other, and in a chain of frames, where each is like
+        the next and the last unlike the first, none is a copy.
         """
-        found = self._found.where(self._found.score >= self.line)
+        found = self._found.where(self._found.score >= self.lines.copies)
         if not len(found):
             return found
-        outside = self._outside(joined(len(self._y), found.pairs), np.unique(found.pairs))
-        others = outside[found.pairs].max(axis=1, initial=-np.inf)
-        return found.where(others <= _COPY_APART * found.score)
+        groups = joined(len(self._y), found.pairs)
+        outside = self._outside(groups, np.unique(found.pairs))
+        apart = outside[found.pairs].max(axis=1) <= _COPY_APART * found.score
+        sizes = np.bincount(groups)
+        inside = np.bincount(groups[found.pairs[:, 0]], minlength=len(sizes))
+        all_alike = (inside == sizes * (sizes - 1) // 2)[groups[found.pairs[:, 0]]]
+        alone = _next_best(found) <= _COPY_APART * found.score
+        return found.where(apart & (all_alike | alone))
 
     def scenes(self) -> Alike:
         """Give the pairs of one class that are of one scene; none where no scenes stand apart.
@@ -139,7 +141,7 @@ class Likeness:
         then what is just below the line is nearly as alike as what is above.
         """
         same = self._y[self._found.pairs[:, 0]] == self._y[self._found.pairs[:, 1]]
-        found = self._found.where(same & (self._found.score >= self.scene_line))
+        found = self._found.where(same & (self._found.score >= self.lines.scenes))
         if not len(found):
             return found
         some = np.random.default_rng(0).permutation(np.unique(found.pairs))[:_APART_OF]
@@ -181,6 +183,19 @@ class Likeness:
             lambda i: groups[i][:, None] != groups,
             k=_OUTSIDE,
         )
+
+
+def _next_best(found: Alike) -> _Floats:
+    """Give the best score that either picture of each pair has in another pair; (n_pairs,)."""
+    order = np.argsort(found.pairs.ravel(), kind="stable")  # of each picture the best come first
+    picture, score = found.pairs.ravel()[order], np.repeat(found.score, 2)[order]
+    first = np.r_[True, picture[1:] != picture[:-1]]
+    second = np.r_[False, first[:-1]] & ~first
+    best, next_best = np.full((2, picture.max() + 1), -np.inf)
+    best[picture[first]], next_best[picture[second]] = score[first], score[second]
+    own = best[found.pairs] <= found.score[:, None]
+    others: _Floats = np.where(own, next_best[found.pairs], best[found.pairs]).max(axis=1)
+    return others
 
 
 def joined(n: int, pairs: _Ints) -> _Ints:
@@ -236,28 +251,20 @@ class _Usual:
         colour = _deviations(self._colour(pairs, mirrored), self._by_colour)
         return self.by_features(pairs, cosine) + grey + colour
 
-    def lines(self, strangers: _Ints) -> tuple[float, float]:
-        """Say from which scores pairs are copies, and of one scene.
+    def lines(self, strangers: _Ints) -> Lines:
+        """Tell from which scores pairs are copies, and of one scene.
 
         Parameters
         ----------
         strangers : ndarray of shape (n_strangers, 2), int
-            Pictures with their nearest of another class. Their scores have a tail that falls
-            like an exponential; a line is where it lets as many of all pictures through as is
-            allowed.
+            Pictures with their nearest of another class.
         """
-        if len(strangers) < _FEW // 10:
-            return _UNKNOWN
         cosine = np.einsum("nd,nd->n", self._unit[strangers[:, 0]], self._unit[strangers[:, 1]])
         score = self.score(strangers, cosine, *likenesses(self._small, strangers))
-        tenth, hundredth = np.quantile(score, [0.9, 0.99])
-        # P(score > s) = 0.1 exp(-(s - tenth) / fall), with fall = (hundredth - tenth) / ln 10
-        fall = (hundredth - tenth) / np.log(10)
-        # By chance the nearest of m pictures of the own class is as alike as the nearest of the
-        # n - m others (n - m) / m times less often.
-        shares = (_COPIES / self._n, min(_SCENES * self._others, _MOST))
-        copies, scenes = (float(tenth + fall * np.log(0.1 / share)) for share in shares)
-        return max(copies, scenes, _LEAST), scenes
+        itself = np.repeat(np.arange(self._n)[:_REFERENCES, None], 2, axis=1)
+        ones, mirrored = np.ones(len(itself)), np.zeros(len(itself), bool)
+        perfect = float(np.median(self.score(itself, ones, ones, mirrored)))
+        return tell_lines(score, self._n, self._others, _OF_PERFECT * perfect)
 
     def _features(self, pairs: _Ints, cosine: _Floats) -> _Floats:
         beyond: _Floats = _fisher(cosine) - self._near[0][pairs].mean(axis=1)

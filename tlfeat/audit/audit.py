@@ -1,7 +1,7 @@
 """Look a dataset over: copies, leaks, labels, odd pictures, shortcuts, and what they cost.
 
 Everything is told from features that the store has, and from the pictures themselves, which are
-decoded once; no network runs a second time, and nothing of the pictures is changed.
+read once; no network runs a second time, and nothing of the pictures is changed.
 """
 
 from collections import defaultdict
@@ -27,6 +27,7 @@ from tlfeat.audit.findings import (
 )
 from tlfeat.audit.labels import doubt_labels
 from tlfeat.audit.leaks import Cost, count_costs
+from tlfeat.audit.lines import Lines
 from tlfeat.audit.odd import BLANK, BLURRED, OUTLIER, SHAPE, TINY, Odd, find_odd
 from tlfeat.audit.pictures import Pictures
 from tlfeat.audit.scenes import Scenes, weigh_scenes
@@ -59,12 +60,14 @@ class Audit:
     groups : dict of str to str
         Digest of each picture to the name of what it cannot be parted from: pictures that are one,
         or of one scene, directly or in a chain, and groups that the dataset tells, share a name.
-    line, scene_line : float
-        From how many deviations two pictures count as one, and as of one scene; see `find_alike`.
-    judge : float
-        Share that the head has right out of fold whose doubts of labels are told.
+    lines, scene_lines : Lines
+        From how many deviations two pictures count as one, by `lines.copies`, and as of one scene,
+        by `scene_lines.scenes`.
+    judge : float or None
+        Share that the head has right out of fold whose doubts of labels are told; None where
+        labels were not judged.
     scenes : Scenes or None
-        What it tells that scenes are parted; None where labels were not judged.
+        What it tells that scenes are parted; None where it was not weighed.
     shortcut : Shortcut or None
         None where there is nothing to tell apart.
     costs : tuple of Cost
@@ -76,9 +79,9 @@ class Audit:
     dataset: Dataset
     findings: tuple[Finding, ...]
     groups: dict[str, str]
-    line: float
-    scene_line: float
-    judge: float
+    lines: Lines
+    scene_lines: Lines
+    judge: float | None
     scenes: Scenes | None
     shortcut: Shortcut | None
     costs: tuple[Cost, ...]
@@ -158,22 +161,31 @@ def audit_dataset(
     pictures = Pictures.read(dataset, settings, where)
     numbers = pictures.looks.numbers()
     where.watch.doing("comparing pictures with each other")
-    findings = [*_copies(pictures), *_near(pictures, pictures.looks.pixels()), *_scenes(pictures)]
+    pixels = pictures.same_pixels
+    one = pictures.one_of_row(pixels, pictures.copies.pairs)
+    scenes = pictures.with_groups(
+        pictures.one_of_row(pixels, pictures.copies.pairs, pictures.scenes.pairs)
+    )
+    findings = [*_copies(pictures), *_same_pixels(pictures, pixels)]
+    findings += [*_near(pictures, pixels), *_scenes(pictures)]
     findings += _odd(pictures, find_odd(numbers, pictures.whole.nearest))
-    judged = _judge(pictures, numbers, where)
-    features = pictures.features
-    groups = dict(zip(features.digests, map(str, pictures.group_of_row), strict=True))
-    runs = comparable_runs(where.study_folder(dataset), dataset)
+    judged = _judge(pictures, numbers, scenes, where)
+    digests = pictures.features.digests
+    costs = count_costs(
+        comparable_runs(where.study_folder(dataset), dataset),
+        dict(zip(digests, one.tolist(), strict=True)),
+        dict(zip(digests, pictures.with_groups(one).tolist(), strict=True)),
+    )
     return Audit(
         dataset,
         in_order([*findings, *judged.doubts]),
-        dict(zip(features.digests, map(str, pictures.scene_of_row), strict=True)),
-        pictures.whole.line,
-        pictures.laid_out.scene_line,
+        dict(zip(digests, map(str, scenes), strict=True)),
+        pictures.whole.lines,
+        pictures.laid_out.lines,
         judged.right,
         judged.scenes,
         judged.shortcut,
-        tuple(count_costs(runs, groups)),
+        tuple(costs),
         judged.notes,
     )
 
@@ -192,19 +204,20 @@ def quick_audit(pictures: Pictures, where: Where) -> Audit:
         Pixels, labels, odd pictures, shortcuts and runs are not looked at.
     """
     features = pictures.features
-    groups = pictures.scene_of_row
-    rows = np.flatnonzero(features.y >= 0)
+    copies, alike = pictures.copies.pairs, pictures.scenes.pairs
+    scenes = pictures.with_groups(pictures.one_of_row(copies, alike))
     weighed = None
-    if len(np.unique(groups)) < _FEWER * len(np.unique(features.groups)):
+    if len(np.unique(scenes)) < _FEWER * len(np.unique(features.groups)):
         with suppress(HeadError):
-            weighed = _weigh(pictures, rows, where.jobs or usable_cores())
+            weighed = _weigh(pictures, scenes, where.jobs or usable_cores())
+    none = np.zeros((0, 2), np.int64)
     return Audit(
         pictures.dataset,
-        in_order([*_copies(pictures), *_near(pictures, None), *_scenes(pictures)]),
-        dict(zip(features.digests, map(str, groups), strict=True)),
-        pictures.whole.line,
-        pictures.laid_out.scene_line,
-        0.0,
+        in_order([*_copies(pictures), *_near(pictures, none), *_scenes(pictures)]),
+        dict(zip(features.digests, map(str, scenes), strict=True)),
+        pictures.whole.lines,
+        pictures.laid_out.lines,
+        None,
         weighed,
         None,
         (),
@@ -216,42 +229,63 @@ class _Judged(NamedTuple):
     """What heads say of a dataset."""
 
     doubts: list[Finding]
-    right: float  # of the head whose doubts they are, out of fold
+    right: float | None  # of the head whose doubts they are, out of fold
     scenes: Scenes | None
     shortcut: Shortcut | None
     notes: tuple[str, ...]
 
 
 def _judge(
-    pictures: Pictures, numbers: Mapping[str, npt.NDArray[np.float64]], where: Where
+    pictures: Pictures,
+    numbers: Mapping[str, npt.NDArray[np.float64]],
+    scenes: npt.NDArray[np.int64],
+    where: Where,
 ) -> _Judged:
     """Train heads whose held rows tell what is wrong; none is kept."""
     watch, jobs, seed = where.watch, where.jobs or usable_cores(), pictures.seed
     rows = np.flatnonzero(pictures.features.y >= 0)
-    y, scenes = pictures.features.y[rows], pictures.scene_of_row[rows]
-    picture, n_classes = pictures.picture[rows], len(pictures.dataset.classes)
+    y, picture = pictures.features.y[rows], pictures.picture[rows]
+    classes = pictures.dataset.classes
+    judged = _judgeable(y, scenes[rows], len(classes))
+    notes = [
+        f"{classes[label]} was not judged: all its pictures are of one scene or group."
+        for label in np.flatnonzero(~judged)
+    ]
     try:
         watch.doing("judging labels by the other pictures")
-        doubts, right = _doubts(pictures, rows, jobs)
+        doubts, right = _doubts(pictures, rows, scenes, judged, jobs)
         watch.doing("weighing scenes")
-        weighed = _weigh(pictures, rows, jobs)
+        weighed = _weigh(pictures, scenes, jobs)
         watch.doing("looking for what tells classes without looking")
         mine = {name: values[picture] for name, values in numbers.items()}
-        shortcut = find_shortcut(mine, y, scenes, n_classes, seed=seed, jobs=jobs)
+        shortcut = find_shortcut(mine, y, scenes[rows], len(classes), seed=seed, jobs=jobs)
     except HeadError as error:
-        return _Judged([], 0.0, None, None, (f"Labels were not judged: {error}",))
+        return _Judged([], None, None, None, (f"Labels were not judged: {error}",))
     finally:
         watch.finish()
-    return _Judged(doubts, right, weighed, shortcut, ())
+    return _Judged(doubts, right, weighed, shortcut, tuple(notes))
 
 
-def _weigh(pictures: Pictures, rows: npt.NDArray[np.int64], jobs: int) -> Scenes:
+def _judgeable(
+    y: npt.NDArray[np.int64], scenes: npt.NDArray[np.int64], n_classes: int
+) -> npt.NDArray[np.bool_]:
+    """Say which classes a head knows of whatever scene is held out: those of two or more."""
+    pairs = np.unique(np.column_stack([y, scenes]), axis=0)
+    judged: npt.NDArray[np.bool_] = np.bincount(pairs[:, 0], minlength=n_classes) > 1
+    return judged
+
+
+def _weigh(pictures: Pictures, scenes: npt.NDArray[np.int64], jobs: int) -> Scenes:
+    """Weigh scenes on the classes that are judged."""
+    y, n_classes = pictures.features.y, len(pictures.dataset.classes)
+    rows = np.flatnonzero(y >= 0)
+    rows = rows[_judgeable(y[rows], scenes[rows], n_classes)[y[rows]]]
     return weigh_scenes(
         pictures.features.X[rows],
-        pictures.features.y[rows],
+        y[rows],
         pictures.features.groups[rows],
-        pictures.scene_of_row[rows],
-        len(pictures.dataset.classes),
+        scenes[rows],
+        n_classes,
         seed=pictures.seed,
         jobs=jobs,
     )
@@ -264,17 +298,20 @@ def _copies(pictures: Pictures) -> list[Finding]:
     return [pictures.pair(BYTES, (first[row], row)) for row in rows[first != rows]]
 
 
-def _near(pictures: Pictures, pixels: Sequence[str] | None) -> list[Finding]:
-    """Give the pairs of pictures that are one, those of the same pixels where these are known."""
-    copies = pictures.copies
+def _same_pixels(pictures: Pictures, pairs: npt.NDArray[np.int64]) -> list[Finding]:
+    return [pictures.pair(PIXELS, pictures.first[pair]) for pair in pairs]
+
+
+def _near(pictures: Pictures, known: npt.NDArray[np.int64]) -> list[Finding]:
+    """Give the pairs of pictures that are one, but for those that are known to be the same."""
+    copies, same = pictures.copies, joined(len(pictures.first), known)
     found = []
     for i, (one, other) in enumerate(copies.pairs.tolist()):
-        rows = pictures.first[[one, other]]
-        if pixels is not None and pixels[one] == pixels[other]:
-            found.append(pictures.pair(PIXELS, rows))
+        if same[one] == same[other]:
             continue
         note = f"features {copies.cosine[i]:.2f}, grey {copies.likeness[i]:.2f}"
         note += ", mirrored" if copies.mirrored[i] else ""
+        rows = pictures.first[[one, other]]
         found.append(pictures.pair(NEAR, rows, float(copies.score[i]), note))
     return found
 
@@ -312,7 +349,11 @@ def _odd(pictures: Pictures, odd: Sequence[Odd]) -> list[Finding]:
 
 
 def _doubts(
-    pictures: Pictures, rows: npt.NDArray[np.int64], jobs: int
+    pictures: Pictures,
+    rows: npt.NDArray[np.int64],
+    scenes: npt.NDArray[np.int64],
+    judged: npt.NDArray[np.bool_],
+    jobs: int,
 ) -> tuple[list[Finding], float]:
     """Give the labels that are likely wrong, and how right the head is that says so."""
     features, classes = pictures.features, pictures.dataset.classes
@@ -322,12 +363,13 @@ def _doubts(
         features.X[rows],
         y,
         n_classes=len(classes),
-        groups=pictures.scene_of_row[rows],
+        groups=scenes[rows],
         seed=pictures.seed,
         jobs=jobs,
     )
     found = []
-    for row, label, likely, own in zip(*doubt_labels(fitted.held_scores, y), strict=True):
+    doubt = doubt_labels(fitted.held_scores, y, judged)
+    for row, label, likely, own in zip(*doubt, strict=True):
         said = pictures.said(int(rows[row]))
         note = f"looks like {classes[label]} ({likely:.2f}), not {said[3]} ({own:.2f})"
         found.append(Finding(LABEL, *said, score=float(likely - own), note=note))

@@ -6,12 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tlfeat.audit.audit import Audit
 from tlfeat.audit.findings import ALIKE, COPIES
 from tlfeat.audit.odd import BLANK
-from tlfeat.data.names import SPLITS
+from tlfeat.data.dataset import Dataset
+from tlfeat.data.names import SPLITS, TRAIN, VALIDATION, label_name
 from tlfeat.data.samples import Sample
 from tlfeat.errors import DataError
 from tlfeat.files import write_bytes
@@ -19,6 +20,54 @@ from tlfeat.files import write_bytes
 CONFLICT: Final = "under two labels"
 COPY: Final = "a copy of one that is kept"
 LEAK: Final = "one picture with one that is held out"
+UNREAD: Final = "without features"
+
+
+class Cleaned(NamedTuple):
+    """What a clean table holds.
+
+    Attributes
+    ----------
+    kept : int
+        Samples.
+    left_out : mapping of str to int
+        Reason to samples.
+    emptied : tuple of str
+        Classes that have no train picture any more.
+    """
+
+    kept: int
+    left_out: Mapping[str, int]
+    emptied: tuple[str, ...]
+
+
+def check_table(dataset: Dataset, path: str | Path) -> None:
+    """See that a clean table can be written, before anything is computed.
+
+    Raises
+    ------
+    DataError
+        If `path` is no CSV's or there is such a file, the pictures are no files, or a name would
+        not be read as it was written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        raise DataError(f"A clean table is a CSV; got {str(path)!r}: name it *.csv.")
+    if path.exists():
+        raise DataError(f"{path} is there already and is not overwritten: name another file.")
+    for sample in dataset.samples:
+        if not isinstance(sample.locator, str):
+            raise DataError(
+                f"A clean table lists files, and the pictures of this dataset ({dataset.kind}) "
+                "are none: it can be had of folders and tables of pictures."
+            )
+        label = dataset.label_name(sample) or ""
+        for name in (_file_of(sample, path), label, sample.group or ""):
+            if name != name.strip() or label_name(label) != label:
+                raise DataError(
+                    f"A table would not be read as it was written: {name!r} of {sample.id} begins "
+                    "or ends with a space, or is escaped. Rename it first."
+                )
 
 
 def left_out(audit: Audit) -> dict[str, str]:
@@ -33,26 +82,35 @@ def left_out(audit: Audit) -> dict[str, str]:
     reasons : dict of str to str
         Sample id to the reason. Copies under two labels all go, since nobody knows; of other
         copies the one that is held out furthest stays (test, then validation, then train);
-        pictures that are one with a picture of a split held out further go; blank ones go.
-        Labels in doubt stay: they are for a person to judge.
+        pictures that are one with a picture that is kept and held out further go, where the
+        source has the splits; blank ones and those that could not be read go. Labels in doubt
+        stay: they are for a person to judge.
     """
-    reasons: dict[str, str] = {one.id: "blank" for one in audit.of(BLANK)}
+    data = audit.dataset
+    reasons = {one.id: UNREAD for one in data.samples if one.digest not in audit.groups}
+    reasons |= {one.id: BLANK for one in audit.of(BLANK)}
     for same in audit.together(*COPIES):
-        labels = {sample.label for sample in same}
-        kept = min(same, key=_held_out) if len(labels) == 1 else None
+        labels = {sample.label for sample in same} - {None}
+        kept = min(same, key=lambda one: (one.label is None, _held_out(one.split)))
         for sample in same:
-            if sample is not kept:
-                reasons.setdefault(sample.id, COPY if kept else CONFLICT)
+            if len(labels) > 1:
+                reasons.setdefault(sample.id, CONFLICT)
+            elif sample is not kept:
+                reasons.setdefault(sample.id, COPY)
     for alike in audit.together(*ALIKE):
-        furthest = min(map(_held_out, alike))
-        for sample in alike:
-            if _held_out(sample) > furthest:
-                reasons.setdefault(sample.id, LEAK)
+        left = [sample for sample in alike if sample.id not in reasons]
+        furthest = min((_held_out(_split_of(one, data)) for one in left), default=0)
+        for sample in left:
+            if _held_out(_split_of(sample, data)) > furthest:
+                reasons[sample.id] = LEAK
     return reasons
 
 
-def write_clean(audit: Audit, path: str | Path) -> Mapping[str, int]:
+def write_clean(audit: Audit, path: str | Path) -> Cleaned:
     """Write the pictures that are left as a table that `open_dataset` takes; none is changed.
+
+    Splits that the source has are written; those that we carve out are not, so that they are
+    carved anew, with scenes on one side.
 
     Parameters
     ----------
@@ -62,49 +120,56 @@ def write_clean(audit: Audit, path: str | Path) -> Mapping[str, int]:
 
     Returns
     -------
-    counts : mapping of str to int
-        Reason to samples that were left out, and "kept".
+    cleaned : Cleaned
 
     Raises
     ------
     DataError
-        If the pictures are no files: rows of arrays or members of archives cannot be listed.
+        As from `check_table`.
     TlfeatError
         If the table cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".csv":
-        raise DataError(f"A clean table is a CSV; got {str(path)!r}: name it *.csv.")
+    data, path = audit.dataset, Path(path)
+    check_table(data, path)
     reasons = left_out(audit)
-    kept = [sample for sample in audit.dataset.samples if sample.id not in reasons]
-    sizes = Counter(audit.groups.get(sample.digest, "") for sample in kept)
+    kept = [sample for sample in data.samples if sample.id not in reasons]
+    sizes = Counter(audit.groups[sample.digest] for sample in kept)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "split", "group"])
     for sample in kept:
-        group = audit.groups.get(sample.digest, "")
+        group = audit.groups[sample.digest]
         writer.writerow(
             [
-                _file_of(sample, path, audit.dataset.kind),
-                audit.dataset.label_name(sample) or "",
-                sample.split or "",
+                _file_of(sample, path),
+                data.label_name(sample) or "",
+                _split_of(sample, data) or "",
                 group if sizes[group] > 1 else "",
             ]
         )
     write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
-    return Counter(reasons.values()) + Counter(kept=len(kept))
+    before, after = (
+        {data.label_name(one) for one in some if one.split not in (None, VALIDATION, "test")}
+        for some in (data.samples, kept)
+    )
+    emptied = tuple(name for name in data.classes if name in before - after)
+    return Cleaned(len(kept), Counter(reasons.values()), emptied)
 
 
-def _held_out(sample: Sample) -> int:
+def _split_of(sample: Sample, dataset: Dataset) -> str | None:
+    """Give the split that the source has for a sample; None where we made it."""
+    if dataset.split_rule == "source" or sample.split is None:
+        return sample.split
+    if dataset.split_rule.startswith("source"):  # test was carved out of its train
+        return VALIDATION if sample.split == VALIDATION else TRAIN
+    return None
+
+
+def _held_out(split: str | None) -> int:
     """Order splits by how far they are held out: test first."""
-    return -SPLITS.index(sample.split) if sample.split is not None else 1
+    return -SPLITS.index(split) if split is not None else 1
 
 
-def _file_of(sample: Sample, table: Path, kind: str) -> str:
-    if not isinstance(sample.locator, str) or not Path(sample.locator).is_file():
-        raise DataError(
-            f"A clean table lists files, and the pictures of this dataset ({kind}) are none: "
-            "--write-clean is for folders and tables of pictures."
-        )
-    file, folder = Path(sample.locator).absolute(), table.absolute().parent
+def _file_of(sample: Sample, table: Path) -> str:
+    file, folder = Path(str(sample.locator)), table.absolute().parent
     return os.path.relpath(file, folder) if file.is_relative_to(folder) else str(file)

@@ -45,12 +45,17 @@ class Finding(NamedTuple):
     @property
     def is_across(self) -> bool:
         """Whether its two pictures lie in different splits."""
-        return self.is_pair and self.split != self.other_split
+        return self.is_pair and _differ(self.split, self.other_split)
 
     @property
     def is_conflict(self) -> bool:
         """Whether one picture has two labels."""
-        return self.finding in ALIKE and self.label != self.other_label
+        return self.finding in ALIKE and _differ(self.label, self.other_label)
+
+
+def _differ(one: str, other: str) -> bool:
+    """Say whether two names are there and differ: a picture without a label contradicts none."""
+    return bool(one and other) and one != other
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -28,7 +28,11 @@ class Doubt(NamedTuple):
     own: npt.NDArray[np.float64]
 
 
-def doubt_labels(probabilities: npt.NDArray[np.floating], y: npt.NDArray[np.int64]) -> Doubt:
+def doubt_labels(
+    probabilities: npt.NDArray[np.floating],
+    y: npt.NDArray[np.int64],
+    judged: npt.NDArray[np.bool_] | None = None,
+) -> Doubt:
     """Find labels that are likely wrong by confident learning.
 
     Parameters
@@ -37,6 +41,9 @@ def doubt_labels(probabilities: npt.NDArray[np.floating], y: npt.NDArray[np.int6
         Out of fold: no row by a head that has seen it.
     y : ndarray of shape (n_samples,), int
         The labels.
+    judged : ndarray of shape (n_classes,), bool, optional
+        Classes that the head knew of whatever was held out; all if None. Pictures of others are
+        not in doubt, and none is said to look like them.
 
     Returns
     -------
@@ -47,15 +54,17 @@ def doubt_labels(probabilities: npt.NDArray[np.floating], y: npt.NDArray[np.int6
     Northcutt, Jiang and Chuang (2021), Confident learning: estimating uncertainty in dataset
     labels, Journal of Artificial Intelligence Research 70. A picture counts for a class if its
     probability reaches the mean of those that are labelled so; it is in doubt if the likeliest
-    class that it counts for is another than its label. Where classes are easy that mean is near
-    1 and hardly anything counts: a picture that counts for nothing is in doubt as well if
-    another class is likelier by a half. Ranked by the margin.
+    class that it counts for is another than its label, and likelier. Where classes are easy
+    that mean is near 1 and hardly anything counts: a picture that counts for nothing is in
+    doubt as well if another class is likelier by a half. Ranked by the margin.
     """
     p = np.asarray(probabilities, dtype=np.float64)
+    known = np.ones(p.shape[1], bool) if judged is None else judged
+    p = np.where(known, p, 0.0)
     rows = np.arange(len(y))
     usual = np.array(
         [
-            p[y == label, label].mean() if (y == label).any() else np.inf
+            p[y == label, label].mean() if known[label] and (y == label).any() else np.inf
             for label in range(p.shape[1])
         ]
     )
@@ -63,7 +72,8 @@ def doubt_labels(probabilities: npt.NDArray[np.floating], y: npt.NDArray[np.int6
     counted = np.isfinite(counts).any(axis=1)
     best = np.where(counted, counts.argmax(axis=1), p.argmax(axis=1))
     margin = p[rows, y] - p[rows, best]
-    doubted = np.flatnonzero((best != y) & (counted | (margin < -_HALF)))
+    likelier = np.where(counted, margin < 0, margin < -_HALF)
+    doubted = np.flatnonzero(likelier & known[y])
     margin = margin[doubted]
     doubted = doubted[np.argsort(margin, kind="stable")]
     return Doubt(doubted, best[doubted], p[doubted, best[doubted]], p[doubted, y[doubted]])

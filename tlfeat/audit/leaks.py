@@ -37,15 +37,19 @@ class Cost:
     interval_without: tuple[float, float]
 
 
-def count_costs(runs: Sequence[Run], group_of: Mapping[str, str]) -> list[Cost]:
+def count_costs(
+    runs: Sequence[Run], picture_of: Mapping[str, int], group_of: Mapping[str, int]
+) -> list[Cost]:
     """Measure what leaks cost each run.
 
     Parameters
     ----------
     runs : sequence of Run
         On the dataset that was looked at.
-    group_of : mapping of str to str
-        Digest of each picture to the name of what it cannot be parted from.
+    picture_of : mapping of str to int
+        Digest to the number of the picture: copies share one.
+    group_of : mapping of str to int
+        Digest to the number of what it cannot be parted from: groups that the dataset tells, too.
 
     Returns
     -------
@@ -61,10 +65,10 @@ def count_costs(runs: Sequence[Run], group_of: Mapping[str, str]) -> list[Cost]:
             continue
         if not len(test):
             continue
-        names = [group_of.get(digest, digest) for digest in test.digests]
-        test = replace(test, groups=np.array(names, dtype=object))
-        known = {group_of.get(digest, digest) for part in learned for digest in part.digests}
-        leaked = np.array([name in known for name in names])
+        groups = [str(group_of.get(digest, digest)) for digest in test.digests]
+        test = replace(test, groups=np.array(groups, dtype=object))
+        known = {picture_of.get(digest, digest) for part in learned for digest in part.digests}
+        leaked = np.array([picture_of.get(digest, digest) in known for digest in test.digests])
         rest = test.ordered(np.flatnonzero(~leaked))
         nothing = (float("nan"), float("nan"))
         costs.append(

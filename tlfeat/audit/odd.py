@@ -48,12 +48,12 @@ def find_odd(numbers: Mapping[str, _Floats], nearest: _Floats) -> list[Odd]:
     blank = numbers["contrast"] < _FLAT
     odd = _named(BLANK, blank, numbers["contrast"], numbers["contrast"])
     shorter = np.minimum(numbers["width"], numbers["height"])
-    odd += _named(TINY, shorter * _SMALL < np.median(shorter), shorter, shorter)
+    odd += _named(TINY, ~blank & (shorter * _SMALL < np.median(shorter)), shorter, shorter)
     sharp = np.log(np.maximum(numbers["sharpness"], 1e-9))
     odd += _named(BLURRED, ~blank & _below(sharp), sharp, numbers["sharpness"])
     aspect = numbers["width"] / numbers["height"]
     turned = np.abs(np.log(aspect / np.median(aspect)))
-    odd += _named(SHAPE, turned > np.log(_LONG), -turned, aspect)
+    odd += _named(SHAPE, ~blank & (turned > np.log(_LONG)), -turned, aspect)
     z = np.arctanh(np.clip(np.asarray(nearest, np.float64), -0.9999, 0.9999))
     return odd + _named(OUTLIER, ~blank & _below(z), z, nearest)
 

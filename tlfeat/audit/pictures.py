@@ -13,7 +13,6 @@ from tlfeat.audit.findings import Finding
 from tlfeat.audit.looks import Looks
 from tlfeat.audit.small_pictures import SmallPictures
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.samples import Sample
 from tlfeat.errors import StoreError
 from tlfeat.features.candidates import Candidates
 from tlfeat.features.extract import embed
@@ -82,6 +81,8 @@ class Pictures:
         grid = features
         with suppress(StoreError):
             grid = load_features(dataset, places, store)
+        if grid.ids != features.ids:  # what could not be read was another time for each
+            grid = features
         return cls._of(dataset, features, grid, settings, where)
 
     @classmethod
@@ -132,21 +133,31 @@ class Pictures:
         return self.laid_out.scenes()
 
     @cached_property
-    def scene_of_row(self) -> _Ints:
-        """Number what cannot be parted: of one group, one picture or one scene; (n_rows,)."""
-        return self._joined(self.copies.pairs, self.scenes.pairs)
+    def same_pixels(self) -> _Ints:
+        """The pairs of files that are the same to the last pixel, each with the first of them.
 
-    @cached_property
-    def group_of_row(self) -> _Ints:
-        """Number what is one: of one group, or one picture; (n_rows,)."""
-        return self._joined(self.copies.pairs)
+        Every picture is read for it, at the size of a network.
+        """
+        pixels = np.unique(self.looks.pixels(), return_inverse=True)[1]
+        first = np.full(pixels.max() + 1, -1)
+        first[pixels[::-1]] = np.arange(len(pixels))[::-1]
+        others = np.flatnonzero(first[pixels] != np.arange(len(pixels)))
+        return np.column_stack([first[pixels[others]], others])
 
-    def _joined(self, *pairs: _Ints) -> _Ints:
-        told = self.features.groups  # of rows; samples of one digest share one
-        anchors = np.unique(told, return_index=True)[1][told]
-        edges = [np.column_stack([np.arange(len(told)), anchors])]
-        edges += [self.first[some] for some in pairs]
-        return joined(len(told), np.vstack(edges))
+    def one_of_row(self, *pairs: _Ints) -> _Ints:
+        """Number what is one picture by pairs of pictures, in a chain too; (n_rows,)."""
+        n = len(self.first)
+        number: _Ints = joined(n, np.vstack([np.zeros((0, 2), np.int64), *pairs]))[self.picture]
+        return number
+
+    def with_groups(self, number: _Ints) -> _Ints:
+        """Number what is of one number, or of one group that the dataset tells; (n_rows,)."""
+        n = len(number)
+        edges = [
+            np.column_stack([np.arange(n), np.unique(one, return_index=True)[1][one]])
+            for one in (number, self.features.groups)
+        ]
+        return joined(n, np.vstack(edges))
 
     def said(self, row: int) -> tuple[str, str, str, str]:
         """Give the id, digest, split and label of a row, as findings say them."""
@@ -160,12 +171,6 @@ class Pictures:
         """Make the finding of two rows."""
         one, other = (self.said(int(row)) for row in rows)
         return Finding(kind, *one, *other, score, note)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """The sample of each row."""
-        by_id = {sample.id: sample for sample in self.dataset.samples}
-        return [by_id[one] for one in self.features.ids]
 
 
 def requests_of(settings: FeatureSettings, where: Where) -> tuple[FeatureRequest, FeatureRequest]:

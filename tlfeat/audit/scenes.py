@@ -18,7 +18,7 @@ class Scenes:
     Attributes
     ----------
     n : int
-        Scenes of two pictures or more.
+        Scenes that folds part: of two groups or more.
     pictures : int
         In them.
     parted, together : float
@@ -73,8 +73,9 @@ def weigh_scenes(
     HeadError
         If there is one class, or one scene, only.
     """
-    sizes = np.bincount(scenes)[scenes]
-    n = len(np.unique(scenes[sizes > 1]))
+    parts = np.unique(np.column_stack([scenes, groups]), axis=0)[:, 0]
+    parted_scene = np.bincount(parts, minlength=scenes.max() + 1) > 1
+    n = int(np.count_nonzero(parted_scene))
     right = []
     for apart in (groups, scenes):
         fitted = fit_head(_HEAD, X, y, n_classes=n_classes, groups=apart, seed=seed, jobs=jobs)
@@ -83,4 +84,4 @@ def weigh_scenes(
     of_scene = np.bincount(scenes, weights=taken - taken.mean())
     error = float(np.sqrt((of_scene**2).sum()) / len(y))
     parted, together = (float(one.mean()) for one in right)
-    return Scenes(n, int(np.count_nonzero(sizes > 1)), parted, together, error)
+    return Scenes(n, int(np.count_nonzero(parted_scene[scenes])), parted, together, error)

@@ -30,8 +30,9 @@ class Shortcut:
         Its 95% interval.
     chance : float
         The share of the commonest class.
-    told : tuple of (int, float)
-        Classes that are told far above chance, and the share of each that is right.
+    told : tuple of (int, float, float)
+        Classes that are told far above chance, the share of each that is right, and the share of
+        other pictures that are called so.
     alone : mapping of str to float
         What each number alone has right.
     """
@@ -40,7 +41,7 @@ class Shortcut:
     low: float
     high: float
     chance: float
-    told: tuple[tuple[int, float], ...]
+    told: tuple[tuple[int, float, float], ...]
     alone: Mapping[str, float]
 
     @property
@@ -91,24 +92,41 @@ def find_shortcut(
     some = np.sort(np.random.default_rng(seed).permutation(len(y))[:_ROWS])
     y, groups = y[some], groups[some]
 
-    def right(names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def said_of(names: Sequence[str]) -> npt.NDArray[np.int64]:
         X = np.column_stack([columns[name][some] for name in names])
         fitted = fit_head(
             "svm-rbf", X, y, n_classes=n_classes, groups=groups, seed=seed, jobs=jobs
         )
-        told: npt.NDArray[np.bool_] = fitted.held_scores.argmax(axis=1) == y
-        return told
+        called: npt.NDArray[np.int64] = fitted.held_scores.argmax(axis=1)
+        return called
 
-    told = right(NUMBERS)
+    called = said_of(NUMBERS)
+    told = called == y
     chance = float(np.bincount(y).max() / len(y))
     low, high = wilson(float(told.mean()), len(y))
+    alone: dict[str, float] = {}
+    found = Shortcut(
+        float(told.mean()), float(low), float(high), chance, _told_apart(y, called), alone
+    )
+    if found.is_far_above_chance or found.told:
+        alone |= {name: float((said_of([name]) == y).mean()) for name in NUMBERS}
+    return found
+
+
+def _told_apart(
+    y: npt.NDArray[np.int64], called: npt.NDArray[np.int64]
+) -> tuple[tuple[int, float, float], ...]:
+    """Give the classes that are told from the rest: called so far oftener than others are.
+
+    Youden's index, the difference of the two shares, is 0 for whoever always says the same.
+    """
     classes = []
     for label in np.unique(y):
-        share = float(told[y == label].mean())
-        if wilson(share, int(np.count_nonzero(y == label)))[0] > chance + _FAR * (1 - chance):
-            classes.append((int(label), share))
-    alone: dict[str, float] = {}
-    found = Shortcut(float(told.mean()), float(low), float(high), chance, tuple(classes), alone)
-    if found.is_far_above_chance or classes:
-        alone |= {name: float(right([name]).mean()) for name in NUMBERS}
-    return found
+        mine = y == label
+        hits, others = float((called[mine] == label).mean()), 0.0
+        if not mine.all():
+            others = float((called[~mine] == label).mean())
+        least = wilson(hits, int(mine.sum()))[0]
+        if least - wilson(others, int((~mine).sum()))[1] > _FAR:
+            classes.append((int(label), hits, others))
+    return tuple(classes)

@@ -134,6 +134,7 @@ def _shortcut(audit: Audit) -> dict[str, Any] | None:
         "far": found.is_far_above_chance,
         "alone": [(name, f"{100 * share:.1f}") for name, share in found.alone.items()],
         "told": [
-            (audit.dataset.classes[label], f"{100 * share:.1f}") for label, share in found.told
+            (audit.dataset.classes[label], f"{100 * hits:.1f}", f"{100 * others:.1f}")
+            for label, hits, others in found.told
         ],
     }

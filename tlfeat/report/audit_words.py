@@ -1,6 +1,6 @@
 """What an audit says in words and tables, for the terminal and for its page."""
 
-from typing import Final
+from typing import Any, Final
 
 from tlfeat.audit.audit import Audit
 from tlfeat.audit.findings import LABEL, ORDER, PAIRS
@@ -48,16 +48,22 @@ def headlines(audit: Audit) -> list[str]:
     return said + graver
 
 
+_SO: Final = {
+    (TEST, TRAIN): "test is too good by them",
+    (TEST, VALIDATION): "settings and ranks were chosen on them",
+    (VALIDATION, TRAIN): "what validation chooses and ranks is too good by them",
+}
+
+
 def _leaks(audit: Audit) -> list[str]:
     said = []
     counts = {split: sum(by_class.values()) for split, by_class in audit.dataset.counts().items()}
-    for held, learned in ((TEST, TRAIN), (TEST, VALIDATION), (VALIDATION, TRAIN)):
+    for (held, learned), so in _SO.items():
         n = len(audit.leaked(held, learned))
         if n:
-            what = "test" if held == TEST else "choices on validation"
             said.append(
                 f"{n:,} of {counts[held]:,} {held} pictures {be(n)} in {learned} too, as they are "
-                f"or changed: {what} {be(1 if held == TEST else 2, 'is', 'are')} too good by them."
+                f"or changed: {so}."
             )
     return said
 
@@ -97,7 +103,7 @@ def _conflicts(audit: Audit) -> list[str]:
 
 def _doubts(audit: Audit) -> list[str]:
     n = len(audit.of(LABEL))
-    if not n:
+    if not n or audit.judge is None:
         return []
     return [
         f"{counted(n, 'label')} {be(n)} in doubt: the other pictures say another class, by a head "
@@ -109,18 +115,19 @@ def _shortcut(audit: Audit) -> list[str]:
     found = audit.shortcut
     if found is None or not (found.is_far_above_chance or found.told):
         return []
-    best = max(found.alone, key=lambda name: found.alone[name])
-    said = (
-        f"Size, shape and light alone tell {100 * found.right:.1f}% of the classes (chance "
-        f"{100 * found.chance:.1f}%), {best} by itself {100 * found.alone[best]:.1f}%: a network "
-        "may learn the camera instead of the thing."
+    if found.is_far_above_chance:
+        best = max(found.alone, key=lambda name: found.alone[name])
+        return [
+            f"Size, shape and light alone have {100 * found.right:.1f}% right (the commonest "
+            f"class is {100 * found.chance:.1f}%), {best} by itself "
+            f"{100 * found.alone[best]:.1f}%: a network may learn the camera instead of the thing."
+        ]
+    classes = audit.dataset.classes
+    names = ", ".join(
+        f"{classes[label]} ({100 * hits:.0f}% of it are called so, {100 * others:.0f}% of others)"
+        for label, hits, others in found.told
     )
-    if not found.is_far_above_chance:
-        names = ", ".join(
-            f"{audit.dataset.classes[label]} ({100 * share:.0f}%)" for label, share in found.told
-        )
-        said = f"Size, shape and light alone tell some classes far above chance: {names}."
-    return [said]
+    return [f"Size, shape and light alone tell some classes: {names}."]
 
 
 def finding_columns(audit: Audit) -> list[Column]:
@@ -169,18 +176,75 @@ def _difference(cost: Cost) -> str:
 
 def how_told(audit: Audit) -> list[str]:
     """Say how findings were told apart from what is usual, with the numbers of this set."""
-    return [
+    copies, scenes = audit.lines, audit.scene_lines
+    said = [
         "Pairs: each picture's ten nearest by features, confirmed by small pictures: in grey laid "
         "on each other, whole, cut and mirrored; in colour patch by patch. Each likeness is "
         "counted in deviations of pairs of one class, and the three are added. From "
-        f"{audit.line:.1f} a pair is one picture: pictures of different classes come there once "
-        f"in twenty sets of this size. From {audit.scene_line:.1f}, by features of a grid, two "
-        "pictures of one class are of one scene: strangers are tied so once in a thousand.",
-        "Labels: a logistic head that has not seen the scene; confident learning (Northcutt "
-        "2021). A hard class has doubts too: they are to be looked at, not believed.",
-        "Odd pictures: beyond four deviations of the set, by its median and quartiles, or by the "
-        "factors that are named.",
-        "Size, shape and light: an RBF SVM on area, width by height, mean and deviation of grey, "
-        "and mean grey of the border, out of fold; far above chance is a quarter of the way from "
-        "chance to all right.",
+        f"{copies.copies:.1f} a pair is one picture if nothing else of its class is nearly as "
+        f"alike; from {scenes.scenes:.1f} it is of one scene, where scenes stand apart from the "
+        "rest of their class."
     ]
+    if copies.strangers:
+        said.append(
+            f"These lines are this set's own: they lie where the tail of {copies.strangers:,} "
+            "pictures with their nearest of another class would let 0.05 pairs of the set through "
+            "(one picture), or tie one picture in a thousand to a stranger of its class (scene), "
+            "but not below 8 and 5 nor above half of what a picture has with itself."
+        )
+    else:
+        said.append(
+            "There are too few pictures of different classes to tell lines from: these are 15 and "
+            "12, as sets of photographs usually have them."
+        )
+    if audit.judge is not None:
+        said.append(
+            "Labels: a logistic head that has not seen the scene, and has "
+            f"{100 * audit.judge:.1f}% right; confident learning (Northcutt 2021). A hard class "
+            "has doubts too: they are to be looked at, not believed."
+        )
+    said.append(
+        "Odd pictures: beyond four deviations of the set, by its median and quartiles, or by the "
+        "factors that are named."
+    )
+    if audit.shortcut is not None:
+        said.append(
+            "Size, shape and light: an RBF SVM on area, width by height, mean and deviation of "
+            "grey, and mean grey of the border, out of fold; far above chance is a quarter of the "
+            "way from chance to all right, of a class a quarter more of its own than of the rest."
+        )
+    return said
+
+
+def as_plain(audit: Audit) -> dict[str, Any]:
+    """Give an audit as plain JSON values; what is not known is null."""
+    shortcut, scenes = audit.shortcut, audit.scenes
+    classes = audit.dataset.classes
+    return {
+        "pictures": len(audit.dataset),
+        "line": audit.lines.copies,
+        "scene_line": audit.scene_lines.scenes,
+        "strangers": audit.lines.strangers,
+        "findings": [one._asdict() for one in audit.findings],
+        "judge": audit.judge,
+        "scenes": None if scenes is None else {**vars(scenes), "matters": scenes.matters},
+        "shortcut": None
+        if shortcut is None
+        else {
+            **vars(shortcut),
+            "is_far_above_chance": shortcut.is_far_above_chance,
+            "told": [
+                {"class": classes[label], "right": hits, "others": others}
+                for label, hits, others in shortcut.told
+            ],
+        },
+        "costs": [
+            {
+                **vars(one),
+                "without": one.without if one.leaked < one.n else None,
+                "interval_without": one.interval_without if one.leaked < one.n else None,
+            }
+            for one in audit.costs
+        ],
+        "notes": list(audit.notes),
+    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
+from tlfeat.runs.freshness import key_of
 from tlfeat.runs.record import Run
 from tlfeat.where import Where
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
 
 TRUST: Final = "trust.json"
+MOST: Final = 20_000  # pictures; of more every picture with every other takes minutes
 
 
 def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Where) -> list[str]:
@@ -39,26 +41,37 @@ def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Wher
     sentences : list of str
         What was found; nothing where the store has no features of the network.
     """
-    from tlfeat.audit.alike import METHOD
     from tlfeat.audit.audit import quick_audit
     from tlfeat.audit.pictures import Pictures
     from tlfeat.report.audit_words import headlines
 
     settings = next((run.feature_settings for run in runs if not run.is_finetune), None)
-    key = [METHOD, dataset.fingerprint, "" if settings is None else str(settings)]
+    key = _key(dataset, settings)
     kept = _read(folder)
     if kept.get("key") == key:
         return list(kept["found"])
-    found: list[str] = []
-    with suppress(TlfeatError):  # a picture that is gone: the runs are finished all the same
-        pictures = Pictures.stored(dataset, settings or FeatureSettings(), where)
-        if pictures is None:
-            return []
-        found = headlines(quick_audit(pictures, where))[1:]
+    try:
+        if len(dataset) > MOST:
+            found = [f"{len(dataset):,} pictures were not looked over: `tlfeat audit` does it."]
+        else:
+            pictures = Pictures.stored(dataset, settings or FeatureSettings(), where)
+            if pictures is None:
+                return []
+            found = headlines(quick_audit(pictures, where))[1:]
+    except TlfeatError as error:  # a picture that is gone: the runs are finished all the same
+        where.watch.note(f"The pictures were not looked over: {error}")
+        return []
     record = {"key": key, "fingerprint": dataset.fingerprint, "found": found}
     with suppress(TlfeatError):
         write_text(folder / TRUST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return found
+
+
+def _key(dataset: "Dataset", settings: FeatureSettings | None) -> str:
+    """Digest what the sentences are made of: pictures, network, the code that finds them."""
+    ours = Path(__file__)
+    code = (ours, ours.with_name("audit_words.py"), *ours.parents[1].glob("audit/*.py"))
+    return key_of(code, [], [dataset.fingerprint, "" if settings is None else str(settings)])
 
 
 def known_of(folders: Sequence[Path], fingerprint: str) -> list[str]:
