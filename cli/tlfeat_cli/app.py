@@ -18,6 +18,7 @@ from tlfeat_cli import (
     compare,
     data,
     doctor,
+    explain,
     extract,
     finetune,
     heads,
@@ -47,6 +48,7 @@ app.command("finetune")(finetune.finetune)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("runs")(runs.runs)
 app.command("studies")(studies.studies)
 app.command("backbones")(backbones.backbones)

@@ -8,7 +8,6 @@ stored. A fine-tuned network is exported once, as a backbone is, and runs on the
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,19 +15,11 @@ import numpy as np
 
 from tlfeat.backbones.engines import Exportable
 from tlfeat.backbones.model_files import ModelRequest
-from tlfeat.data.decode import UndecodableImage
-from tlfeat.data.layout import PICTURE_SUFFIXES
-from tlfeat.data.names import printable
 from tlfeat.data.resize import DECODER
-from tlfeat.data.sources import find_source
-from tlfeat.data.sources.base import (
-    Picture,
-    SourceOptions,
-    damage_is_an_error,
-    read_picture,
-)
-from tlfeat.errors import DataError, TlfeatError
-from tlfeat.features.forward import Forwarded, Unread, embedded_chunks, network_of
+from tlfeat.data.sources.base import Picture
+from tlfeat.deploy.pictures import listed
+from tlfeat.errors import TlfeatError
+from tlfeat.features.forward import Forwarded, embedded_chunks, network_of
 from tlfeat.features.recipe import Recipe
 from tlfeat.files import file_digest
 from tlfeat.runs.metrics import name_outputs
@@ -129,7 +120,7 @@ def predict(
         )
     answerer = (_of_finetune if run.is_finetune else _of_head)(run, weights)
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
-    unread = _listed([pictures] if isinstance(pictures, str | Path) else pictures)
+    unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
     chunks = embedded_chunks(unread, answerer.network, rule.resize, where)
     with closing(chunks):
         for chunk in chunks:
@@ -199,69 +190,6 @@ def _as_stored(features: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> np.
             for recipe, output in zip(recipes, features, strict=True)
         ]
     )
-
-
-def _listed(pictures: Iterable[str | Path | Picture]) -> Iterator[Unread]:
-    """Turn what the caller named into pictures; a folder or a table gives many."""
-    for number, picture in enumerate(pictures):
-        if isinstance(picture, bytes | np.ndarray):
-            yield Unread(f"[{number}]", partial(_given, picture))
-        else:
-            yield from _pictures_at(picture)
-
-
-def _given(picture: Picture) -> Picture:
-    return picture
-
-
-def _without(name: str, reason: str) -> Unread:
-    """Give a picture that cannot be used, for a reason that is known before it is read."""
-
-    def refuse() -> Picture:
-        raise UndecodableImage(reason)
-
-    return Unread(name, refuse)
-
-
-def _pictures_at(picture: str | Path) -> Iterator[Unread]:
-    path, name = Path(picture), printable(str(picture))
-    try:
-        is_picture = path.is_file() and not _is_dataset(path)
-    except (OSError, ValueError) as error:
-        yield _without(name, f"cannot be read: {error}")
-        return
-    if is_picture:
-        yield Unread(name, path.read_bytes)
-        return
-    if not path.exists() and not str(picture).startswith(("digits", "tfds:", "hf:")):
-        yield _without(name, "there is no such file")
-        return
-    try:
-        with damage_is_an_error(str(picture)):
-            source = find_source(str(picture), SourceOptions())
-            listing = source.listing()
-    except DataError as error:
-        yield _without(name, str(error))
-        return
-    if not listing.rows and not listing.skipped:
-        yield _without(name, "there is no picture in it")
-    given = name.rstrip("/")
-    for row in listing.rows:
-        yield Unread(f"{given}/{row.id}", partial(read_picture, source, row.locator))
-    for skipped in listing.skipped:
-        yield _without(f"{given}/{skipped.id}", skipped.reason)
-
-
-def _is_dataset(path: Path) -> bool:
-    """Say whether a file holds a table or an archive of pictures, rather than one picture."""
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return False
-    try:
-        with damage_is_an_error(str(path)):
-            find_source(str(path), SourceOptions())
-    except DataError:
-        return False
-    return True
 
 
 def as_json(prediction: Prediction) -> Mapping[str, Any]:

@@ -1,0 +1,95 @@
+"""The pictures that a run is put to use on, however they were named."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tlfeat.data.decode import UndecodableImage
+from tlfeat.data.layout import PICTURE_SUFFIXES
+from tlfeat.data.names import printable
+from tlfeat.data.sources import find_source
+from tlfeat.data.sources.base import (
+    Picture,
+    SourceOptions,
+    damage_is_an_error,
+    read_picture,
+)
+from tlfeat.errors import DataError
+from tlfeat.features.forward import Unread
+
+
+def listed(pictures: Iterable[str | Path | Picture]) -> Iterator[Unread]:
+    """Turn what a caller named into pictures; a folder or a table gives many.
+
+    Parameters
+    ----------
+    pictures : iterable of path, bytes or ndarray
+        Picture files, or whatever `open_dataset` opens; uint8 arrays of shape
+        (height, width, 3) and the bytes of picture files too.
+
+    Yields
+    ------
+    picture : Unread
+        In their order; one that cannot be used says why when it is read.
+    """
+    for number, picture in enumerate(pictures):
+        if isinstance(picture, bytes | np.ndarray):
+            yield Unread(f"[{number}]", partial(_given, picture))
+        else:
+            yield from _pictures_at(picture)
+
+
+def _given(picture: Picture) -> Picture:
+    return picture
+
+
+def _without(name: str, reason: str) -> Unread:
+    """Give a picture that cannot be used, for a reason that is known before it is read."""
+
+    def refuse() -> Picture:
+        raise UndecodableImage(reason)
+
+    return Unread(name, refuse)
+
+
+def _pictures_at(picture: str | Path) -> Iterator[Unread]:
+    path, name = Path(picture), printable(str(picture))
+    try:
+        is_picture = path.is_file() and not _is_dataset(path)
+    except (OSError, ValueError) as error:
+        yield _without(name, f"cannot be read: {error}")
+        return
+    if is_picture:
+        yield Unread(name, path.read_bytes)
+        return
+    if not path.exists() and not str(picture).startswith(("digits", "tfds:", "hf:")):
+        yield _without(name, "there is no such file")
+        return
+    try:
+        with damage_is_an_error(str(picture)):
+            source = find_source(str(picture), SourceOptions())
+            listing = source.listing()
+    except DataError as error:
+        yield _without(name, str(error))
+        return
+    if not listing.rows and not listing.skipped:
+        yield _without(name, "there is no picture in it")
+    given = name.rstrip("/")
+    for row in listing.rows:
+        yield Unread(f"{given}/{row.id}", partial(read_picture, source, row.locator))
+    for skipped in listing.skipped:
+        yield _without(f"{given}/{skipped.id}", skipped.reason)
+
+
+def _is_dataset(path: Path) -> bool:
+    """Say whether a file holds a table or an archive of pictures, rather than one picture."""
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return False
+    try:
+        with damage_is_an_error(str(path)):
+            find_source(str(path), SourceOptions())
+    except DataError:
+        return False
+    return True
