@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tlfeat.audit.audit import audit_dataset
     from tlfeat.backbones.table import list_backbones
     from tlfeat.data.dataset import Dataset, open_dataset
+    from tlfeat.deploy.explain import explain
     from tlfeat.deploy.predict import predict
     from tlfeat.errors import TlfeatError
     from tlfeat.features.extract import extract
@@ -37,6 +38,7 @@ __all__ = [
     "TlfeatError",
     "audit_dataset",
     "compare",
+    "explain",
     "extract",
     "finetune",
     "list_backbones",
@@ -58,6 +60,7 @@ _HOME = {
     "TlfeatError": "tlfeat.errors",
     "audit_dataset": "tlfeat.audit.audit",
     "compare": "tlfeat.studies.compare",
+    "explain": "tlfeat.deploy.explain",
     "extract": "tlfeat.features.extract",
     "finetune": "tlfeat.studies.finetune",
     "list_backbones": "tlfeat.backbones.table",
