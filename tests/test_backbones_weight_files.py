@@ -3,9 +3,10 @@
 import h5py
 import numpy as np
 import pytest
-from golden import golden_pictures, scaled_pixels
+from golden import scaled_pixels
 from legacy_h5 import finish, save_legacy, settle, shake
 
+from tlfeat.backbones.golden import golden_pictures
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.networks import build_base
 from tlfeat.backbones.table import get_backbone, list_backbones
