@@ -161,6 +161,7 @@ def audit_dataset(
     pictures = Pictures.read(dataset, settings, where)
     numbers = pictures.looks.numbers()
     where.watch.doing("comparing pictures with each other")
+    pictures.compare()
     pixels = pictures.same_pixels
     one = pictures.one_of_row(pixels, pictures.copies.pairs)
     scenes = pictures.with_groups(
@@ -203,6 +204,7 @@ def quick_audit(pictures: Pictures, where: Where) -> Audit:
     audit : Audit
         Pixels, labels, odd pictures, shortcuts and runs are not looked at.
     """
+    pictures.compare()
     features = pictures.features
     copies, alike = pictures.copies.pairs, pictures.scenes.pairs
     scenes = pictures.with_groups(pictures.one_of_row(copies, alike))

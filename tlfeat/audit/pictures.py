@@ -1,9 +1,10 @@
 """The pictures of a dataset with their features, each once, and which of them hang together."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +122,12 @@ class Pictures:
             return self.whole
         X, y = self.places.X[self.first], self.places.y[self.first]
         return Likeness(X, y, self._small, seed=self.seed)
+
+    def compare(self) -> None:
+        """Find out how alike pictures are in both ways, side by side; it is kept."""
+        self._small  # noqa: B018 - what both need is read once
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(partial(getattr, self), ("whole", "laid_out")))
 
     @cached_property
     def copies(self) -> Alike:

@@ -78,7 +78,16 @@ def weigh_scenes(
     n = int(np.count_nonzero(parted_scene))
     right = []
     for apart in (groups, scenes):
-        fitted = fit_head(_HEAD, X, y, n_classes=n_classes, groups=apart, seed=seed, jobs=jobs)
+        fitted = fit_head(
+            _HEAD,
+            X,
+            y,
+            n_classes=n_classes,
+            groups=apart,
+            search=False,
+            seed=seed,
+            jobs=jobs,
+        )
         right.append(fitted.held_scores.argmax(axis=1) == y)
     taken = right[0].astype(float) - right[1]
     of_scene = np.bincount(scenes, weights=taken - taken.mean())
