@@ -26,8 +26,8 @@ _FEW: Final = 200  # such pairs from which these are enough to go by
 _STRANGERS: Final = 4_000  # pictures whose nearest of another class tells where the line lies
 _CLEAR: Final = 3.0  # deviations by features alone, below which no small picture is looked at
 _OUTSIDE: Final = 4  # pictures of another group that are looked at
-_COPY_APART: Final = 0.7  # of its score that either picture may have with another of its class
-_SCENES_APART: Final = 0.5  # of the best in the scene that the best outside may have, usually
+_APART: Final = 0.5  # of a score that the best with another picture of the class may have
+_SAME: Final = 0.9  # correlation in grey, below which two pictures are not one
 _APART_OF: Final = 500  # pictures that tell whether scenes stand apart
 _OF_PERFECT: Final = 0.5  # of the score of a picture with itself, which no line is above
 _NOISE: Final = 2.0  # of a colour, 0 to 255, that says nothing
@@ -122,16 +122,17 @@ class Likeness:
         all copies of a picture are like each other, and in a chain of frames, where each is like
         the next and the last unlike the first, none is a copy.
         """
-        found = self._found.where(self._found.score >= self.lines.copies)
+        same = self._found.likeness >= _SAME
+        found = self._found.where(same & (self._found.score >= self.lines.copies))
         if not len(found):
             return found
         groups = joined(len(self._y), found.pairs)
         outside = self._outside(groups, np.unique(found.pairs))
-        apart = outside[found.pairs].max(axis=1) <= _COPY_APART * found.score
+        apart = outside[found.pairs].max(axis=1) <= _APART * found.score
         sizes = np.bincount(groups)
         inside = np.bincount(groups[found.pairs[:, 0]], minlength=len(sizes))
         all_alike = (inside == sizes * (sizes - 1) // 2)[groups[found.pairs[:, 0]]]
-        alone = _next_best(found) <= _COPY_APART * found.score
+        alone = _next_best(found) <= _APART * found.score
         return found.where(apart & (all_alike | alone))
 
     def scenes(self) -> Alike:
@@ -148,7 +149,7 @@ class Likeness:
         outside = self._outside(joined(len(self._y), found.pairs), some)[some]
         inside = np.full(len(self._y), -np.inf)
         np.maximum.at(inside, found.pairs.ravel(), np.repeat(found.score, 2))
-        apart = np.median(outside / inside[some]) < _SCENES_APART
+        apart = np.median(outside / inside[some]) < _APART
         return found if apart else _NONE
 
     def _scored(self, pairs: _Ints, cosine: _Floats) -> Alike:

@@ -41,15 +41,15 @@ def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Wher
     sentences : list of str
         What was found; nothing where the store has no features of the network.
     """
-    from tlfeat.audit.audit import quick_audit
-    from tlfeat.audit.pictures import Pictures
-    from tlfeat.report.audit_words import headlines
-
     settings = next((run.feature_settings for run in runs if not run.is_finetune), None)
     key = _key(dataset, settings)
     kept = _read(folder)
     if kept.get("key") == key:
         return list(kept["found"])
+    from tlfeat.audit.audit import quick_audit
+    from tlfeat.audit.pictures import Pictures
+    from tlfeat.report.audit_words import headlines
+
     try:
         if len(dataset) > MOST:
             found = [f"{len(dataset):,} pictures were not looked over: `tlfeat audit` does it."]
