@@ -61,6 +61,26 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def run(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide_terminal: None
+) -> Callable[..., str]:
+    """Give a function that runs the command line with a cache and reports of its own."""
+    from typer.testing import CliRunner
+
+    from tlfeat_cli.app import app
+
+    monkeypatch.setenv("TLFEAT_CACHE", str(cache))
+    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
+
+    def invoke(*arguments: object, code: int = 0) -> str:
+        done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    return invoke
+
+
+@pytest.fixture
 def make_pictures() -> Callable[..., Path]:
     """Give a function that fills class folders with coloured, noisy pictures."""
     return colour_folders

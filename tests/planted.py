@@ -120,6 +120,14 @@ def write_films(root: Path, classes: int = 4, films: int = 3, frames: int = 8) -
     return film_of
 
 
+def photograph_folders(root: Path, train: int, test: int) -> Path:
+    """Fill three class folders of two splits with photographs of their own."""
+    splits = (("train", train), ("test", test))
+    names = [f"{s}/{c}/{i}.jpg" for s, each in splits for c in "abc" for i in range(each)]
+    write_photographs(root, names)
+    return root
+
+
 def write_photographs(root: Path, names: Sequence[str], first_seed: int = 0) -> None:
     """Write a photograph of its own under each name, as JPEG."""
     for seed, name in enumerate(names, first_seed):

@@ -5,7 +5,7 @@ import pytest
 from made_study import make_run, rows_of
 from pictures import encode, write
 from PIL import Image
-from planted import photograph, plant_copies, write_films, write_photographs
+from planted import photograph, photograph_folders, plant_copies, write_films, write_photographs
 
 from tlfeat.audit.audit import audit_dataset
 from tlfeat.audit.clean import (
@@ -43,15 +43,7 @@ def ids(findings):
 
 @pytest.fixture
 def photographs(tmp_path):
-    folder = tmp_path / "photographs"
-    names = [
-        f"{split}/{label}/{number}.jpg"
-        for split, each in (("train", 15), ("test", 6))
-        for label in "abc"
-        for number in range(each)
-    ]
-    write_photographs(folder, names)
-    return folder
+    return photograph_folders(tmp_path / "photographs", 15, 6)
 
 
 def test_an_audit_changes_no_picture_and_names_what_is_on_both_sides(photographs, audited):

@@ -6,42 +6,20 @@ import json
 import pytest
 from made_study import made_rows, make_run
 from pictures import encode, write
-from planted import photograph, plant_copies, write_films, write_photographs
-from typer.testing import CliRunner
+from planted import photograph, photograph_folders, plant_copies, write_films, write_photographs
 
 from tlfeat.errors import TlfeatError
 from tlfeat.report import trust
 from tlfeat.runs.caveats import held_above_test
 from tlfeat.runs.ranking import rank
-from tlfeat_cli.app import app
 
 FAST = ["--size", "64", "--quiet"]
 
 
 @pytest.fixture
-def run(cache, tmp_path, monkeypatch, wide_terminal):
-    monkeypatch.setenv("TLFEAT_CACHE", str(cache))
-    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
-
-    def invoke(*arguments, code=0):
-        done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
-        assert done.exit_code == code, done.output
-        return done.stdout
-
-    return invoke
-
-
-@pytest.fixture
 def leaky(tmp_path):
     """Give a folder with copies of three train pictures in test."""
-    folder = tmp_path / "leaky"
-    names = [
-        f"{split}/{label}/{number}.jpg"
-        for split, each in (("train", 12), ("test", 5))
-        for label in "abc"
-        for number in range(each)
-    ]
-    write_photographs(folder, names)
+    folder = photograph_folders(tmp_path / "leaky", 12, 5)
     plant_copies(folder, exact=1, quality=2, cut=0)
     return folder
 

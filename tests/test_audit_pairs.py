@@ -2,7 +2,14 @@
 
 import numpy as np
 import pytest
-from planted import EXACT, film, photograph, plant_copies, write_films, write_photographs
+from planted import (
+    EXACT,
+    film,
+    photograph,
+    photograph_folders,
+    plant_copies,
+    write_films,
+)
 
 from tlfeat.audit.alike import Likeness, joined
 from tlfeat.audit.lines import tell_lines
@@ -26,14 +33,7 @@ def ids_of(pictures, pairs):
 
 @pytest.fixture
 def photographs(tmp_path):
-    names = [
-        f"{split}/{label}/{number}.jpg"
-        for split, each in (("train", 20), ("test", 8))
-        for label in "abc"
-        for number in range(each)
-    ]
-    write_photographs(tmp_path / "photographs", names)
-    return tmp_path / "photographs"
+    return photograph_folders(tmp_path / "photographs", 20, 8)
 
 
 def test_copies_are_found_whatever_was_done_to_them_and_nothing_else_is(photographs, cache):

@@ -19,19 +19,6 @@ from tlfeat_cli.app import app
 FAST = ["--size", str(SIZE), "--quiet"]
 
 
-@pytest.fixture
-def run(cache, tmp_path, monkeypatch, wide_terminal):
-    monkeypatch.setenv("TLFEAT_CACHE", str(cache))
-    monkeypatch.setenv("TLFEAT_REPORTS", str(tmp_path / "reports"))
-
-    def invoke(*arguments, code=0):
-        done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
-        assert done.exit_code == code, done.output
-        return done.stdout
-
-    return invoke
-
-
 def test_data_shows_what_was_understood(run, pictures):
     (pictures / "red" / "notes.jpg").write_text("no picture")
     text = run("data", pictures)

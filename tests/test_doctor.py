@@ -62,7 +62,7 @@ def test_engines_that_disagree_are_said_to(cache, monkeypatch):
 
 def test_packages_that_are_missing_or_there_twice_are_named(monkeypatch):
     there = {"tensorflow": "2.20", "tensorflow-cpu": "2.20", "numpy": "2.0"}
-    monkeypatch.setattr(doctor, "_version", there.get)
+    monkeypatch.setattr(doctor, "versions", lambda *names: there)
     found = {point.what: point for point in doctor._packages()}
     assert found["TensorFlow"].state == "bad"
     assert "installed twice" in found["TensorFlow"].found
@@ -72,7 +72,7 @@ def test_packages_that_are_missing_or_there_twice_are_named(monkeypatch):
 
 def test_tensorflow_cpu_alone_is_tensorflow(monkeypatch):
     there = {name: "1" for name in doctor._PACKAGES if name != "tensorflow"}
-    monkeypatch.setattr(doctor, "_version", {**there, "tensorflow-cpu": "2.20"}.get)
+    monkeypatch.setattr(doctor, "versions", lambda *names: {**there, "tensorflow-cpu": "2.20"})
     assert all(point.state == "good" for point in doctor._packages())
 
 

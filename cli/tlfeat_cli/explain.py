@@ -9,7 +9,7 @@ import typer
 
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
-from tlfeat_cli.options import QuietOpt
+from tlfeat_cli.options import MovedWeightsOpt, PicturesArg, QuietOpt, RunArg, picture_names
 from tlfeat_cli.terminal import TerminalWatch, complain, say
 
 MAPS = "maps.csv"
@@ -17,16 +17,8 @@ MAPS = "maps.csv"
 
 @expand(where=("cache", "reports", "engine", "jobs"))
 def explain(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="A run of a linear head; or a study, for its best by validation.",
-        ),
-    ],
-    pictures: Annotated[
-        list[str], typer.Argument(metavar="PICTURES...", help="Files, folders, tables, archives.")
-    ],
+    run: RunArg,
+    pictures: PicturesArg,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the maps go: a new or an empty folder.")
     ],
@@ -36,10 +28,7 @@ def explain(
             "--class", metavar="NAME", help="The class to look for.  [default: the predicted one]"
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Where the run's weights are, if they were moved."),
-    ] = None,
+    weights: MovedWeightsOpt = None,
     where: Where = Where(),
     quiet: QuietOpt = False,
 ) -> None:
@@ -62,7 +51,7 @@ def explain(
     for number, one in enumerate(
         explain_pictures(
             chosen,
-            pictures,
+            picture_names(pictures),
             label=label,
             weights=weights,
             engine=where.engine,

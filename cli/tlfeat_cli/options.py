@@ -1,7 +1,8 @@
 """Options that several commands share: one spelling, one help text."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,26 @@ DataArg = Annotated[
     str,
     typer.Argument(
         metavar="DATA", help="A folder of pictures, an archive, a table, an array file, or digits."
+    ),
+]
+RunArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder or name, as `tlfeat runs` shows it; or a study's, for its best "
+        "run by validation.",
+    ),
+]
+PicturesArg = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PICTURES...", help="Files, folders, tables, archives, or - for a list on stdin."
+    ),
+]
+MovedWeightsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", metavar="FILE", help="Where the run's weights are, if they were moved."
     ),
 ]
 RetryOpt = Annotated[
@@ -95,6 +116,15 @@ def comma_list(values: list[str]) -> list[str]:
     if not found:
         raise TlfeatError("An option that takes a list was given an empty one: name one or more.")
     return found
+
+
+def picture_names(pictures: list[str]) -> Iterator[str]:
+    """Give what was named, and for "-" what stands on stdin, a line each."""
+    for name in pictures:
+        if name == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield name
 
 
 def assignments(text: str | None, option: str) -> dict[str, str] | None:

@@ -12,7 +12,14 @@ import typer
 
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
-from tlfeat_cli.options import JsonOpt, QuietOpt
+from tlfeat_cli.options import (
+    JsonOpt,
+    MovedWeightsOpt,
+    PicturesArg,
+    QuietOpt,
+    RunArg,
+    picture_names,
+)
 from tlfeat_cli.terminal import TerminalWatch, complain, settle
 
 if TYPE_CHECKING:
@@ -21,26 +28,10 @@ if TYPE_CHECKING:
 
 @expand(where=("cache", "reports", "engine", "jobs"))
 def predict(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="A run's folder or name, as `tlfeat runs` shows it; or a study's, for its best "
-            "run by validation.",
-        ),
-    ],
-    pictures: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PICTURES...",
-            help="Files, folders, tables, archives, or - for a list on stdin.",
-        ),
-    ],
+    run: RunArg,
+    pictures: PicturesArg,
     top: Annotated[int, typer.Option(min=1, metavar="K", help="How many classes to name.")] = 1,
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Where the run's weights are, if they were moved."),
-    ] = None,
+    weights: MovedWeightsOpt = None,
     where: Where = Where(),
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -57,7 +48,7 @@ def predict(
         watch.note(f"Run: {chosen.path}")
     found = predict_pictures(
         chosen,
-        _names(pictures),
+        picture_names(pictures),
         top=top,
         weights=weights,
         engine=where.engine,
@@ -101,11 +92,3 @@ def _printed(found: "Iterator[Prediction]", top: int, as_json: bool) -> "Iterato
         cells += [""] * (2 * top - len(cells))
         writer.writerow([one.id, *cells, one.reason])
         yield one
-
-
-def _names(pictures: list[str]) -> Iterator[str]:
-    for name in pictures:
-        if name == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        else:
-            yield name

@@ -5,7 +5,6 @@ not. Networks are run on pictures made by code, on both engines: what disagrees 
 that belong to its weights is wrong whatever else seems to work.
 """
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -17,6 +16,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import has_gpu
+from tlfeat.backbones.exported import greatest_difference, versions
 from tlfeat.backbones.golden import LENGTHS, TOLERANCE, golden_features
 from tlfeat.backbones.table import Backbone, list_backbones
 from tlfeat.backbones.weights import resolve_weights, weights_here
@@ -87,27 +87,22 @@ def _python() -> Point:
 
 
 def _packages() -> Iterator[Point]:
-    there = [name for name in _TENSORFLOWS if _version(name)]
-    if len(there) > 1:
+    there = versions(*_PACKAGES, *_TENSORFLOWS)
+    if all(name in there for name in _TENSORFLOWS):
         yield Point(
             "TensorFlow",
-            "installed twice, as " + " and ".join(there),
+            "installed twice, as " + " and ".join(_TENSORFLOWS),
             "bad",
             "They overwrite each other: pip uninstall both, then install one.",
         )
     for name in _PACKAGES:
-        version = _version(name) or (_version("tensorflow-cpu") if name == "tensorflow" else None)
+        version = there.get(name) or (
+            there.get("tensorflow-cpu") if name == "tensorflow" else None
+        )
         if version is None:
             yield Point(name, "is not installed", "bad", f"pip install {name}")
         else:
             yield Point(name, version)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _processor() -> Point:
@@ -214,7 +209,7 @@ def _network(row: Backbone, where: Where) -> Iterator[Point]:
         finally:
             where.watch.finish()
         yield _judged(what, np.linalg.norm(rows[engine], axis=1), LENGTHS.get(weights.digest[:16]))
-    if len(rows) == 2 and not _close(*rows.values()):
+    if len(rows) == 2 and greatest_difference(*([one] for one in rows.values())) > TOLERANCE:
         yield Point(
             row.name,
             "the engines disagree",
@@ -226,7 +221,7 @@ def _network(row: Backbone, where: Where) -> Iterator[Point]:
 def _judged(what: str, lengths: np.ndarray, golden: tuple[float, ...] | None) -> Point:
     if golden is None:
         return Point(what, "runs; no numbers are known of these weights")
-    if _close(lengths, np.array(golden)):
+    if greatest_difference([np.array(golden)], [lengths]) <= TOLERANCE:
         return Point(what, "gives the numbers that it should")
     return Point(
         what,
@@ -236,7 +231,3 @@ def _judged(what: str, lengths: np.ndarray, golden: tuple[float, ...] | None) ->
         "Features made here are not those of other machines: install the versions of "
         "constraints.txt.",
     )
-
-
-def _close(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    return bool((np.abs(ours - theirs) <= TOLERANCE * (1 + np.abs(theirs))).all())
