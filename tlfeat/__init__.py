@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlfeat.audit.audit import audit_dataset
+    from tlfeat.audit.groups import find_groups
     from tlfeat.backbones.table import list_backbones
     from tlfeat.data.dataset import Dataset, open_dataset
     from tlfeat.deploy.explain import explain
@@ -40,6 +41,7 @@ __all__ = [
     "compare",
     "explain",
     "extract",
+    "find_groups",
     "finetune",
     "list_backbones",
     "list_heads",
@@ -62,6 +64,7 @@ _HOME = {
     "compare": "tlfeat.studies.compare",
     "explain": "tlfeat.deploy.explain",
     "extract": "tlfeat.features.extract",
+    "find_groups": "tlfeat.audit.groups",
     "finetune": "tlfeat.studies.finetune",
     "list_backbones": "tlfeat.backbones.table",
     "list_heads": "tlfeat.heads.table",

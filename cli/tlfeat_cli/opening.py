@@ -31,6 +31,13 @@ class DataOptions:
         "Names of a table's columns, such as path=file,label=species.",
         metavar="OURS=THEIRS,...",
     )
+    groups: str | None = setting(
+        None,
+        "text",
+        "What stays together in folds and splits: auto finds copies and scenes, none forgets what "
+        "the source tells; or a table's column, or a groups.csv.",
+        metavar="GROUPS",
+    )
     split_seed: int = setting(0, "whole", "Seed of the split that is made.")
     limit: int | None = setting(
         None,
@@ -45,13 +52,16 @@ class DataOptions:
         """Open a dataset with the digests that the cache remembers."""
         from tlfeat.data.dataset import open_dataset
         from tlfeat.data.digests import DigestIndex
+        from tlfeat.data.groups import AUTO_GROUPS
 
-        return opened(
+        finds = self.groups == AUTO_GROUPS
+        dataset = opened(
             where.watch,
             lambda progress: open_dataset(
                 path,
                 splits=assignments(self.splits, "--splits"),
                 columns=assignments(self.columns, "--columns"),
+                groups=None if finds else self.groups,
                 split_seed=self.split_seed,
                 limit=self.limit,
                 digests=DigestIndex(where.cache_folder),
@@ -60,6 +70,11 @@ class DataOptions:
                 progress=progress,
             ),
         )
+        if not finds:
+            return dataset
+        from tlfeat.audit.groups import find_groups
+
+        return find_groups(dataset, **vars(where))
 
 
 def opened(watch: Watch, open_it: "Callable[[Callable[[int, int], None]], Dataset]") -> "Dataset":

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 # What `compare` takes beside a study; everything else is said in its file.
 _OF_STUDIES = (
-    *("target", "data", "quick", "settings", "seed", "limit", "split_seed", "cache", "reports"),
-    *("name", "jobs", "engine", "rehash", "retry_failed", "into", "as_json", "quiet"),
+    *("target", "data", "quick", "settings", "seed", "limit", "groups", "split_seed", "cache"),
+    *("reports", "name", "jobs", "engine", "rehash", "retry_failed", "into", "as_json", "quiet"),
 )
-_KEYS = {"seed": "defaults.seed", "limit": "data.limit", "split_seed": "data.split_seed"}
+_KEYS = {"seed": "defaults.seed"} | {
+    name: f"data.{name}" for name in ("limit", "groups", "split_seed")
+}
 
 
 def studies(

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from tlfeat.data.check import nothing_readable, remarks
 from tlfeat.data.digests import DigestIndex, Progress
-from tlfeat.data.names import SPLITS, as_path, location, printable, sort_labels
+from tlfeat.data.groups import Grouping
+from tlfeat.data.names import SPLITS, as_path, be, counted, location, printable, sort_labels
 from tlfeat.data.samples import Sample, Skipped
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
@@ -28,7 +29,7 @@ from tlfeat.errors import DataError
 from tlfeat.where import Where
 
 _ByName = Mapping[str | None, int | None]  # a class's name to its number
-OPENED_BY: Final = ("splits", "columns", "split_seed", "limit")  # what can change the table
+OPENED_BY: Final = ("splits", "columns", "groups", "split_seed", "limit")  # change the table
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def open_dataset(
     split_seed: int = 0,
     limit: int | None = None,
     columns: Mapping[str, str] | None = None,
+    groups: str | Path | None = None,
     digests: DigestIndex | None = None,
     rehash: bool = False,
     jobs: int | None = None,
@@ -117,6 +119,9 @@ def open_dataset(
         Use about so many pictures, spread evenly over splits and classes, the same each time.
     columns : mapping, optional
         Names of columns, from "path", "image", "label", "split", "group" to the source's own.
+    groups : str or Path, optional
+        What belongs together, beside copies: "none" leaves out what the source tells, a name is
+        that of the column which tells it, and FILE.csv is what `find_groups` has written.
     digests : DigestIndex, optional
         The index of a cache folder; without one every picture is read for its digest.
     rehash : bool
@@ -137,8 +142,11 @@ def open_dataset(
     """
     _check_options(splits, columns, split_seed, limit)
     chosen = parse_splits(splits)
+    grouping = Grouping.of(groups)
     with damage_is_an_error(str(path)):
-        source = find_source(str(path), SourceOptions(frozenset(chosen), dict(columns or {})))
+        source = find_source(
+            str(path), SourceOptions(frozenset(chosen), grouping.columns(columns))
+        )
         listing = source.listing()
     ours, split_notes = name_splits((row.split for row in listing.rows), chosen)
     rows = _wanted_rows(listing.rows, ours, limit)
@@ -153,7 +161,7 @@ def open_dataset(
         SkippedRow(rows[i].id, why, rows[i].label, rows[i].split) for i, why in problems.items()
     ]
     readable = [
-        (row, digest)
+        (row._replace(group=grouping.group(row.group, digest)), digest)
         for row, digest in zip(rows, digest_of_row, strict=True)
         if digest is not None
     ]
@@ -187,15 +195,28 @@ def open_dataset(
             *listing.notes,
             *split_notes,
             *splitting.notes,
+            *_ungrouped(grouping, readable),
             *remarks(samples, classes, lost),
             *index.notes,
         ),
         asked={
             option: dict(value) if isinstance(value, Mapping) else value
-            for option, value in zip(OPENED_BY, (splits, columns, split_seed, limit), strict=True)
+            for option, value in zip(
+                OPENED_BY, (splits, columns, grouping.said, split_seed, limit), strict=True
+            )
             if value
         },
     )
+
+
+def _ungrouped(grouping: Grouping, readable: Sequence[tuple[Row, str]]) -> list[str]:
+    """Say of how many pictures a file of groups knows nothing."""
+    n = grouping.unknown(digest for _, digest in readable)
+    if not n:
+        return []
+    return [
+        f"{counted(n, 'picture')} {be(n)} not in {grouping.said}: grouped as the source has it"
+    ]
 
 
 def _wanted_rows(

@@ -70,18 +70,19 @@ def _leaks(audit: Audit) -> list[str]:
 
 def _scenes(audit: Audit) -> list[str]:
     said = []
-    n = len({one.id for one in audit.leaked(TEST, TRAIN, (*PAIRS,))} - _ids(audit))
+    copies = _ids(audit)
+    n = len({one.id for one in audit.leaked(TEST, TRAIN, (*PAIRS,))} - copies)
     if n:
-        said.append(
-            f"{counted(n, 'more test picture')} {be(n, 'is', 'are')} of a scene that is in train."
-        )
+        what = "more test picture" if copies else "test picture"
+        said.append(f"{counted(n, what)} {be(n, 'is', 'are')} of a scene that is in train.")
     scenes = audit.scenes
     if scenes is not None and scenes.matters:
         said.append(
             f"{scenes.pictures:,} pictures come in {scenes.n:,} scenes. Where folds part them, "
             f"lda has {100 * scenes.parted:.1f}% right out of fold, where not "
             f"{100 * scenes.together:.1f}%: what is chosen or judged on folds is too good by "
-            f"{100 * (scenes.parted - scenes.together):.1f} points."
+            f"{100 * (scenes.parted - scenes.together):.1f} points. --groups auto keeps scenes "
+            "together."
         )
     return said
 

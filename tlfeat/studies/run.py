@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from tlfeat.data.dataset import Dataset, open_dataset
+from tlfeat.audit.groups import find_groups
+from tlfeat.data.dataset import OPENED_BY, Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
+from tlfeat.data.groups import AUTO_GROUPS
 from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.runs.record import Run
 from tlfeat.settings import explained
@@ -68,6 +70,12 @@ def open_data(
         If it is not there, of another layout, or of other pictures than the file says.
     """
     data = study.data
+    asked = {name: data[name] for name in OPENED_BY if name in data}
+    finds = asked.get("groups") == AUTO_GROUPS
+    if finds:
+        del asked["groups"]
+    elif "groups" in asked:
+        asked["groups"] = _beside(study, asked["groups"])
     path = str(data["path"])
     if study.folder is not None and not Path(path).expanduser().exists():
         beside = study.folder / path
@@ -75,10 +83,7 @@ def open_data(
     try:
         dataset = open_dataset(
             Path(path).expanduser() if Path(path).expanduser().exists() else path,
-            splits=data.get("splits"),
-            columns=data.get("columns"),
-            split_seed=data.get("split_seed", 0),
-            limit=data.get("limit"),
+            **asked,
             digests=DigestIndex(where.cache_folder),
             rehash=rehash,
             jobs=where.jobs,
@@ -89,6 +94,8 @@ def open_data(
             f"{study.file}: [data] path = {path!r}: {error} Say where the pictures are, or name a "
             "stand-in, by --data PATH."
         ) from None
+    if finds:
+        dataset = find_groups(dataset, **vars(_named(where, study)))
     layout = data.get("layout")
     if layout is not None and dataset.kind != layout:
         raise DataError(
@@ -103,6 +110,16 @@ def open_data(
             "fingerprint out to run on these."
         )
     return dataset
+
+
+def _named(where: Where, study: Study) -> Where:
+    return replace(where, name=where.name or study.name)
+
+
+def _beside(study: Study, groups: str) -> str | Path:
+    """Give a file of groups where it lies beside the study; a column's name as it is."""
+    beside = (study.folder or Path()) / groups
+    return beside if beside.is_file() else groups
 
 
 def check_weights(study: Study) -> None:
@@ -171,8 +188,7 @@ def run_study(
     """
     if not isinstance(study, Study):
         study = read_study(Path(study), quick=quick, settings=settings, data=data)
-    where = Where(**options)
-    where = replace(where, name=where.name or study.name)
+    where = _named(Where(**options), study)
     check_weights(study)
     dataset = dataset or open_data(study, where)
     ran = run_planned(study, dataset, where, retry_failed=retry_failed)

@@ -98,6 +98,7 @@ DATA_KEYS: Final[Mapping[str, Key]] = {
     "limit": Key("whole"),
     "splits": Key("table"),
     "columns": Key("table"),
+    "groups": Key("text"),
     "expected": Key("table"),  # classes and pictures by split of the set that is meant
     "fingerprint": Key("text"),  # of the very pictures that are meant
 }
