@@ -144,6 +144,7 @@ def test_a_study_with_groups_runs_again_to_the_same_runs(run, films, never_again
     (folder / "index.html").unlink()
     page = report([folder], cache=cache)
     assert page.read_text().count("data:image/webp") > 0
+    assert "groups: found by what is in the pictures (groups.csv)" in page.read_text()
 
 
 def test_compare_says_what_groups_would_take_away_and_nothing_once_they_are_there(run, films):

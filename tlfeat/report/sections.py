@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlfeat.data.groups import AUTO_GROUPS, GROUPS, NO_GROUPS
 from tlfeat.report import figures
 from tlfeat.report.answers import Draw, answers
 from tlfeat.report.commands import commands
@@ -212,6 +213,7 @@ def _data(part: Part) -> dict[str, Any]:
         "source": dataset.source,
         "kind": dataset.kind,
         "rule": split.rule,
+        "groups": _groups(dataset.asked.get("groups")),
         "seed": split.seed,
         "splits": list(counts),
         "rows": [(name, [counts[s].get(name, 0) for s in counts]) for name in part.classes],
@@ -223,6 +225,13 @@ def _data(part: Part) -> dict[str, Any]:
         "n_clashes": len(clashes),
         "most_rows": MOST_ROWS,
     }
+
+
+def _groups(asked: str | None) -> str:
+    """Say what the groups were asked to be; nothing where they are as the source has them."""
+    words = {None: "", NO_GROUPS: "not taken from the source"}
+    words[AUTO_GROUPS] = f"found by what is in the pictures ({GROUPS})"
+    return words.get(asked, f"as {asked} has them")
 
 
 def _repeat(part: Part) -> dict[str, Any]:
