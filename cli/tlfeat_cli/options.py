@@ -127,6 +127,20 @@ def picture_names(pictures: list[str]) -> Iterator[str]:
             yield name
 
 
+def share(text: str | None, option: str) -> float | None:
+    """Read "1%" or "0.01"."""
+    if text is None:
+        return None
+    number = text.strip().removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        raise TlfeatError(
+            f"{option} {text!r} is no share: wanted one such as 1% or 0.01."
+        ) from None
+    return value / 100 if text.strip().endswith("%") else value
+
+
 def assignments(text: str | None, option: str) -> dict[str, str] | None:
     """Read "a=b,c=d"."""
     if text is None:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ from tlfeat_cli.options import (
     QuietOpt,
     RunArg,
     picture_names,
+    share,
 )
 from tlfeat_cli.terminal import TerminalWatch, complain, settle
 
@@ -31,6 +32,22 @@ def predict(
     run: RunArg,
     pictures: PicturesArg,
     top: Annotated[int, typer.Option(min=1, metavar="K", help="How many classes to name.")] = 1,
+    reject: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Say whether each picture is known; of pictures like those of train SHARE is "
+            "called unknown, such as 1%.",
+        ),
+    ] = None,
+    coverage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Give a set of classes that holds the true one for SHARE of pictures, such as "
+            "90%.",
+        ),
+    ] = None,
     weights: MovedWeightsOpt = None,
     where: Where = Where(),
     as_json: JsonOpt = False,
@@ -50,16 +67,25 @@ def predict(
         chosen,
         picture_names(pictures),
         top=top,
+        reject=share(reject, "--reject"),
+        coverage=share(coverage, "--coverage"),
         weights=weights,
         engine=where.engine,
         cache=where.cache,
         jobs=where.jobs,
         watch=watch,
     )
-    done = unlabelled = 0
-    for one in _printed(found, top, as_json):
+    done = unlabelled = unknown = 0
+    asked = ["known", "typical"] * (reject is not None) + ["set"] * (coverage is not None)
+    for one in _printed(found, top, asked, as_json):
         done += 1
         unlabelled += one.label is None
+        unknown += one.known is False
+    if reject is not None:
+        watch.note(
+            f"{unknown:,} of {counted(done, 'picture')} {be(unknown)} unlike what the run was "
+            "trained on."
+        )
     if unlabelled:
         complain(
             f"{unlabelled:,} of {counted(done, 'picture')} {be(unlabelled, 'has', 'have')} no "
@@ -68,8 +94,10 @@ def predict(
         raise typer.Exit(1)
 
 
-def _printed(found: "Iterator[Prediction]", top: int, as_json: bool) -> "Iterator[Prediction]":
-    """Print each prediction, then pass it on."""
+def _printed(
+    found: "Iterator[Prediction]", top: int, doubts: Sequence[str], as_json: bool
+) -> "Iterator[Prediction]":
+    """Print each prediction, with the columns of doubt that were asked for, then pass it on."""
     from tlfeat.deploy.predict import as_json as to_json
 
     if as_json:
@@ -86,9 +114,20 @@ def _printed(found: "Iterator[Prediction]", top: int, as_json: bool) -> "Iterato
     writer = csv.writer(sys.stdout, lineterminator="\n")
     kind = first.score_kind
     more = [f"{what}_{rank}" for rank in range(2, top + 1) for what in ("label", kind)]
-    writer.writerow(["id", "label", kind, *more, "reason"])
+    header = ["id", "label", kind, *more]
+    writer.writerow([*header, *doubts, "reason"])
     for one in chain([first], found):
-        cells = [cell for label, score in one.top for cell in (label, f"{score:.6g}")]
-        cells += [""] * (2 * top - len(cells))
-        writer.writerow([one.id, *cells, one.reason])
+        cells = [one.id, *(cell for label, score in one.top for cell in (label, f"{score:.6g}"))]
+        cells += [""] * (len(header) - len(cells))
+        values = _doubts(one)
+        writer.writerow([*cells, *(values[name] for name in doubts), one.reason])
         yield one
+
+
+def _doubts(one: "Prediction") -> dict[str, str]:
+    """Write what is doubtful of a picture as cells, empty where it cannot be used."""
+    return {
+        "known": "" if one.known is None else "yes" if one.known else "no",
+        "typical": "" if one.typical is None else f"{one.typical:.3g}",
+        "set": "|".join(one.classes or ()),
+    }

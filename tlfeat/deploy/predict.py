@@ -7,7 +7,7 @@ stored. A fine-tuned network is exported once, as a backbone is, and runs on the
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from tlfeat.backbones.engines import Exportable
 from tlfeat.backbones.model_files import ModelRequest
 from tlfeat.data.resize import DECODER
 from tlfeat.data.sources.base import Picture
+from tlfeat.deploy.doubt import Doubt
 from tlfeat.deploy.pictures import listed
 from tlfeat.errors import TlfeatError
 from tlfeat.features.forward import Forwarded, embedded_chunks, network_of
@@ -50,6 +51,12 @@ class Prediction:
         The most likely classes with their scores, best first.
     reason : str
         Why the picture cannot be used; empty where it can.
+    known : bool or None
+        Whether the picture is like those of train; None where that was not asked.
+    typical : float or None
+        Share of held-out pictures that are at least as far from all classes as this one.
+    classes : tuple of str or None
+        The set that holds the true class as often as was stated, likeliest first.
     """
 
     id: str
@@ -58,6 +65,9 @@ class Prediction:
     score_kind: str
     top: tuple[tuple[str, float], ...]
     reason: str = ""
+    known: bool | None = None
+    typical: float | None = None
+    classes: tuple[str, ...] | None = None
 
 
 def predict(
@@ -65,6 +75,8 @@ def predict(
     pictures: Iterable[str | Path | Picture] | str | Path,
     *,
     top: int = 1,
+    reject: float | None = None,
+    coverage: float | None = None,
     weights: str | Path | None = None,
     engine: str = "auto",
     cache: str | Path | None = None,
@@ -86,6 +98,11 @@ def predict(
         is needed.
     top : int
         How many classes to name.
+    reject : float, optional
+        Say of each picture whether it is known: of pictures like those of train this share is
+        called unknown, such as 0.01. Runs of heads only.
+    coverage : float, optional
+        Give a set of classes that holds the true one for this share of pictures, such as 0.9.
     weights : str or Path, optional
         Where the weights of a head's network are now; where they were in training if None. A
         fine-tuned network has them in its own file.
@@ -108,7 +125,7 @@ def predict(
         If the weights are not those of the run.
     TlfeatError
         If the run needs another version of tlfeat, its files are gone or are not as they were
-        written, or `weights` are given for a fine-tune.
+        written, `weights` are given for a fine-tune, or a share cannot be told by this run.
     """
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
@@ -119,12 +136,13 @@ def predict(
             f"has rule {DECODER}: train it again."
         )
     answerer = (_of_finetune if run.is_finetune else _of_head)(run, weights)
+    doubt = Doubt.of(run, reject, coverage, watch)
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
     chunks = embedded_chunks(unread, answerer.network, rule.resize, where)
     with closing(chunks):
         for chunk in chunks:
-            yield from _predict_chunk(chunk, answerer, top)
+            yield from _predict_chunk(chunk, answerer, doubt, top)
 
 
 class _Answerer(NamedTuple):
@@ -133,17 +151,18 @@ class _Answerer(NamedTuple):
     network: Exportable
     classes: Sequence[str]
     score_kind: str
-    scores: Callable[[Sequence[_Outputs]], np.ndarray]  # of some pictures, (n, n_outputs)
+    features: Callable[[Sequence[_Outputs]], np.ndarray]  # of some pictures, (n, d)
+    scores: Callable[[np.ndarray], np.ndarray]  # of features, (n, n_outputs)
 
 
 def _of_head(run: Run, weights: str | Path | None) -> _Answerer:
     head, recipes = run.head(), run.recipes
 
-    def scores(rows: Sequence[_Outputs]) -> np.ndarray:
-        return head.scores(np.stack([_as_stored(row, recipes) for row in rows]))
+    def features(rows: Sequence[_Outputs]) -> np.ndarray:
+        return np.stack([_as_stored(row, recipes) for row in rows])
 
     network = network_of(recipes, weights or run.weights)
-    return _Answerer(network, head.classes, head.score_kind, scores)
+    return _Answerer(network, head.classes, head.score_kind, features, head.scores)
 
 
 def _of_finetune(run: Run, weights: str | Path | None) -> _Answerer:
@@ -162,24 +181,44 @@ def _of_finetune(run: Run, weights: str | Path | None) -> _Answerer:
         run.dataset.classes,
         "probability",
         lambda rows: np.stack([answers for (answers,) in rows]),
+        lambda answers: answers,
     )
 
 
 def _predict_chunk(
-    chunk: Sequence[Forwarded], answerer: _Answerer, top: int
+    chunk: Sequence[Forwarded], answerer: _Answerer, doubt: Doubt, top: int
 ) -> Iterator[Prediction]:
     rows = [one.features for one in chunk if one.features is not None]
-    scores = answerer.scores(rows) if rows else np.empty((0, len(answerer.classes)))
-    names, kind = name_outputs(answerer.classes, scores.shape[1]), answerer.score_kind
-    answers = iter(scores)
+    answers = iter(_answers(answerer.features(rows), answerer, doubt, top) if rows else ())
     for one in chunk:
         if one.features is None:
-            yield Prediction(one.id, None, None, kind, (), one.reason)
-            continue
-        mine = next(answers)
-        order = np.argsort(-mine, kind="stable")[:top]
-        best = tuple((names[i], float(mine[i])) for i in order)
-        yield Prediction(one.id, best[0][0], best[0][1], kind, best)
+            yield Prediction(one.id, None, None, answerer.score_kind, (), one.reason)
+        else:
+            yield replace(next(answers), id=one.id)
+
+
+def _answers(
+    features: np.ndarray, answerer: _Answerer, doubt: Doubt, top: int
+) -> Iterator[Prediction]:
+    """Give the prediction of each row, which has no id yet."""
+    scores = answerer.scores(features)
+    names, kind = name_outputs(answerer.classes, scores.shape[1]), answerer.score_kind
+    doubts = doubt.tell(features, scores)
+    for row, mine in enumerate(scores):
+        order = np.argsort(-mine, kind="stable")
+        best = tuple((names[i], float(mine[i])) for i in order[:top])
+        yield Prediction(
+            "",
+            best[0][0],
+            best[0][1],
+            kind,
+            best,
+            known=None if doubts.known is None else bool(doubts.known[row]),
+            typical=None if doubts.typical is None else float(doubts.typical[row]),
+            classes=None
+            if doubts.members is None
+            else tuple(names[i] for i in order if doubts.members[row, i]),
+        )
 
 
 def _as_stored(features: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> np.ndarray:
@@ -195,10 +234,16 @@ def _as_stored(features: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> np.
 def as_json(prediction: Prediction) -> Mapping[str, Any]:
     """Give a prediction as plain JSON values, its score under the name of its kind."""
     kind = prediction.score_kind
+    doubts = {
+        "known": prediction.known,
+        "typical": prediction.typical,
+        "set": None if prediction.classes is None else list(prediction.classes),
+    }
     return {
         "id": prediction.id,
         "label": prediction.label,
         kind: prediction.score,
         "top": [{"label": label, kind: score} for label, score in prediction.top],
+        **{name: value for name, value in doubts.items() if value is not None},
         "reason": prediction.reason,
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from tlfeat.data.check import commonest
@@ -16,7 +17,9 @@ from tlfeat.features.store import FeatureStore
 from tlfeat.where import Where
 
 if TYPE_CHECKING:
+    from tlfeat.heads.arrays import Ints
     from tlfeat.heads.grounds import Candidate, Grounds
+    from tlfeat.heads.novelty import Novelty
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Matrices:
         self._read: dict[tuple[str, ...], Features] = {}
         self._made: dict[tuple[tuple[str, ...], int], Candidate] = {}
         self._grounds: dict[tuple[tuple[tuple[str, ...], ...], int], Grounds] = {}
+        self._novelties: dict[tuple[tuple[str, ...], int], Novelty | None] = {}
+        self._learning = Lock()
 
     def choice(self, candidates: Candidates) -> Choice:
         """Read the matrices that a head chooses from; a picture that one lacks, all lack."""
@@ -88,6 +93,28 @@ class Matrices:
                 ]
             )
         return self._grounds[key]
+
+    def novelty(
+        self, request: FeatureRequest, features: Features, fold: "Ints | None", seed: int
+    ) -> "Novelty | None":
+        """Learn what tells known from unknown features: once for all heads on one matrix.
+
+        Safe in threads. The folds are those of all heads of one seed.
+        """
+        from tlfeat.heads.novelty import learn_novelty
+
+        key = request.key, seed
+        with self._learning:
+            if key not in self._novelties:
+                self._novelties[key] = learn_novelty(
+                    features.X,
+                    features.y,
+                    features.rows("train"),
+                    fold=fold,
+                    held=features.rows("validation") if fold is None else None,
+                    seed=seed,
+                )
+            return self._novelties[key]
 
     def _features(self, request: FeatureRequest) -> Features:
         if request.key not in self._read:

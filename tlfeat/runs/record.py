@@ -53,7 +53,8 @@ HEAD: Final = "head.skops"
 MODEL: Final = "model.keras"
 MODEL_H5: Final = "model.h5"
 HISTORY: Final = "history.csv"  # of a fine-tune: a row an epoch
-_KEPT: Final = (PREDICTIONS, HEAD, MODEL, MODEL_H5, HISTORY)
+NOVELTY: Final = "novelty.npz"  # of a head: what tells known from unknown pictures
+_KEPT: Final = (PREDICTIONS, HEAD, NOVELTY, MODEL, MODEL_H5, HISTORY)
 _VERSIONED = ("tlfeat", "numpy", "scikit-learn", "pillow", "openvino", "tensorflow", "keras")
 
 

@@ -23,6 +23,7 @@ from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.orders import AUTO_METHODS, HeadJob
 from tlfeat.runs.record import (
     HEAD,
+    NOVELTY,
     PREDICTIONS,
     Run,
     common_record,
@@ -164,6 +165,7 @@ def _train_one(job: HeadJob, matrices: Matrices, choice: Choice) -> "Job[None]":
 
 def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead") -> None:
     """Measure a head on all splits and write its run."""
+    from tlfeat.heads.novelty import save_novelty
     from tlfeat.heads.persist import save_head
 
     request, features = matrices.joined(choice, fitted.parts)
@@ -186,6 +188,9 @@ def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead
     }
     make_folder(job.folder)
     save_head(fitted, job.folder / HEAD, classes=features.classes)
+    novelty = matrices.novelty(request, features, fitted.fold, job.plan.seed)
+    if novelty is not None:
+        save_novelty(novelty, job.folder / NOVELTY)
     write_predictions(
         job.folder / PREDICTIONS,
         [
