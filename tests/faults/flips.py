@@ -9,10 +9,13 @@ from pictures import colour_folders
 
 from faults.common import FAST, Outcome, Scene, answer
 
-_STUDY = ("run.json", "predictions.parquet", "study.toml")
+_STUDY = (
+    *("run.json", "predictions.parquet", "novelty.npz"),
+    *("study.toml", "groups.csv", "trust.json"),
+)
 _CACHE = ("files.sqlite", "costs.sqlite")
 _COMPARED = ("runs", "compare", "predict", "report")
-_NEVER_SILENT = ("run.json", "predictions.parquet", "files.sqlite")
+_NEVER_SILENT = ("run.json", "predictions.parquet", "novelty.npz", "files.sqlite")
 # What an output says that names what is wrong, where it does not name the file itself.
 _NAMED = re.compile(
     r"damaged|cannot be read|altered|set aside|no finished run|schema|not as it was written", re.I
@@ -28,7 +31,8 @@ def of_files(scene: Scene, count: int) -> Outcome:
     data = colour_folders(scene.folder / "set", per_class=8, side=24)
     cache, reports = scene.cache(), scene.folder / "reports"
     where = ("--cache", cache)
-    compare = ("compare", data, "--head", "lda,ridge", *FAST, *where, "--reports", reports)
+    compare = ("compare", data, "--groups", "auto", "--head", "lda,ridge", *FAST, *where)
+    compare += ("--reports", reports)
     made = answer(*compare)
     if made.crash or made.code:
         outcome.wrong.append(f"compare does not even run undisturbed: {made.said}")
@@ -38,7 +42,7 @@ def of_files(scene: Scene, count: int) -> Outcome:
     commands = {
         "runs": ("runs", "--reports", reports),
         "compare": compare,
-        "predict": ("predict", run, min(data.rglob("*.png")), *where),
+        "predict": ("predict", run, min(data.rglob("*.png")), "--reject", "20%", *where),
         "train": ("train", data, "--head", "knn", *FAST, *where, "--reports", reports),
         "report": ("report", study, *where, "--quiet"),
         "study.toml": ("compare", study / "study.toml", *where, "--reports", reports, "--quiet"),

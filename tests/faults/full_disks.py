@@ -15,6 +15,10 @@ def of_commands(scene: Scene, count: int) -> Outcome:
     scene.run("extract", arrays, *FAST, "--cache", sound)
     reference = stored_rows(sound)
     chance = random.Random(5)
+    others = [  # which have entries of their own
+        ("audit", arrays, *FAST),
+        ("compare", arrays, "--groups", "auto", "--head", "lda", "--features", "last:avg", *FAST),
+    ]
     commands = [
         ("extract", arrays, *FAST),
         ("extract", arrays, *FAST, "--out", scene.folder / "out" / "matrix.npz"),
@@ -22,6 +26,7 @@ def of_commands(scene: Scene, count: int) -> Outcome:
         ("train", arrays, "--head", "lda", *FAST),
         # the features that the store has already
         ("compare", arrays, "--head", "lda,knn", "--features", "last:avg", *FAST),
+        *others,
     ]
     for number in range(count):
         cache, reports = scene.cache(), scene.folder / "reports"
@@ -35,13 +40,15 @@ def of_commands(scene: Scene, count: int) -> Outcome:
         problem = command.problem(0, 1)
         if problem:
             outcome.wrong.append(f"{arguments[0]}: {problem}")
-        outcome.wrong += store_problems(cache, reference)
+        if commands[number % len(commands)] not in others:
+            outcome.wrong += store_problems(cache, reference)
         for path in (reports, scene.folder / "out"):
             outcome.wrong += [f"{one.name} is left over" for one in left_over(path)]
         problem = scene.run(*arguments).problem(0)
         if problem:
             outcome.wrong.append(f"{arguments[0]} does not go on: {problem}")
-        outcome.wrong += store_problems(cache, reference, whole=True)
+        if commands[number % len(commands)] not in others:
+            outcome.wrong += store_problems(cache, reference, whole=True)
         for path in (cache, reports, scene.folder / "out"):
             shutil.rmtree(path, ignore_errors=True)
     return outcome

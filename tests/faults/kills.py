@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from planted import write_films
 
 from faults.common import FAST, Command, Outcome, Scene, left_over, store_problems, stored_rows
 from tlfeat.errors import TlfeatError
@@ -127,6 +128,61 @@ def of_compare(scene: Scene, count: int) -> Outcome:
         return scene.start(*arguments, "--reports", reports)
 
     _kill(outcome, count, start, seconds, list, whole)
+    return outcome
+
+
+def of_audit(scene: Scene, count: int) -> Outcome:
+    """Kill `tlfeat audit` and `compare --groups auto`: what they leave is whole, or not there."""
+    outcome = Outcome("kills of audit and groups")
+    films, cache = scene.folder / "films", scene.cache()
+    write_films(films, classes=2, films=3, frames=6)
+    told = ("--head", "lda", "--features", "last:avg", "--size", "64")
+    places: list[Path] = []
+
+    def commands() -> tuple[tuple[object, ...], tuple[object, ...]]:
+        there = ("--cache", cache, "--reports", places[-1], "--quiet")
+        clean = places[-1] / "clean.csv"
+        return (
+            ("audit", films, "--size", "64", "--write-clean", clean, *there),
+            ("compare", films, "--groups", "auto", *told, *there),
+        )
+
+    def kept() -> dict[str, bytes]:
+        names = ("findings.csv", "groups.csv", "clean.csv", "study.toml", "trust.json")
+        found = [path for name in names for path in places[-1].rglob(name)]
+        return {path.name: path.read_bytes() for path in found}
+
+    def problems() -> list[str]:
+        return [f"{name} is another" for name, text in kept().items() if text != wanted[name]]
+
+    for again in range(2):  # the first time there are networks to export
+        places.append(scene.folder / f"whole-{again}")
+        seconds = []
+        for arguments in commands():
+            began = time.monotonic()
+            outcome.wrong += _ended_well(scene.run(*arguments))
+            seconds.append(time.monotonic() - began)
+            shutil.rmtree(cache / "features", ignore_errors=True)
+    wanted, predicted = kept(), _predictions(places[-1])
+    if len(wanted) != 5:
+        outcome.wrong.append(f"undisturbed there are only {sorted(wanted)}")
+    for kind in range(2):
+        places.append(scene.folder / f"killed-{kind}")
+
+        def start(kind: int = kind) -> Command:
+            (places[-1] / "clean.csv").unlink(missing_ok=True)  # which is never overwritten
+            return scene.start(*commands()[kind])
+
+        def whole(kind: int = kind) -> list[str]:
+            found = [*problems(), *(_study_problems(places[-1], predicted) if kind else ())]
+            shutil.rmtree(places[-1], ignore_errors=True)
+            shutil.rmtree(cache / "features", ignore_errors=True)
+            return found
+
+        of_one = Outcome("audit" if kind == 0 else "groups")
+        _kill(of_one, (count + 1 - kind) // 2, start, seconds[kind], problems, whole)
+        outcome.tried += of_one.tried
+        outcome.wrong += [f"{of_one.what}: {one}" for one in of_one.wrong]
     return outcome
 
 

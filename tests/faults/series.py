@@ -19,11 +19,12 @@ class Part(NamedTuple):
 SERIES: Final = (
     Part("extract", kills.of_extract, 160, 16),
     Part("compare", kills.of_compare, 20, 2),
+    Part("audit", kills.of_audit, 24, 2),
     Part("finetune", kills.of_finetune, 18, 1),
     Part("study", kills.of_study, 30, 1),
     Part("cache", kills.of_cache_commands, 16, 2),
     Part("crowd", crowds.of_writers_and_readers, 24, 3),
-    Part("disks", full_disks.of_commands, 50, 5),
+    Part("disks", full_disks.of_commands, 70, 7),
     Part("pictures", mutants.of_pictures, 1700, 170),
     Part("hostile", hostile.of_files, 12, 12),
     Part("markup", markup.of_names, 12, 2),
