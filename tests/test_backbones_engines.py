@@ -14,7 +14,7 @@ from disks import small_disk
 
 from tlfeat.backbones import engines, exported
 from tlfeat.backbones.engines import NetworkRequest, open_engine
-from tlfeat.backbones.exported import greatest_difference, sample_pictures
+from tlfeat.backbones.exported import greatest_difference, is_exported, sample_pictures
 from tlfeat.backbones.golden import LENGTHS, golden_pictures
 from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.backbones.weights import resolve_weights
@@ -206,6 +206,49 @@ def test_whatever_decides_the_numbers_is_in_the_key():
         replace(request(), weights=resolve_weights(LITE0, "random")).key,
     }
     assert len(keys) == 6
+
+
+def test_a_network_that_gives_more_serves_who_wants_less(cache):
+    pictures = sample_pictures(SIZE, 2)
+    whole = embed(open_engine(request(), "openvino", cache), pictures)
+    for place, output in enumerate(OUTPUTS):
+        assert is_exported(request(outputs=(output,)), cache)
+        (alone,) = embed(open_engine(request(outputs=(output,)), "openvino", cache), pictures)
+        np.testing.assert_allclose(alone, whole[place], rtol=1e-5, atol=1e-5)
+    turned = embed(open_engine(request(outputs=OUTPUTS[::-1]), "openvino", cache), pictures)
+    np.testing.assert_allclose(turned[0], whole[1], rtol=1e-5, atol=1e-5)
+    assert len(list((cache / "networks").iterdir())) == 1
+
+
+def test_what_is_averaged_gives_its_places(cache, tensorflow):
+    pictures = sample_pictures(SIZE, 2)
+    wanted = request(outputs=(Output("last", "none"),))
+    (places,) = embed(open_engine(wanted, "openvino", cache), pictures)
+    assert places.ndim == 4
+    np.testing.assert_allclose(
+        places.mean(axis=(1, 2)), embed(tensorflow, pictures)[0], rtol=1e-4, atol=1e-4
+    )
+    assert len(list((cache / "networks").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"outputs": (Output("last", "max"),)},
+        {"outputs": (Output("stage4", "none"),)},
+        {"size": 96},
+        {"precision": "mixed"},
+    ],
+)
+def test_what_a_network_has_not_is_not_taken_from_it(cache, other):
+    assert not is_exported(request(**other), cache)
+
+
+def test_a_damaged_network_serves_nobody(cache, tmp_path):
+    shutil.copytree(cache, tmp_path / "cache")
+    [folder] = (tmp_path / "cache" / "networks").iterdir()
+    (folder / "network.bin").write_bytes(b"")
+    assert not is_exported(request(outputs=OUTPUTS[:1]), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "lose"])

@@ -58,6 +58,7 @@ def test_train_leaves_a_run_folder(run, pictures, tmp_path):
         "run.json",
         "predictions.parquet",
         "head.skops",
+        "novelty.npz",
     }
     run_ = load_run(facts["path"])
     table = run_.predictions()

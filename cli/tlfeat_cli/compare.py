@@ -1,8 +1,9 @@
 """`tlfeat compare`: every head on every network's features, or a whole study, in one table."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +29,10 @@ from tlfeat_cli.options import (
 )
 from tlfeat_cli.studies import run_study_file
 from tlfeat_cli.terminal import TerminalWatch, end, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from tlfeat.studies.compare import Comparison
+    from tlfeat.watch import Watch
 
 _STUDY = "A study"
 
@@ -116,9 +121,7 @@ def compare(
     refuse_options(context, ("data", "quick"), f"belongs to a study, and {target} is none.")
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {target}")
-    from tlfeat.report.page import INDEX
-    from tlfeat.report.trust import known_of
-    from tlfeat.runs.results import best_rows, caption, leaderboard, remarks, write_into
+    from tlfeat.runs.results import write_into
     from tlfeat.studies.compare import compare as compare_heads
 
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
@@ -135,6 +138,7 @@ def compare(
         metric=metric,
         seeds=seeds,
         retry_failed=retry_failed,
+        on_ranked=None if as_json else partial(_print_table, watch=where.watch),
         **vars(where),
     )
     if into is not None:
@@ -152,12 +156,28 @@ def compare(
             }
         )
     else:
-        print_table(leaderboard(done.runs, done.beside), best_rows(done.runs))
-        say()
-        say(caption(done.runs))
-        for found in known_of([done.folder], done.runs[0].dataset.fingerprint):
-            say(f"! {found}")
-        for remark in remarks(done.runs, done.beside):
-            say(f"- {remark}")
-        say(f"Report: {done.folder / INDEX}")
+        _print_remarks(done)
     end(done.refused)
+
+
+def _print_table(done: "Comparison", watch: "Watch") -> None:
+    """Print what was ranked, while the rest goes on."""
+    from tlfeat.runs.results import best_rows, caption, leaderboard
+
+    print_table(leaderboard(done.runs, done.beside), best_rows(done.runs))
+    say()
+    say(caption(done.runs))
+    watch.doing("looking the pictures over and drawing the page")
+
+
+def _print_remarks(done: "Comparison") -> None:
+    """Print what must be known of the table, and where the page is."""
+    from tlfeat.report.page import INDEX
+    from tlfeat.report.trust import known_of
+    from tlfeat.runs.results import remarks
+
+    for found in known_of([done.folder], done.runs[0].dataset.fingerprint):
+        say(f"! {found}")
+    for remark in remarks(done.runs, done.beside):
+        say(f"- {remark}")
+    say(f"Report: {done.folder / INDEX}")

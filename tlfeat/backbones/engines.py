@@ -186,9 +186,9 @@ class _OpenVINOEngine(_Base):
         super().__init__(request, _OPENVINO_BATCH)
         openvino = import_openvino()
         core = openvino.Core()
-        with exported_network(request, cache, on_note) as folder:
+        with exported_network(request, cache, on_note) as exported:
             try:
-                network = core.read_model(folder / "network.xml")
+                network = exported.read(self.outputs)
                 network.reshape([self.batch, *self._shape])
                 compiled = core.compile_model(network, "CPU", self._settings(jobs))
             except RuntimeError as error:

@@ -2,6 +2,8 @@
 
     cache/networks/<key>/network.xml  network.bin  network.json
 
+One that gives more than is wanted serves too: what is not wanted of it is cut off, and where the
+places of a layer are wanted, their mean is.
 A folder is written under a name of its own and then renamed: where it is, it is whole; what a
 kill leaves of one is cleared away by the next who looks for a network.
 network.json comes with the checksums of the other two, the greatest difference from TensorFlow,
@@ -173,11 +175,72 @@ def greatest_difference(
     return worst
 
 
+@dataclass(frozen=True)
+class Exported:
+    """An exported network.
+
+    Attributes
+    ----------
+    folder : Path
+    outputs : tuple of Output
+        What it gives.
+    """
+
+    folder: Path
+    outputs: tuple[Output, ...]
+
+    def read(self, wanted: Sequence[Output]) -> Any:
+        """Read the network, to give these outputs and no others.
+
+        Raises
+        ------
+        LookupError
+            If it has not all of them.
+        RuntimeError
+            If OpenVINO cannot read it.
+        """
+        openvino = import_openvino()
+        network = openvino.Core().read_model(self.folder / _XML)
+        if tuple(wanted) == self.outputs:
+            return network
+        results = [self._result(network, one) for one in wanted]
+        return openvino.Model(results, network.get_parameters(), network.get_friendly_name())
+
+    def _result(self, network: Any, wanted: Output) -> Any:
+        if wanted in self.outputs:
+            return network.outputs[self.outputs.index(wanted)].get_node()
+        if wanted.pool != "none" or wanted._replace(pool="avg") not in self.outputs:
+            raise LookupError(wanted)
+        mean = network.outputs[self.outputs.index(wanted._replace(pool="avg"))].get_node()
+        return _places(mean.input_value(0).get_node())
+
+
+def _places(mean: Any) -> Any:
+    """Give what a mean over places is the mean of, as (n, rows, columns, channels).
+
+    Raises
+    ------
+    LookupError
+        If it is no such mean.
+    """
+    from openvino import opset13
+
+    if mean.get_type_name() != "ReduceMean" or mean.input_value(0).partial_shape.rank != 4:
+        raise LookupError(mean)
+    axes = mean.input_value(1).get_node()
+    over = sorted(int(axis) % 4 for axis in np.ravel(getattr(axes, "data", ())))
+    if over == [1, 2]:
+        return opset13.result(mean.input_value(0))
+    if over != [2, 3]:
+        raise LookupError(mean)
+    return opset13.result(opset13.transpose(mean.input_value(0), np.array([0, 2, 3, 1])))
+
+
 @contextlib.contextmanager
 def exported_network(
     request: Exportable, cache: Path | None, on_note: Callable[[str], None]
-) -> Iterator[Path]:
-    """Give the folder of an exported network, exporting it where that was not done yet.
+) -> Iterator[Exported]:
+    """Give an exported network that has what is wanted, exporting it where there is none.
 
     Parameters
     ----------
@@ -200,9 +263,13 @@ def exported_network(
             clear_abandoned(folder.parent)
             if (folder / _JSON).is_file():
                 if _is_whole(folder):
-                    yield folder
+                    yield Exported(folder, request.outputs)
                     return
                 on_note(f"The exported network in {folder} is damaged: it is made again.")
+            larger = _larger(request, folder.parent)
+            if larger is not None:
+                yield larger
+                return
         network = _compared(request)
         if folder is not None:
             with contextlib.suppress(OSError):  # read-only or full: do without keeping it
@@ -212,7 +279,29 @@ def exported_network(
             _write_for_the_moment(network, folder)
         if network.refusal:
             raise CannotExportError(network.refusal)
-        yield folder
+        yield Exported(folder, request.outputs)
+
+
+def is_exported(request: Exportable, cache: Path) -> bool:
+    """Say whether the store has a network that gives what is wanted."""
+    shelf = cache / "networks"
+    return (shelf / request.key / _JSON).is_file() or _larger(request, shelf) is not None
+
+
+def _larger(request: Exportable, shelf: Path) -> Exported | None:
+    """Find a kept network that gives what is wanted and more."""
+    asked = request.as_dict()
+    for path in sorted(shelf.glob(f"{request.name}-*/{_JSON}")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
+            record = json.loads(path.read_text())
+            if any(record[name] != asked[name] for name in asked if name != "outputs"):
+                continue
+            there = Exported(path.parent, tuple(Output(*one) for one in record["outputs"]))
+            with contextlib.suppress(LookupError, CannotExportError):
+                if _is_whole(there.folder):
+                    there.read(request.outputs)
+                    return there
+    return None
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tlfeat.backbones.exported import NetworkRequest, is_exported
 from tlfeat.backbones.table import Output, grid_side
 from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.pictures import listed
@@ -103,9 +104,7 @@ def explain(
         If the weights are not those of the run.
     """
     linear = _linear_of(run, label)
-    network = network_of(run.recipes, weights or run.weights)
-    outputs = tuple(_unpooled(output) for output in network.outputs)
-    network = replace(network, outputs=outputs)
+    network = _unpooled(run, weights)
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
     with opened(network, where) as engine_:
@@ -128,24 +127,52 @@ class _Linear(NamedTuple):
     bias: _Floats  # (n_classes,)
 
 
-def _linear_of(run: Run, label: str | None) -> _Linear:
+def why_no_maps(run: Run) -> str | None:
+    """Say why there are no maps of a run; None where there are.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    reason : str or None
+    """
     if run.is_finetune:
-        raise TlfeatError(
+        return (
             f"{run.name} is a fine-tune: maps are of linear heads on frozen features, such as "
             "`tlfeat train --head logistic` makes."
         )
-    head = run.head()
-    if head.name not in LINEAR:
-        raise TlfeatError(
-            f"{run.name} is a {head.name}, which is not linear: maps are exact for "
+    if run.head_settings.name not in LINEAR:
+        return (
+            f"{run.name} is a {run.head_settings.name}, which is not linear: maps are exact for "
             f"{', '.join(LINEAR)}."
         )
     for recipe in run.recipes:
         if recipe.pool != "avg" and not grid_side(recipe.pool):
-            raise TlfeatError(
+            return (
                 f"{run.name} has the features {recipe.layer}:{recipe.pool}, which are no "
                 "averages: maps are of avg and gridN."
             )
+    return None
+
+
+def is_at_hand(run: Run, cache: Path) -> bool:
+    """Say whether maps of a run can be had at once: its network is exported, or a larger one.
+
+    Raises
+    ------
+    WeightsError
+        If the weights of the network are gone.
+    """
+    return is_exported(_unpooled(run), cache)
+
+
+def _linear_of(run: Run, label: str | None) -> _Linear:
+    reason = why_no_maps(run)
+    if reason is not None:
+        raise TlfeatError(reason)
+    head = run.head()
     classes = head.classes
     if label is not None and label not in classes:
         raise TlfeatError(
@@ -183,8 +210,14 @@ def _coefficients(pipeline: Any, n_classes: int) -> tuple[_Floats, _Floats]:
     return every, biases
 
 
-def _unpooled(output: Output) -> Output:
-    return output if grid_side(output.pool) else Output(output.layer, "none")
+def _unpooled(run: Run, weights: str | Path | None = None) -> NetworkRequest:
+    """Ask for the network of a run, to give places where the run takes their mean."""
+    network = network_of(run.recipes, weights or run.weights)
+    outputs = [
+        output if grid_side(output.pool) else Output(output.layer, "none")
+        for output in network.outputs
+    ]
+    return replace(network, outputs=tuple(outputs))
 
 
 def _explained(square: Square, rows: Iterator[Sequence[_Floats]], linear: _Linear) -> Explanation:

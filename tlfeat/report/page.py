@@ -7,6 +7,7 @@ script run and nothing be loaded from anywhere.
 
 import shlex
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from tlfeat.where import STUDY_FILE
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
+    from tlfeat.report.contents import Part
 
 INDEX = "index.html"
 RESULTS_TEX = "results.tex"
@@ -87,30 +89,25 @@ def write_report(
         return page
     from tlfeat.report.contents import gather, split_by_data
     from tlfeat.report.latex import latex_table
-    from tlfeat.report.pictures import MOST_BYTES, MOST_PICTURES, MOST_SAMPLES, thumbnails
+    from tlfeat.report.maps import map_cards, mistake_maps
+    from tlfeat.report.pictures import MOST_SAMPLES
     from tlfeat.report.sections import section
 
     parts = split_by_data(runs, metric)
     sections = []
     for number, ranked in enumerate(parts):
-        part = gather(ranked, cache, MOST_SAMPLES // len(parts))
         mine = ranked[0].dataset.fingerprint
         source = next((d for d in datasets if d.fingerprint == mine), None)
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
-        small: dict[str, str] = {}
-        if source is not None and part.facts is not None:
-            small = thumbnails(
-                source,
-                list(part.facts.digests[part.chosen]),
-                most=MOST_PICTURES // len(parts),
-                most_bytes=MOST_BYTES // len(parts),
-                watch=watch,
-            )
-        prefix = "" if len(parts) == 1 else f"{number + 1}-"
-        sections.append(
-            {**section(part, small, folder / FIGURES, number, prefix), "trust": known[mine]}
-        )
+        part = gather(ranked, cache, MOST_SAMPLES // len(parts))
+        with ThreadPoolExecutor(1) as aside:  # another core draws maps beside the figures
+            maps = None if source is None else aside.submit(mistake_maps, part, source, cache)
+            small = _small(part, source, len(parts), watch)
+            prefix = "" if len(parts) == 1 else f"{number + 1}-"
+            values = section(part, small, folder / FIGURES, number, prefix)
+            values["maps"] = None if maps is None else map_cards(part, maps.result())
+        sections.append({**values, "trust": known[mine]})
     if len(parts) == 1:
         write_text(folder / RESULTS_TEX, latex_table(parts[0]))
     text = render(
@@ -124,6 +121,21 @@ def write_report(
     )
     write_text(page, text)
     return page
+
+
+def _small(part: "Part", source: "Dataset | None", parts: int, watch: Watch) -> dict[str, str]:
+    """Make small pictures of the samples that tell most, as many as are a part's share."""
+    from tlfeat.report.pictures import MOST_BYTES, MOST_PICTURES, thumbnails
+
+    if source is None or part.facts is None:
+        return {}
+    return thumbnails(
+        source,
+        list(part.facts.digests[part.chosen]),
+        most=MOST_PICTURES // parts,
+        most_bytes=MOST_BYTES // parts,
+        watch=watch,
+    )
 
 
 def refresh_report(

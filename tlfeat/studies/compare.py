@@ -1,6 +1,6 @@
 """Compare heads on frozen features of one dataset: the main job, from pictures to table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -77,6 +77,7 @@ def compare(
     metric: str | None = None,
     seeds: int = 1,
     retry_failed: bool = False,
+    on_ranked: Callable[[Comparison], None] | None = None,
     **options: Unpack[OtherOptions],
 ) -> Comparison:
     """Train every head on every backbone's features and compare them.
@@ -103,6 +104,9 @@ def compare(
         Repeat every run with so many seeds, `seed` and those after it.
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    on_ranked : callable, optional
+        Hears the comparison as soon as runs are ranked, before pictures are looked over and the
+        page is drawn.
     **options
         weights, size, resize, precision, dtype, seed: see `FeatureSettings`; the seed is of folds
         and heads too. cache, reports, name, engine, jobs, watch: see `Where`.
@@ -138,11 +142,14 @@ def compare(
         raise HeadError(" ".join(dict.fromkeys(ran.refused.values())))
     beside = comparable_runs(ran.folder, dataset)
     metric = shared_metric(list(ran.runs.values()))
-    ran.report(beside, dataset, where, metric)
     asked = {run.id for run in ran.runs.values()}
     ranked = rank(beside, asked, metric)
     names = frozenset(run.name for run in ranked if run.id not in asked)
-    return Comparison(ran.folder, ranked, names, ran.refused, ran.fresh)
+    comparison = Comparison(ran.folder, ranked, names, ran.refused, ran.fresh)
+    if on_ranked is not None:
+        on_ranked(comparison)
+    ran.report(beside, dataset, where, metric)
+    return comparison
 
 
 def _settings_by_head(
