@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import SIZE
 from made_study import made_rows, make_run
+from pictures import COLOURS
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -13,6 +14,9 @@ from tlfeat.deploy.explain import drawn, explain
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError
 from tlfeat.features.extract import extract
+from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.settings import Classifier
+from tlfeat.studies.finetune import finetune
 from tlfeat.studies.train import train
 from tlfeat_cli.app import app
 
@@ -100,7 +104,7 @@ def test_what_has_no_exact_map_is_refused_with_the_reason(trained, pictures, cac
     with pytest.raises(TlfeatError, match=r"no class 'reed'.*'red'"):
         next(explain(trained(), pictures, label="reed", cache=cache))
     tuned = make_run(tmp_path, "tuned", "ab", made_rows("ab", {"train": 8}), kind="finetune")
-    with pytest.raises(TlfeatError, match="is a fine-tune"):
+    with pytest.raises(TlfeatError, match=r"model\.keras is not there any more"):
         next(explain(tuned, pictures, cache=cache))
 
 
@@ -135,6 +139,30 @@ def test_the_command_writes_a_map_for_each_picture_and_says_which(
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 1
     assert "is there already and not empty" in str(again.exception)
+
+
+def test_a_fine_tune_with_a_linear_top_has_maps_too(pictures, cache, tmp_path):
+    options = {"size": SIZE, "cache": cache, "reports": tmp_path / "reports"}
+    tuned = finetune(pictures, phases=[Phase("partial", epochs=1)], **options)
+    paths = sorted(pictures.rglob("*.png"))[:8]
+    found = list(explain(tuned, paths, label="red", cache=cache))
+    others = {name: list(explain(tuned, paths, label=name, cache=cache)) for name in COLOURS}
+    for number, told in enumerate(predict(tuned, paths, top=3, cache=cache)):
+        one = found[number]
+        assert one.map.mean() + one.bias == pytest.approx(one.logit, abs=1e-4)
+        assert one.predicted == told.label
+        logits = {name: maps[number].logit for name, maps in others.items()}
+        whole = sum(np.exp(value) for value in logits.values())
+        assert dict(told.top) == pytest.approx(
+            {name: np.exp(value) / whole for name, value in logits.items()}, abs=1e-4
+        )
+    hidden = finetune(
+        pictures, phases=[Phase("partial", epochs=1)], top=Classifier(hidden=(4,)), **options
+    )
+    with pytest.raises(TlfeatError, match="its top has hidden layers"):
+        next(explain(hidden, paths, cache=cache))
+    with pytest.raises(TlfeatError, match="leave --engine out"):
+        next(explain(tuned, paths, engine="tensorflow", cache=cache))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`tlfeat explain`: where in a picture a linear head sees its class."""
+"""`tlfeat explain`: where in a picture a linear head or top sees its class."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def explain(
     where: Where = Where(),
     quiet: QuietOpt = False,
 ) -> None:
-    """Show where a linear head sees a class: a map for each picture, whose mean is its logit."""
+    """Show where a linear head sees a class: maps whose mean, with the bias, is the logit."""
     watch = TerminalWatch(quiet)
     watch.doing(f"loading {run}")
     from tlfeat.deploy.explain import drawn

@@ -126,7 +126,10 @@ def open_engine(
     if engine == "tensorflow" or (engine == "auto" and prefers_tensorflow):
         return _TensorFlowEngine(request, jobs)
     try:
-        return _OpenVINOEngine(request, cache, jobs, note)
+        with exported_network(request, cache, note) as exported:
+            return run_on_openvino(
+                lambda: exported.read(request.outputs), request.size, request.outputs, jobs
+            )
     except CannotExportError as error:
         if engine == "openvino":
             raise NetworkError(
@@ -134,6 +137,34 @@ def open_engine(
             ) from error
         note(f"{request.name} runs on TensorFlow, not OpenVINO: {error}.")
         return _TensorFlowEngine(request, jobs)
+
+
+def run_on_openvino(
+    read: Callable[[], Any], size: int, outputs: tuple[Output, ...], jobs: int | None
+) -> Engine:
+    """Make an exported network ready to run.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the network.
+    size : int
+        Side of its pictures in pixels.
+    outputs : tuple of Output
+        What it gives.
+    jobs : int, optional
+
+    Raises
+    ------
+    CannotExportError
+        If OpenVINO cannot load it.
+    """
+    try:
+        return _OpenVINOEngine(read(), size, outputs, jobs)
+    except RuntimeError as error:
+        raise CannotExportError(
+            f"OpenVINO cannot load it: {str(error).strip().splitlines()[0][:200]}"
+        ) from error
 
 
 def has_gpu() -> bool:
@@ -153,9 +184,9 @@ class _Base:
 
     name = ""
 
-    def __init__(self, request: Exportable, batch: int) -> None:
-        self._shape = (request.size, request.size, 3)
-        self.outputs = request.outputs
+    def __init__(self, size: int, outputs: tuple[Output, ...], batch: int) -> None:
+        self._shape = (size, size, 3)
+        self.outputs = outputs
         self.batch = batch
 
     def _check(self, pictures: Pictures) -> None:
@@ -177,24 +208,11 @@ class _OpenVINOEngine(_Base):
     name = "openvino"
 
     def __init__(
-        self,
-        request: Exportable,
-        cache: Path | None,
-        jobs: int | None,
-        on_note: Callable[[str], None],
+        self, network: Any, size: int, outputs: tuple[Output, ...], jobs: int | None
     ) -> None:
-        super().__init__(request, _OPENVINO_BATCH)
-        openvino = import_openvino()
-        core = openvino.Core()
-        with exported_network(request, cache, on_note) as exported:
-            try:
-                network = exported.read(self.outputs)
-                network.reshape([self.batch, *self._shape])
-                compiled = core.compile_model(network, "CPU", self._settings(jobs))
-            except RuntimeError as error:
-                raise CannotExportError(
-                    f"OpenVINO cannot load it: {str(error).strip().splitlines()[0][:200]}"
-                ) from error
+        super().__init__(size, outputs, _OPENVINO_BATCH)
+        network.reshape([self.batch, *self._shape])
+        compiled = import_openvino().Core().compile_model(network, "CPU", self._settings(jobs))
         self.versions = versions("openvino", "keras", "tensorflow")
         # twice what the streams need, so that none waits while an answer is fetched
         count = 2 * int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
@@ -258,7 +276,7 @@ class _TensorFlowEngine(_Base):
         import tensorflow as tf
 
         gpu = bool(tf.config.list_physical_devices("GPU"))
-        super().__init__(request, _TENSORFLOW_BATCH["GPU" if gpu else "CPU"])
+        super().__init__(request.size, request.outputs, _TENSORFLOW_BATCH["GPU" if gpu else "CPU"])
         tf.config.experimental.enable_tensor_float_32_execution(False)
         if jobs:
             with contextlib.suppress(RuntimeError):  # already at work in this process

@@ -212,10 +212,10 @@ class Exported:
         if wanted.pool != "none" or wanted._replace(pool="avg") not in self.outputs:
             raise LookupError(wanted)
         mean = network.outputs[self.outputs.index(wanted._replace(pool="avg"))].get_node()
-        return _places(mean.input_value(0).get_node())
+        return places_of(mean.input_value(0).get_node())
 
 
-def _places(mean: Any) -> Any:
+def places_of(mean: Any) -> Any:
     """Give what a mean over places is the mean of, as (n, rows, columns, channels).
 
     Raises

@@ -1,4 +1,4 @@
-"""Where in a picture a linear head sees a class: exact algebra, no gradients.
+"""Where in a picture a linear head or top sees a class: exact algebra, no gradients.
 
 A linear head on averaged features is an average itself: of what the weights make of each place of
 the layer. So each place has its share of a class's logit, and the mean of these shares, with a
@@ -6,6 +6,7 @@ constant, is the logit.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,12 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tlfeat.backbones.engines import Engine
 from tlfeat.backbones.exported import NetworkRequest, is_exported
+from tlfeat.backbones.linear_top import opened_places
 from tlfeat.backbones.table import Output, grid_side
 from tlfeat.data.sources.base import Picture
+from tlfeat.deploy.networks import finetuned_network
 from tlfeat.deploy.pictures import listed
 from tlfeat.errors import TlfeatError, did_you_mean
 from tlfeat.features.forward import Square, decoded_chunks, forward, network_of, opened
+from tlfeat.runs.metrics import name_outputs
 from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import Where
@@ -82,7 +87,8 @@ def explain(
     Parameters
     ----------
     run : Run
-        Of a linear head (logistic, lda, ridge, svm-linear) on averaged features: avg or gridN.
+        Of a linear head (logistic, lda, ridge, svm-linear) on averaged features: avg or gridN; or
+        a fine-tune whose top is linear on such.
     pictures : path, or iterable of path, bytes or ndarray
         As for `predict`.
     label : str, optional
@@ -98,24 +104,47 @@ def explain(
     Raises
     ------
     TlfeatError
-        If the run is a fine-tune, its head is not linear, its features are not averages, or it
-        has no such class.
+        If its head or top is not linear, its features are not averages, or it has no such class.
     WeightsError
         If the weights are not those of the run.
     """
-    linear = _linear_of(run, label)
-    network = _unpooled(run, weights)
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
-    with opened(network, where) as engine_:
+    rule = run.pictures if run.is_finetune else run.recipes[0].pictures
+    with (_of_finetune if run.is_finetune else _of_head)(run, label, weights, where) as opened_run:
+        engine_, linear = opened_run
         watch.finish()
-        resize = run.recipes[0].pictures.resize
-        with decoded_chunks(unread, network.size, resize, where.jobs) as chunks:
+        with decoded_chunks(unread, rule.size, rule.resize, where.jobs) as chunks:
             for squares in chunks:
                 batches = forward(engine_, squares)
                 rows = (row for _, arrays in batches for row in zip(*arrays, strict=True))
                 for square in squares:
                     yield _explained(square, rows, linear)
+
+
+@contextmanager
+def _of_head(
+    run: Run, label: str | None, weights: str | Path | None, where: Where
+) -> Iterator[tuple[Engine, "_Linear"]]:
+    linear = _linear_of(run, label)
+    with opened(_unpooled(run, weights), where) as engine:
+        yield engine, linear
+
+
+@contextmanager
+def _of_finetune(
+    run: Run, label: str | None, weights: str | Path | None, where: Where
+) -> Iterator[tuple[Engine, "_Linear"]]:
+    if where.engine == "tensorflow":
+        raise TlfeatError(
+            f"{run.name} is a fine-tune, whose maps are read from its exported network: leave "
+            "--engine out."
+        )
+    request = finetuned_network(run, weights)
+    cache, watch = where.cache_folder, where.watch
+    with opened_places(request, cache, where.jobs, watch) as (engine, top):
+        classes = name_outputs(run.dataset.classes, len(top.bias))
+        yield engine, _Linear(classes, _asked(run, classes, label), top.weights, top.bias)
 
 
 class _Linear(NamedTuple):
@@ -128,7 +157,7 @@ class _Linear(NamedTuple):
 
 
 def why_no_maps(run: Run) -> str | None:
-    """Say why there are no maps of a run; None where there are.
+    """Say why there are no maps of a run of a head; None where there are.
 
     Parameters
     ----------
@@ -138,11 +167,6 @@ def why_no_maps(run: Run) -> str | None:
     -------
     reason : str or None
     """
-    if run.is_finetune:
-        return (
-            f"{run.name} is a fine-tune: maps are of linear heads on frozen features, such as "
-            "`tlfeat train --head logistic` makes."
-        )
     if run.head_settings.name not in LINEAR:
         return (
             f"{run.name} is a {run.head_settings.name}, which is not linear: maps are exact for "
@@ -174,10 +198,7 @@ def _linear_of(run: Run, label: str | None) -> _Linear:
         raise TlfeatError(reason)
     head = run.head()
     classes = head.classes
-    if label is not None and label not in classes:
-        raise TlfeatError(
-            f"There is no class {label!r} in {run.name}.{did_you_mean(label, classes)}"
-        )
+    asked = _asked(run, classes, label)
     coef, bias = _coefficients(head.pipeline, len(classes))
     parts, start = [], 0
     for recipe in run.recipes:
@@ -185,8 +206,16 @@ def _linear_of(run: Run, label: str | None) -> _Linear:
         part = coef[:, start : start + columns]
         parts.append(part.reshape(len(coef), side, side, -1))
         start += columns
-    asked = None if label is None else list(classes).index(label)
     return _Linear(classes, asked, parts, bias)
+
+
+def _asked(run: Run, classes: Sequence[str], label: str | None) -> int | None:
+    """Give the number of the class that is asked for."""
+    if label is not None and label not in classes:
+        raise TlfeatError(
+            f"There is no class {label!r} in {run.name}.{did_you_mean(label, classes)}"
+        )
+    return None if label is None else list(classes).index(label)
 
 
 def _coefficients(pipeline: Any, n_classes: int) -> tuple[_Floats, _Floats]:

@@ -14,17 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import Exportable
-from tlfeat.backbones.model_files import ModelRequest
 from tlfeat.data.resize import DECODER
 from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.doubt import Doubt
+from tlfeat.deploy.networks import finetuned_network
 from tlfeat.deploy.pictures import listed
 from tlfeat.errors import TlfeatError
 from tlfeat.features.forward import Forwarded, embedded_chunks, network_of
 from tlfeat.features.recipe import Recipe
-from tlfeat.files import file_digest
 from tlfeat.runs.metrics import name_outputs
-from tlfeat.runs.record import MODEL, Run
+from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import Where
 
@@ -166,16 +165,7 @@ def _of_head(run: Run, weights: str | Path | None) -> _Answerer:
 
 
 def _of_finetune(run: Run, weights: str | Path | None) -> _Answerer:
-    if weights is not None:
-        raise TlfeatError(
-            f"{run.path} is a fine-tune, whose weights are in its {MODEL}: leave --weights out."
-        )
-    path = run.file(MODEL)
-    if not path.is_file():
-        raise TlfeatError(f"{path} is not there any more: remove {run.path} and train it again.")
-    digest = run.files.get(MODEL) or file_digest(path)
-    rule = run.pictures
-    network = ModelRequest(run.name, path, digest, rule.size, rule.precision)
+    network = finetuned_network(run, weights)
     return _Answerer(
         network,
         run.dataset.classes,

@@ -56,7 +56,11 @@ def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps:
     """
     from tlfeat.deploy.explain import drawn, explain, is_at_hand, why_no_maps
 
-    linear = [i for i, one in enumerate(part.predictions) if why_no_maps(one.run) is None]
+    linear = [
+        number
+        for number, one in enumerate(part.predictions)
+        if not one.run.is_finetune and why_no_maps(one.run) is None
+    ]
     if not linear or part.facts is None or cache is None:
         return Maps()
     run = part.predictions[linear[0]].run
