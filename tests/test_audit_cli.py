@@ -8,6 +8,7 @@ from made_study import made_rows, make_run
 from pictures import encode, write
 from planted import photograph, photograph_folders, plant_copies, write_films, write_photographs
 
+from tlfeat.audit import groups
 from tlfeat.errors import TlfeatError
 from tlfeat.report import trust
 from tlfeat.runs.caveats import held_above_test
@@ -144,7 +145,7 @@ def test_what_could_not_be_looked_at_is_looked_at_again(run, leaky, monkeypatch)
 
 
 def test_very_many_pictures_are_left_to_the_audit(run, leaky, monkeypatch):
-    monkeypatch.setattr(trust, "MOST", 10)
+    monkeypatch.setattr(groups, "MANY", 10)
     text = run("compare", leaky, *FAST, "--head", "lda")
     assert "! 54 pictures were not looked over: `tlfeat audit` does it." in text
 

@@ -249,6 +249,18 @@ def test_a_damaged_network_serves_nobody(cache, tmp_path):
     [folder] = (tmp_path / "cache" / "networks").iterdir()
     (folder / "network.bin").write_bytes(b"")
     assert not is_exported(request(outputs=OUTPUTS[:1]), tmp_path / "cache")
+    assert not is_exported(request(), tmp_path / "cache")
+
+
+def test_a_larger_network_stands_in_for_a_damaged_one(cache, tmp_path):
+    shutil.copytree(cache, tmp_path / "cache")
+    small = request(outputs=OUTPUTS[:1])
+    broken = tmp_path / "cache" / "networks" / small.key
+    broken.mkdir()
+    (broken / "network.json").write_text("{}")
+    notes = []
+    open_engine(small, "openvino", tmp_path / "cache", on_note=notes.append)
+    assert notes == []
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "lose"])

@@ -7,7 +7,7 @@ import pytest
 from conftest import SIZE
 
 from tlfeat.deploy.predict import predict
-from tlfeat.errors import DamagedFile, HeadError
+from tlfeat.errors import DamagedFile, HeadError, TlfeatError
 from tlfeat.runs.record import HEAD, RECORD, load_run
 from tlfeat.studies.compare import compare
 from tlfeat.watch import Watch
@@ -71,3 +71,20 @@ def test_the_head_of_another_run_never_predicts(compared, pictures):
     (one.path / RECORD).write_text(json.dumps(old))
     with pytest.raises(HeadError, match="another run"):
         list(predict(load_run(one.path), pictures))
+
+
+def test_a_comparison_is_heard_before_its_page_is_drawn(pictures, cache, tmp_path, monkeypatch):
+    from tlfeat.studies import execute
+
+    def fail(*_args, **_options):
+        raise TlfeatError("no page today")
+
+    monkeypatch.setattr(execute, "write_report", fail)
+    heard = []
+    with pytest.raises(TlfeatError, match="no page today"):
+        compare(
+            pictures, heads=["lda"], features=["last:avg"], size=SIZE, cache=cache,
+            reports=tmp_path / "reports", on_ranked=heard.append,
+        )  # fmt: skip
+    (comparison,) = heard
+    assert comparison.best.name.endswith("lda")

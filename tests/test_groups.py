@@ -16,6 +16,9 @@ from tlfeat.errors import DataError
 from tlfeat.report.commands import commands
 from tlfeat.report.merge import report
 from tlfeat.runs.find import find_runs
+from tlfeat.studies.compare import compare
+from tlfeat.studies.plan import read_study
+from tlfeat.studies.run import open_data
 
 
 @pytest.fixture
@@ -110,13 +113,67 @@ def test_added_pictures_join_their_group_which_keeps_its_name(films, found):
     } - {None}
 
 
-def test_what_the_source_tells_stays_together(tmp_path, cache):
-    rows = [("ab"[i % 2], f"track{i // 4}", "") for i in range(24)]
-    data = open_dataset(table(tmp_path, rows), groups="track")
-    grouped = find_groups(data, cache=cache, reports=tmp_path / "reports")
-    told = {frozenset(some) for some in members(data).values()}
-    assert all(any(some <= whole for whole in members(grouped).values()) for some in told)
-    assert set(grouped.asked) == {"groups"}
+def film_table(tmp_path, film_of, tracks):
+    """Write a table of films that tells a group of each picture by its place in its film."""
+    lines, seen = ["path,label,track"], defaultdict(int)
+    for name, film_number in sorted(film_of.items()):
+        seen[film_number] += 1
+        lines.append(f"films/{name},{name[0]},{tracks(film_number, seen[film_number])}")
+    (tmp_path / "told.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "told.csv"
+
+
+@pytest.mark.parametrize("how", [{"groups": "track"}, {"columns": {"group": "track"}}])
+def test_what_the_source_tells_stays_together_and_is_joined_by_what_is_found(
+    films, found, tmp_path, how
+):
+    _, film_of = films
+    path = film_table(tmp_path, film_of, lambda film, n: f"{film}-{n % 2}")
+    told = open_dataset(path, **how)
+    grouped = found(told)
+    group_of = {sample.id: sample.group for sample in grouped.samples}
+    tracks = members(told)
+    assert len(tracks) == 18
+    assert all(len({group_of[one] for one in track}) == 1 for track in tracks.values())
+    assert None not in group_of.values()
+    assert len(set(group_of.values())) < 18  # the two tracks of a film are one scene
+    named = {name for name in group_of.values() if not name.startswith("scene-")}
+    assert named <= set(tracks)
+
+
+def test_what_was_to_be_forgotten_stays_forgotten(films, found, tmp_path):
+    path = film_table(tmp_path, films[1], lambda film, n: "one")
+    told = open_dataset(path, columns={"group": "track"}, groups="none")
+    groups = {sample.group for sample in found(told).samples}
+    assert "one" not in groups
+    assert len(groups) > 2
+
+
+def test_tracks_that_are_told_later_are_joined_without_a_search(
+    films, found, tmp_path, never_again
+):
+    path = film_table(tmp_path, films[1], lambda film, n: "all")
+    assert len(members(found(open_dataset(path)))) > 2
+    never_again()
+    assert len(members(found(open_dataset(path, groups="track")))) == 1
+
+
+def test_a_part_of_a_set_neither_takes_nor_gives_names(films, found, tmp_path):
+    part = found(open_dataset(films[0], limit=30)).fingerprint
+    whole = found(films[0]).fingerprint
+    assert found(open_dataset(films[0], limit=30)).fingerprint == part
+    for file in (tmp_path / "reports" / "films").glob("groups*.csv"):
+        file.unlink()
+    assert found(films[0]).fingerprint == whole
+
+
+def test_a_study_elsewhere_has_the_groups_too(films, found, cache, tmp_path):
+    dataset = found(films[0])
+    options = {"cache": cache, "reports": tmp_path / "elsewhere", "name": "other"}
+    folder = compare(dataset, heads=["lda"], features=["last:avg"], size=64, **options).folder
+    assert read_groups(folder / GROUPS) == {s.digest: s.group or "" for s in dataset.samples}
+    (folder / "index.html").unlink()
+    assert "data:image/webp" in report([folder], cache=cache).read_text()
 
 
 def test_a_study_with_groups_runs_again_to_the_same_runs(run, films, never_again, tmp_path, cache):
@@ -173,15 +230,21 @@ def test_a_column_tells_them(tmp_path):
         open_dataset(path, groups="other", columns={"group": "track"})
 
 
-def test_a_file_tells_them_by_digest_and_says_what_it_does_not_know(tmp_path):
+def test_a_file_is_believed_and_must_know_all_pictures(tmp_path):
     path = table(tmp_path, [("a", "one", ""), ("b", "two", ""), ("a", "three", "")])
     digests = [sample.digest for sample in open_dataset(path).samples]
     file = tmp_path / "mine.csv"
-    write_groups(file, [GroupRow(digest, "both", "") for digest in digests[:2]])
+    write_groups(file, [GroupRow(d, g, "") for d, g in zip(digests, ("x", "x", ""), strict=True)])
     dataset = open_dataset(path, columns={"group": "track"}, groups=file)
-    assert [sample.group for sample in dataset.samples] == ["both", "both", "three"]
-    assert any("1 picture is not in" in note for note in dataset.notes)
+    assert [sample.group for sample in dataset.samples] == ["x", "x", None]
     assert dataset.asked["groups"] == str(file)
+    file.write_text("\ufeff" + file.read_text())  # as spreadsheets save it
+    assert (
+        open_dataset(path, groups=file).fingerprint == open_dataset(path, groups=file).fingerprint
+    )
+    write_groups(file, [GroupRow(digests[0], "x", "")])
+    with pytest.raises(DataError, match="knows 1 of 3 pictures: it is of another dataset, or"):
+        open_dataset(path, groups=file)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +255,27 @@ def test_a_file_tells_them_by_digest_and_says_what_it_does_not_know(tmp_path):
         ("table.csv", "is no file of groups: wanted columns digest, group, id"),
         (3, "groups must be none, a column or a file"),
         ("species", "species"),
+        ("Auto", "groups is 'Auto': write auto"),
     ],
 )
 def test_what_cannot_be_had_is_one_sentence(tmp_path, monkeypatch, groups, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=words):
         open_dataset(table(tmp_path, [("a", "", ""), ("b", "", "")]), groups=groups)
+
+
+def test_a_folder_has_no_column_of_groups(films):
+    with pytest.raises(DataError, match=r"Groups are auto, none, a column .* got 'track'"):
+        open_dataset(films[0], groups="track")
+
+
+def test_a_study_says_which_groups_cannot_be_had(films, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'schema = 1\nname = "mine"\n[data]\npath = "films"\ngroups = "gone.csv"\n'
+        '[[run]]\nname = "a"\nhead = "lda"\n'
+    )
+    with pytest.raises(DataError, match=r"mine.toml: \[data\] groups = 'gone.csv': The groups"):
+        open_data(read_study(tmp_path / "mine.toml"))
 
 
 def test_a_torn_file_of_groups_is_named_and_not_overwritten(films, found, tmp_path):

@@ -70,6 +70,9 @@ def test_columns_and_json_have_what_was_asked(run, trained, pictures, tmp_path):
     assert good["known"] in ("yes", "no")
     assert good["set"].split("|")[0] == good["label"]
     assert (broken["known"], broken["typical"], broken["set"]) == ("", "", "")
+    asked = ["--reject", "10%", "--coverage", "0.8", "--json", "--quiet"]
+    unread = json.loads(run("predict", trained.path, bad, *asked, code=1).splitlines()[0])
+    assert (unread["known"], unread["typical"], unread["set"]) == (None, None, None)
     line = run("predict", trained.path, pictures / "red" / "red-000.png", "--json", "--quiet")
     assert set(json.loads(line)) == {"id", "label", "probability", "top", "reason"}
     asked = ["--reject", "0.1", "--coverage", "90%", "--json", "--quiet"]

@@ -18,7 +18,7 @@ SHOWN = 20  # lines of broken pictures; --json names them all
 _ALIKE = 4  # pictures from which a common reason is said once
 
 
-@expand(where=("cache", "jobs"))
+@expand(where=("cache", "reports", "name", "jobs"))
 def data(
     dataset: DataArg,
     options: DataOptions = DataOptions(),

@@ -36,7 +36,7 @@ def predict(
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="Say whether each picture is known; of pictures like those of train SHARE is "
+            help="Say whether each picture is known; of those like train's SHARE at most is "
             "called unknown, such as 1%.",
         ),
     ] = None,
@@ -82,10 +82,8 @@ def predict(
         unlabelled += one.label is None
         unknown += one.known is False
     if reject is not None:
-        watch.note(
-            f"{unknown:,} of {counted(done, 'picture')} {be(unknown)} unlike what the run was "
-            "trained on."
-        )
+        of = counted(done - unlabelled, "picture")
+        watch.note(f"{unknown:,} of {of} {be(unknown)} unlike what the run was trained on.")
     if unlabelled:
         complain(
             f"{unlabelled:,} of {counted(done, 'picture')} {be(unlabelled, 'has', 'have')} no "
@@ -103,7 +101,7 @@ def _printed(
     if as_json:
         for one in found:
             settle()
-            print(json.dumps(to_json(one), ensure_ascii=True), flush=True)
+            print(json.dumps(to_json(one, doubts), ensure_ascii=True), flush=True)
             yield one
         return
     first = next(found, None)  # a mistake is answered before anything is printed

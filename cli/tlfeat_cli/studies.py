@@ -1,5 +1,6 @@
 """`tlfeat studies`: the studies that come with tlfeat; and running one for `tlfeat compare`."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,7 @@ def run_study_file(
     from tlfeat.studies.run import check_weights, open_data, run_study
 
     given = [
-        f"{key}={context.params[option]}"
+        f"{key}={json.dumps(context.params[option])}"
         for option, key in _KEYS.items()
         if was_given(context, option)
     ]

@@ -4,19 +4,25 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
-
-import numpy as np
+from typing import Final, Unpack
 
 from tlfeat.audit.pictures import Pictures
 from tlfeat.data.dataset import Dataset, as_dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
-from tlfeat.data.groups import AUTO_GROUPS, GROUPS, GroupRow, read_groups, write_groups
+from tlfeat.data.groups import (
+    AUTO_GROUPS,
+    GroupRow,
+    groups_file,
+    read_groups,
+    write_groups,
+)
 from tlfeat.data.names import counted
 from tlfeat.data.splits import components
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.settings import explained
 from tlfeat.where import Where, WhereOptions
+
+MANY: Final = 20_000  # pictures; of more every picture with every other takes minutes
 
 
 @explained(Where)
@@ -49,16 +55,16 @@ def find_groups(dataset: Dataset | str | Path, **options: Unpack[WhereOptions]) 
     """
     where = Where(**options)
     dataset = as_dataset(dataset, where)
-    file = where.study_folder(dataset) / GROUPS
+    file = groups_file(where.study_folder(dataset), dataset.asked)
     known = read_groups(file) if file.exists() else {}
     there = {sample.digest for sample in dataset.samples}
+    found: Mapping[str, str] = {}
     if not known.keys() >= there:
-        found = _found(dataset, known, where)
-        ids = {sample.digest: sample.id for sample in reversed(dataset.samples)}
-        gone = {digest: group for digest, group in known.items() if digest not in there}
-        known = gone | {sample.digest: found[sample.digest] for sample in dataset.samples}
-        write_groups(file, [GroupRow(d, group, ids.get(d, "")) for d, group in known.items()])
-    sizes = Counter(known[digest] for digest in there)
+        found = _found(dataset, where)
+    groups = _named(dataset, [known, found], known)
+    if groups != {digest: known.get(digest) for digest in there}:
+        keep_groups(file, dataset, known | groups)
+    sizes = Counter(groups.values())
     alone = sizes.pop("", 0)
     where.watch.note(
         f"Groups: {len(there) - alone:,} of {counted(len(there), 'picture')} in "
@@ -73,45 +79,51 @@ def find_groups(dataset: Dataset | str | Path, **options: Unpack[WhereOptions]) 
     return replace(grouped, asked={**grouped.asked, "groups": AUTO_GROUPS})
 
 
-def _found(dataset: Dataset, known: Mapping[str, str], where: Where) -> dict[str, str]:
-    """Give each digest its group, "" where it has none but the one that its source tells.
+def keep_groups(file: Path, dataset: Dataset, groups: Mapping[str, str]) -> None:
+    """Write the groups of pictures, by their digests, with the ids that a person knows."""
+    ids = {sample.digest: sample.id for sample in reversed(dataset.samples)}
+    write_groups(file, [GroupRow(one, group, ids.get(one, "")) for one, group in groups.items()])
 
-    Groups that are known already only grow, and keep their names.
-    """
+
+def _found(dataset: Dataset, where: Where) -> dict[str, str]:
+    """Number the pictures that are one, or of one scene, by their digests."""
+    if len(dataset) > MANY:
+        where.watch.note(
+            f"Every one of {len(dataset):,} pictures is compared with every other, which takes "
+            "minutes; it is done once."
+        )
     pictures = Pictures.read(dataset, FeatureSettings(), where)
     where.watch.doing("looking for pictures that belong together")
     pictures.compare()
     scenes = pictures.one_of_row(pictures.copies.pairs, pictures.scenes.pairs)
     where.watch.finish()
-    number = dict(zip(pictures.features.digests, map(str, scenes), strict=True))
+    return dict(zip(pictures.features.digests, map(str, scenes), strict=True))
+
+
+def _named(
+    dataset: Dataset, ways: Sequence[Mapping[str, str]], known: Mapping[str, str]
+) -> dict[str, str]:
+    """Join what belongs together in any way, what the source tells too, and name it.
+
+    Groups of before only grow, and keep their names; else one that holds a group of the source,
+    and no other, has its name. Each digest gets its group, "" where it is alone.
+    """
     digests = [sample.digest for sample in dataset.samples]
-    joined = _joined(
-        digests,
-        [
-            [sample.group for sample in dataset.samples],
-            [number.get(digest) for digest in digests],
-            [known.get(digest) or None for digest in digests],
-        ],
-    )
-    told = components(digests, [sample.group for sample in dataset.samples])
+    told = [sample.group for sample in dataset.samples]
+    number = components(digests, told)
+    for way in ways:
+        number = components([str(one) for one in number], [way.get(d) or None for d in digests])
+        number = components(digests, [str(one) for one in number])
     members: dict[int, list[int]] = defaultdict(list)
-    for place, one in enumerate(joined):
+    for place, one in enumerate(number):
         members[one].append(place)
-    found: dict[str, str] = {}
+    groups: dict[str, str] = {}
     for rows in members.values():
         mine = {digests[row] for row in rows}
-        names = {known[digest] for digest in mine if known.get(digest)}
-        name = ""
-        if names or len({told[row] for row in rows}) > 1:
-            name = min(names) if names else f"scene-{min(mine)[:12]}"
-        found |= dict.fromkeys(mine, name)
-    return found
-
-
-def _joined(digests: Sequence[str], ways: Sequence[Sequence[str | None]]) -> list[int]:
-    """Join what is of one digest, or of one group in any of several ways, in a chain too."""
-    number = np.arange(len(digests))
-    for groups in ways:
-        number = np.array(components([str(one) for one in number], groups))
-        number = np.array(components(digests, [str(one) for one in number]))
-    return number.tolist()
+        before = {known[digest] for digest in mine if known.get(digest)}
+        theirs = {name for name in (told[row] for row in rows) if name is not None}
+        name = f"scene-{min(mine)[:12]}" if len(mine) > 1 else ""
+        if before or len(theirs) == 1:
+            name = min(before or theirs)
+        groups |= dict.fromkeys(mine, name)
+    return groups

@@ -261,15 +261,16 @@ def exported_network(
         folder = None if cache is None else cache / "networks" / request.key
         if folder is not None:
             clear_abandoned(folder.parent)
-            if (folder / _JSON).is_file():
-                if _is_whole(folder):
-                    yield Exported(folder, request.outputs)
-                    return
-                on_note(f"The exported network in {folder} is damaged: it is made again.")
+            is_there = (folder / _JSON).is_file()
+            if is_there and _is_whole(folder):
+                yield Exported(folder, request.outputs)
+                return
             larger = _larger(request, folder.parent)
             if larger is not None:
                 yield larger
                 return
+            if is_there:
+                on_note(f"The exported network in {folder} is damaged: it is made again.")
         network = _compared(request)
         if folder is not None:
             with contextlib.suppress(OSError):  # read-only or full: do without keeping it
@@ -285,7 +286,7 @@ def exported_network(
 def is_exported(request: Exportable, cache: Path) -> bool:
     """Say whether the store has a network that gives what is wanted."""
     shelf = cache / "networks"
-    return (shelf / request.key / _JSON).is_file() or _larger(request, shelf) is not None
+    return _is_whole_quietly(shelf / request.key) or _larger(request, shelf) is not None
 
 
 def _larger(request: Exportable, shelf: Path) -> Exported | None:

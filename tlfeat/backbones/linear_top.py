@@ -6,7 +6,7 @@ affine has its bias at zero and its weights at the unit vectors, and is checked 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ _Floats = npt.NDArray[Any]
 
 _LINEAR: Final = 1e-4  # |answer - affine| <= _LINEAR (1 + |answer|), where it is affine
 _TRIED: Final = 16  # points at which that is seen
+_BLOCK: Final = 512  # unit vectors that are tried at a time
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def opened_places(
         Gives for each part of the top what it is the mean of, (n, rows, columns, channels), or
         the cells of a grid.
     top : LinearTop
+        Of the probabilities' logits.
 
     Raises
     ------
@@ -118,7 +120,13 @@ def _top_of(network: Any, name: str) -> LinearTop:
 
     d = sum(int(np.prod(size)) for size in sizes)
     bias = answer(np.zeros((1, d), np.float32))[0]
-    weights = answer(np.eye(d, dtype=np.float32)) - bias
+    weights = np.vstack(
+        [
+            answer(np.eye(min(_BLOCK, d - start), d, start, dtype=np.float32))
+            for start in range(0, d, _BLOCK)
+        ]
+    )
+    weights -= bias
     tried = np.random.default_rng(0).normal(size=(_TRIED, d)).astype(np.float32)
     there = answer(tried)
     if not (np.abs(there - (tried @ weights + bias)) <= _LINEAR * (1 + np.abs(there))).all():
@@ -164,8 +172,10 @@ def _softmax(network: Any, name: str) -> Any:
 def _is_average(node: Any) -> bool:
     """Say whether a node is the mean of all places, or the cells of a square grid."""
     kind, shape = node.get_type_name(), node.output(0).partial_shape
-    if kind == "ReduceMean":
-        return bool(node.input_value(0).partial_shape.rank == 4 and shape.rank == 2)
+    if kind == "ReduceMean" and shape.rank == 2:
+        with suppress(LookupError):
+            return places_of(node) is not None
+        return False
     return bool(kind == "Einsum" and shape.rank == 4 and shape[1] == shape[2])
 
 

@@ -12,10 +12,11 @@ from typing import Any, Final
 from tlfeat.data.check import nothing_readable, remarks
 from tlfeat.data.digests import DigestIndex, Progress
 from tlfeat.data.groups import Grouping
-from tlfeat.data.names import SPLITS, as_path, be, counted, location, printable, sort_labels
+from tlfeat.data.names import SPLITS, as_path, location, printable, sort_labels
 from tlfeat.data.samples import Sample, Skipped
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
+    Listing,
     Picture,
     Row,
     SkippedRow,
@@ -121,7 +122,8 @@ def open_dataset(
         Names of columns, from "path", "image", "label", "split", "group" to the source's own.
     groups : str or Path, optional
         What belongs together, beside copies: "none" leaves out what the source tells, a name is
-        that of the column which tells it, and FILE.csv is what `find_groups` has written.
+        that of the column which tells it, and FILE.csv is what `find_groups` has written, which
+        is believed whatever the source tells.
     digests : DigestIndex, optional
         The index of a cache folder; without one every picture is read for its digest.
     rehash : bool
@@ -143,11 +145,7 @@ def open_dataset(
     _check_options(splits, columns, split_seed, limit)
     chosen = parse_splits(splits)
     grouping = Grouping.of(groups)
-    with damage_is_an_error(str(path)):
-        source = find_source(
-            str(path), SourceOptions(frozenset(chosen), grouping.columns(columns))
-        )
-        listing = source.listing()
+    source, listing = _found(str(path), chosen, grouping, columns)
     ours, split_notes = name_splits((row.split for row in listing.rows), chosen)
     rows = _wanted_rows(listing.rows, ours, limit)
     if not rows and not listing.skipped:
@@ -160,6 +158,7 @@ def open_dataset(
     broken = [
         SkippedRow(rows[i].id, why, rows[i].label, rows[i].split) for i, why in problems.items()
     ]
+    grouping.check(digest for digest in digest_of_row if digest is not None)
     readable = [
         (row._replace(group=grouping.group(row.group, digest)), digest)
         for row, digest in zip(rows, digest_of_row, strict=True)
@@ -195,7 +194,6 @@ def open_dataset(
             *listing.notes,
             *split_notes,
             *splitting.notes,
-            *_ungrouped(grouping, readable),
             *remarks(samples, classes, lost),
             *index.notes,
         ),
@@ -209,14 +207,22 @@ def open_dataset(
     )
 
 
-def _ungrouped(grouping: Grouping, readable: Sequence[tuple[Row, str]]) -> list[str]:
-    """Say of how many pictures a file of groups knows nothing."""
-    n = grouping.unknown(digest for _, digest in readable)
-    if not n:
-        return []
-    return [
-        f"{counted(n, 'picture')} {be(n)} not in {grouping.said}: grouped as the source has it"
-    ]
+def _found(
+    path: str, chosen: Mapping[str, str], grouping: Grouping, columns: Mapping[str, str] | None
+) -> tuple[Source, Listing]:
+    """Find the source, and list it."""
+    named = grouping.columns(columns)
+    try:
+        with damage_is_an_error(path):
+            source = find_source(path, SourceOptions(frozenset(chosen), named))
+            return source, source.listing()
+    except DataError as error:
+        if grouping.column is None:
+            raise
+        raise DataError(
+            f"{error} Groups are auto, none, a column of a table or a groups.csv; got "
+            f"{grouping.column!r}."
+        ) from None
 
 
 def _wanted_rows(

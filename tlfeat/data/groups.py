@@ -1,21 +1,23 @@
 """Which pictures belong together: as the source tells, as a column or a file says, or not at all.
 
 A file of groups (groups.csv) has a row a picture: its digest, its group or nothing, and the id by
-which a person finds it.
+which a person finds it. What it says of a picture is believed, whatever the source tells.
 """
 
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from tlfeat.data.names import printable
+from tlfeat.data.names import counted, printable
 from tlfeat.errors import DataError
 from tlfeat.files import write_text
 
-GROUPS: Final = "groups.csv"  # in a study's folder
+GROUPS: Final = "groups.csv"
 AUTO_GROUPS: Final = "auto"
 NO_GROUPS: Final = "none"
 _HEADER: Final = ("digest", "group", "id")
@@ -25,8 +27,35 @@ class GroupRow(NamedTuple):
     """A row of a file of groups."""
 
     digest: str
-    group: str  # "" where a picture is alone, or of the group that its source tells
+    group: str  # "" where a picture is alone
     id: str
+
+
+def groups_file(study: Path, asked: Mapping[str, Any]) -> Path:
+    """Give the file in which a study keeps the groups that were found in a dataset.
+
+    Parameters
+    ----------
+    study : Path
+        The folder.
+    asked : mapping
+        How the dataset is opened. A part of a dataset has a file of its own, so that what was
+        found in one never names the groups of the other.
+
+    Returns
+    -------
+    path : Path
+        groups.csv, or groups-<8 digits>.csv.
+    """
+    parted = {
+        name: value
+        for name, value in asked.items()
+        if value and name not in ("groups", "split_seed")
+    }
+    if not parted:
+        return study / GROUPS
+    digest = hashlib.sha256(json.dumps(parted, sort_keys=True).encode()).hexdigest()
+    return study / f"groups-{digest[:8]}.csv"
 
 
 def read_groups(path: str | Path) -> dict[str, str]:
@@ -47,14 +76,14 @@ def read_groups(path: str | Path) -> dict[str, str]:
         If it cannot be read, or is no such file.
     """
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"The groups of {str(path)!r} cannot be read: {error}.") from error
     if not rows or tuple(rows[0]) != _HEADER or any(len(row) != len(_HEADER) for row in rows[1:]):
         raise DataError(
             f"{str(path)!r} is no file of groups: wanted columns {', '.join(_HEADER)}, as "
-            "--groups auto writes them. A column of a table is named without .csv."
+            "--groups auto writes them in a study's folder."
         )
     return {digest: printable(group) for digest, group, _ in rows[1:]}
 
@@ -121,6 +150,8 @@ class Grouping:
             )
         if groups == NO_GROUPS:
             return cls(NO_GROUPS)
+        if str(groups).lower() in (AUTO_GROUPS, NO_GROUPS):
+            raise DataError(f"groups is {groups!r}: write {str(groups).lower()}.")
         if str(groups).lower().endswith(".csv"):
             return cls(str(Path(groups).absolute()), found=read_groups(groups))
         return cls(str(groups), column=str(groups))
@@ -145,8 +176,21 @@ class Grouping:
         """Give the group of a picture of which the source tells one, or None."""
         if self.said == NO_GROUPS:
             return None
-        return (self.found or {}).get(digest) or told
+        return told if self.found is None else self.found[digest] or None
 
-    def unknown(self, digests: Iterable[str]) -> int:
-        """Count the pictures that the file does not know; 0 where there is no file."""
-        return 0 if self.found is None else len(set(digests) - self.found.keys())
+    def check(self, digests: Iterable[str]) -> None:
+        """See that a file of groups knows all pictures.
+
+        Raises
+        ------
+        DataError
+            If it does not.
+        """
+        there = set(digests)
+        unknown = 0 if self.found is None else len(there - self.found.keys())
+        if unknown:
+            raise DataError(
+                f"{self.said} knows {len(there) - unknown:,} of "
+                f"{counted(len(there), 'picture')}: it is of another dataset, or pictures were "
+                "added. --groups auto finds groups anew."
+            )

@@ -5,7 +5,7 @@ than the run's are refused. Pictures stream through in bounded memory and nothin
 stored. A fine-tuned network is exported once, as a backbone is, and runs on the same engines.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,8 +98,8 @@ def predict(
     top : int
         How many classes to name.
     reject : float, optional
-        Say of each picture whether it is known: of pictures like those of train this share is
-        called unknown, such as 0.01. Runs of heads only.
+        Say of each picture whether it is known: of pictures like those of train this share at
+        most is called unknown, such as 0.01. Runs of heads only.
     coverage : float, optional
         Give a set of classes that holds the true one for this share of pictures, such as 0.9.
     weights : str or Path, optional
@@ -221,19 +221,23 @@ def _as_stored(features: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> np.
     )
 
 
-def as_json(prediction: Prediction) -> Mapping[str, Any]:
-    """Give a prediction as plain JSON values, its score under the name of its kind."""
-    kind = prediction.score_kind
-    doubts = {
+def as_json(prediction: Prediction, doubts: Collection[str] = ()) -> Mapping[str, Any]:
+    """Give a prediction as plain JSON values, its score under the name of its kind.
+
+    `doubts` names what was asked for of "known", "typical" and "set"; a picture that cannot be
+    used has null there.
+    """
+    kind, classes = prediction.score_kind, prediction.classes
+    told = {
         "known": prediction.known,
         "typical": prediction.typical,
-        "set": None if prediction.classes is None else list(prediction.classes),
+        "set": None if classes is None else list(classes),
     }
     return {
         "id": prediction.id,
         "label": prediction.label,
         kind: prediction.score,
         "top": [{"label": label, kind: score} for label, score in prediction.top],
-        **{name: value for name, value in doubts.items() if value is not None},
+        **{name: told[name] for name in doubts},
         "reason": prediction.reason,
     }

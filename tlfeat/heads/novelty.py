@@ -73,7 +73,8 @@ class Novelty:
         -------
         shares : ndarray of shape (n,), float64
             From 1 / (n_held + 1), of what is further than every held-out row, to 1. Of rows like
-            the held-out ones a share of `a` has `a` or less, whatever their distribution.
+            the held-out ones a share of `a` has `a` or less, whatever their distribution; where
+            folds held them out, fewer: those were measured against less than all of train.
         """
         below = np.searchsorted(self.held, self.distances(X), side="left")
         shares: Floats = (1 + len(self.held) - below) / (1 + len(self.held))

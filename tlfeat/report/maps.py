@@ -74,7 +74,8 @@ def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps:
     try:
         if not pictures or not is_at_hand(run, cache):
             return Maps()
-        found = list(explain(run, pictures.values(), engine="openvino", cache=cache))
+        # one thread, beside the one that draws the figures
+        found = list(explain(run, pictures.values(), engine="openvino", cache=cache, jobs=1))
     except TlfeatError:  # weights or the head are gone: the page is whole without
         return Maps()
     uris = {

@@ -87,7 +87,7 @@ def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dat
     """Open the dataset of a study where it still is; nothing is ever downloaded for a report."""
     from tlfeat.data.dataset import OPENED_BY, open_dataset
     from tlfeat.data.digests import DigestIndex
-    from tlfeat.data.groups import AUTO_GROUPS, GROUPS
+    from tlfeat.data.groups import AUTO_GROUPS, groups_file
 
     places = [run.dataset.source for run in runs if run.study == home]
     asked: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dat
             places.insert(0, data["path"])
             asked = {name: data[name] for name in OPENED_BY if name in data}
             if asked.get("groups") == AUTO_GROUPS:
-                asked["groups"] = home / GROUPS
+                asked["groups"] = groups_file(home, asked)
     for place in dict.fromkeys(places):
         if place != "digits" and not as_path(place).exists():
             continue

@@ -185,4 +185,5 @@ def _key(
     ]
     ours = Path(__file__).parent
     code = (*TEMPLATES.iterdir(), *ours.glob("*.py"), *ours.parent.glob("runs/*.py"))
+    code += (ours.parent / "deploy" / "explain.py",)
     return key_of(code, runs, facts)

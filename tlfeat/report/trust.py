@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
 
 TRUST: Final = "trust.json"
-MOST: Final = 20_000  # pictures; of more every picture with every other takes minutes
 
 
 def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Where) -> list[str]:
@@ -47,11 +46,12 @@ def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Wher
     if kept.get("key") == key:
         return list(kept["found"])
     from tlfeat.audit.audit import quick_audit
+    from tlfeat.audit.groups import MANY
     from tlfeat.audit.pictures import Pictures
     from tlfeat.report.audit_words import headlines
 
     try:
-        if len(dataset) > MOST:
+        if len(dataset) > MANY:
             found = [f"{len(dataset):,} pictures were not looked over: `tlfeat audit` does it."]
         else:
             pictures = Pictures.stored(dataset, settings or FeatureSettings(), where)

@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tlfeat.audit.groups import keep_groups
 from tlfeat.data.dataset import Dataset
+from tlfeat.data.groups import AUTO_GROUPS, groups_file
 from tlfeat.errors import TlfeatError
 from tlfeat.features.candidates import Candidates
 from tlfeat.files import write_text
@@ -105,6 +107,7 @@ def run_planned(
         _rename_finished(study, jobs, dataset, folder, where)
     there = comparable_runs(folder, dataset)
     listed = replace(study, runs=_joined(study, jobs, there)) if study.joins else study
+    _keep_groups(folder, dataset)
     write_text(folder / STUDY_FILE, resolved_study(listed, dataset, folder.name))
     refused = dict(study.left_out)
     done: dict[str, Run] = {}
@@ -117,6 +120,14 @@ def run_planned(
     runs = {run.name: done[run.name] for run in study.runs if run.name in done}
     before = {run.id for run in there}
     return Ran(folder, runs, refused, sum(run.id not in before for run in runs.values()))
+
+
+def _keep_groups(folder: Path, dataset: Dataset) -> None:
+    """Keep groups that were found where another study was meant."""
+    if dataset.asked.get("groups") == AUTO_GROUPS:
+        file = groups_file(folder, dataset.asked)
+        if not file.exists():
+            keep_groups(file, dataset, {one.digest: one.group or "" for one in dataset.samples})
 
 
 def _check_dataset(dataset: Dataset, heads: Sequence[HeadJob]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from tlfeat.audit.groups import find_groups
 from tlfeat.data.dataset import OPENED_BY, Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
-from tlfeat.data.groups import AUTO_GROUPS
+from tlfeat.data.groups import AUTO_GROUPS, Grouping
 from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.runs.record import Run
 from tlfeat.settings import explained
@@ -75,7 +75,7 @@ def open_data(
     if finds:
         del asked["groups"]
     elif "groups" in asked:
-        asked["groups"] = _beside(study, asked["groups"])
+        asked["groups"] = _groups(study, asked["groups"])
     path = str(data["path"])
     if study.folder is not None and not Path(path).expanduser().exists():
         beside = study.folder / path
@@ -94,20 +94,20 @@ def open_data(
             f"{study.file}: [data] path = {path!r}: {error} Say where the pictures are, or name a "
             "stand-in, by --data PATH."
         ) from None
-    if finds:
-        dataset = find_groups(dataset, **vars(_named(where, study)))
     layout = data.get("layout")
     if layout is not None and dataset.kind != layout:
         raise DataError(
             f"{study.file}: [data] layout = {layout!r}, and {path} is {dataset.kind!r}: "
             f"--set data.layout={dataset.kind} if that is meant."
         )
+    if finds:
+        dataset = find_groups(dataset, **vars(_named(where, study)))
     wanted = data.get("fingerprint")
     if wanted is not None and dataset.fingerprint != wanted:
         raise DataError(
-            f"{study.file}: {path} has not the pictures, labels and splits that the file says "
-            f"(fingerprint {dataset.fingerprint[:12]}..., wanted {wanted[:12]}...): take the line "
-            "fingerprint out to run on these."
+            f"{study.file}: {path} has not the pictures, labels, splits and groups that the file "
+            f"says (fingerprint {dataset.fingerprint[:12]}..., wanted {wanted[:12]}...): take the "
+            "line fingerprint out to run on these."
         )
     return dataset
 
@@ -116,10 +116,15 @@ def _named(where: Where, study: Study) -> Where:
     return replace(where, name=where.name or study.name)
 
 
-def _beside(study: Study, groups: str) -> str | Path:
-    """Give a file of groups where it lies beside the study; a column's name as it is."""
+def _groups(study: Study, groups: str) -> str | Path:
+    """Give a file of groups where it lies beside the study; see that it can be read."""
     beside = (study.folder or Path()) / groups
-    return beside if beside.is_file() else groups
+    said = beside if groups.lower().endswith(".csv") and beside.is_file() else groups
+    try:
+        Grouping.of(said)
+    except DataError as error:
+        raise DataError(f"{study.file}: [data] groups = {groups!r}: {error}") from None
+    return said
 
 
 def check_weights(study: Study) -> None:
