@@ -150,6 +150,14 @@ def test_very_many_pictures_are_left_to_the_audit(run, leaky, monkeypatch):
     assert "! 54 pictures were not looked over: `tlfeat audit` does it." in text
 
 
+def test_where_the_store_lacks_what_is_needed_it_is_said_until_it_is_there(run, leaky):
+    text = run("compare", leaky, *FAST, "--head", "lda", "--features", "stage3:max")
+    assert "! The pictures were not looked over, as the store has no last:avg" in text
+    text = run("compare", leaky, *FAST, "--head", "lda")
+    assert "not looked over" not in text
+    assert "! 3 of 18" in text
+
+
 def test_a_damaged_note_of_what_was_found_is_made_again(run, leaky, tmp_path):
     run("compare", leaky, *FAST, "--head", "lda")
     (tmp_path / "reports" / "leaky" / trust.TRUST).write_text('{"found": 3')

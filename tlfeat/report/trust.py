@@ -38,40 +38,55 @@ def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Wher
     Returns
     -------
     sentences : list of str
-        What was found; nothing where the store has no features of the network.
+        What was found, or why the pictures were not looked over.
     """
-    settings = next((run.feature_settings for run in runs if not run.is_finetune), None)
+    heads = (run.feature_settings for run in runs if not run.is_finetune)
+    settings = next(heads, FeatureSettings())
     key = _key(dataset, settings)
     kept = _read(folder)
     if kept.get("key") == key:
         return list(kept["found"])
+    try:
+        found = _found(dataset, settings, where)
+    except TlfeatError as error:  # a picture that is gone: the runs are finished all the same
+        where.watch.note(f"The pictures were not looked over: {error}")
+        return []
+    said = (
+        [
+            "The pictures were not looked over, as the store has no last:avg of "
+            f"{settings.backbone} at this size: `tlfeat audit` does it."
+        ]
+        if found is None
+        else found
+    )
+    record = {
+        "key": None if found is None else key,  # the store may have it the next time
+        "fingerprint": dataset.fingerprint,
+        "found": said,
+    }
+    with suppress(TlfeatError):
+        write_text(folder / TRUST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return said
+
+
+def _found(dataset: "Dataset", settings: FeatureSettings, where: Where) -> list[str] | None:
+    """Look pictures over; None where the store has not what is needed for it."""
     from tlfeat.audit.audit import quick_audit
     from tlfeat.audit.groups import MANY
     from tlfeat.audit.pictures import Pictures
     from tlfeat.report.audit_words import headlines
 
-    try:
-        if len(dataset) > MANY:
-            found = [f"{len(dataset):,} pictures were not looked over: `tlfeat audit` does it."]
-        else:
-            pictures = Pictures.stored(dataset, settings or FeatureSettings(), where)
-            if pictures is None:
-                return []
-            found = headlines(quick_audit(pictures, where))[1:]
-    except TlfeatError as error:  # a picture that is gone: the runs are finished all the same
-        where.watch.note(f"The pictures were not looked over: {error}")
-        return []
-    record = {"key": key, "fingerprint": dataset.fingerprint, "found": found}
-    with suppress(TlfeatError):
-        write_text(folder / TRUST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    return found
+    if len(dataset) > MANY:
+        return [f"{len(dataset):,} pictures were not looked over: `tlfeat audit` does it."]
+    pictures = Pictures.stored(dataset, settings, where)
+    return None if pictures is None else headlines(quick_audit(pictures, where))[1:]
 
 
-def _key(dataset: "Dataset", settings: FeatureSettings | None) -> str:
+def _key(dataset: "Dataset", settings: FeatureSettings) -> str:
     """Digest what the sentences are made of: pictures, network, the code that finds them."""
     ours = Path(__file__)
     code = (ours, ours.with_name("audit_words.py"), *ours.parents[1].glob("audit/*.py"))
-    return key_of(code, [], [dataset.fingerprint, "" if settings is None else str(settings)])
+    return key_of(code, [], [dataset.fingerprint, str(settings)])
 
 
 def known_of(folders: Sequence[Path], fingerprint: str) -> list[str]:
