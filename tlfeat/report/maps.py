@@ -38,7 +38,7 @@ class Maps:
 
 
 def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps:
-    """Map the most confident mistakes of the best run that has maps.
+    """Map the most confident mistakes of the best run that has maps, and mistakes.
 
     Parameters
     ----------
@@ -56,17 +56,24 @@ def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps:
     """
     from tlfeat.deploy.explain import drawn, explain, is_at_hand, why_no_maps
 
-    linear = [
-        number
-        for number, one in enumerate(part.predictions)
-        if not one.run.is_finetune and why_no_maps(one.run) is None
-    ]
-    if not linear or part.facts is None or cache is None:
+    if part.facts is None or cache is None:
         return Maps()
-    run = part.predictions[linear[0]].run
+    number = next(
+        (
+            number
+            for number, one in enumerate(part.predictions)
+            if not one.run.is_finetune
+            and why_no_maps(one.run) is None
+            and len(part.mistakes(number))
+        ),
+        None,
+    )
+    if number is None:
+        return Maps()
+    run = part.predictions[number].run
     by_digest = {sample.digest: sample for sample in dataset.samples}
     pictures: dict[int, Picture] = {}
-    for place in part.mistakes(linear[0])[:MAPS].tolist():
+    for place in part.mistakes(number)[:MAPS].tolist():
         sample = by_digest.get(part.facts.digests[place])
         with suppress(OSError):  # it is gone: the page says so of all pictures
             if sample is not None:
