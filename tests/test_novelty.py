@@ -24,7 +24,7 @@ def everything(X, y, **options):
     return learn_novelty(X, y, np.arange(len(X)), **options)
 
 
-def test_distances_are_those_of_the_whole_covariances(classes, monkeypatch):
+def test_distances_are_those_of_the_whole_covariances(classes):
     X, y, fold = classes
     found = everything(X, y, fold=fold)
     assert found.directions.shape == (24, 23)

@@ -2,8 +2,8 @@
 
     cache/networks/<key>/network.xml  network.bin  network.json
 
-One that gives more than is wanted serves too: what is not wanted of it is cut off, and where the
-places of a layer are wanted, their mean is.
+One that gives more than is wanted serves too: what is not wanted is cut off, and so is a mean over
+places where the places themselves are wanted.
 A folder is written under a name of its own and then renamed: where it is, it is whole; what a
 kill leaves of one is cleared away by the next who looks for a network.
 network.json comes with the checksums of the other two, the greatest difference from TensorFlow,
@@ -189,6 +189,13 @@ class Exported:
     folder: Path
     outputs: tuple[Output, ...]
 
+    def names(self, wanted: Sequence[Output]) -> bool:
+        """Say whether it has these outputs, or means of them, by their names."""
+        return all(
+            one in self.outputs or (one.pool == "none" and _mean_of(one) in self.outputs)
+            for one in wanted
+        )
+
     def read(self, wanted: Sequence[Output]) -> Any:
         """Read the network, to give these outputs and no others.
 
@@ -209,10 +216,14 @@ class Exported:
     def _result(self, network: Any, wanted: Output) -> Any:
         if wanted in self.outputs:
             return network.outputs[self.outputs.index(wanted)].get_node()
-        if wanted.pool != "none" or wanted._replace(pool="avg") not in self.outputs:
+        if not self.names([wanted]):
             raise LookupError(wanted)
-        mean = network.outputs[self.outputs.index(wanted._replace(pool="avg"))].get_node()
+        mean = network.outputs[self.outputs.index(_mean_of(wanted))].get_node()
         return places_of(mean.input_value(0).get_node())
+
+
+def _mean_of(places: Output) -> Output:
+    return places._replace(pool="avg")
 
 
 def places_of(mean: Any) -> Any:
@@ -299,7 +310,7 @@ def _larger(request: Exportable, shelf: Path) -> Exported | None:
                 continue
             there = Exported(path.parent, tuple(Output(*one) for one in record["outputs"]))
             with contextlib.suppress(LookupError, CannotExportError):
-                if _is_whole(there.folder):
+                if there.names(request.outputs) and _is_whole(there.folder):
                     there.read(request.outputs)
                     return there
     return None

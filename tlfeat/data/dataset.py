@@ -197,14 +197,17 @@ def open_dataset(
             *remarks(samples, classes, lost),
             *index.notes,
         ),
-        asked={
-            option: dict(value) if isinstance(value, Mapping) else value
-            for option, value in zip(
-                OPENED_BY, (splits, columns, grouping.said, split_seed, limit), strict=True
-            )
-            if value
-        },
+        asked=_asked(splits, columns, grouping.said, split_seed, limit),
     )
+
+
+def _asked(*values: Any) -> dict[str, Any]:
+    """Name what was asked of `open_dataset`, where it is not usual."""
+    return {
+        option: dict(value) if isinstance(value, Mapping) else value
+        for option, value in zip(OPENED_BY, values, strict=True)
+        if value
+    }
 
 
 def _found(

@@ -141,8 +141,7 @@ def _of_finetune(
             "--engine out."
         )
     request = finetuned_network(run, weights)
-    if run.dataset.classes:
-        _asked(run, run.dataset.classes, label)  # before minutes are spent on an export
+    _asked(run, run.dataset.classes, label)  # before minutes are spent on an export
     cache, watch = where.cache_folder, where.watch
     with opened_places(request, cache, where.jobs, watch) as (engine, top):
         classes = name_outputs(run.dataset.classes, len(top.bias))
