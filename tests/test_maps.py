@@ -12,7 +12,7 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.deploy import explain as explaining
 from tlfeat.report import maps as module
 from tlfeat.report.contents import gather, split_by_data
-from tlfeat.report.maps import map_cards, mistake_maps
+from tlfeat.report.maps import map_section, mistake_maps
 from tlfeat.report.page import write_report
 from tlfeat.runs.record import find_runs
 from tlfeat.studies.compare import compare
@@ -53,15 +53,17 @@ def test_the_surest_mistakes_of_the_best_linear_run_have_maps(study):
     part = part_of(folder, cache, "knn", "lda")
     maps = mistake_maps(part, dataset, cache)
     number = next(i for i, one in enumerate(part.predictions) if one.run.name.endswith("lda"))
-    assert maps.run == part.labels[part.predictions[number].run.name]
-    assert list(maps.uris) == part.mistakes(number)[: module.MAPS].tolist()
-    assert maps.uris
-    cards = map_cards(part, maps)
-    assert all(card["true"] != card["predicted"] for card in cards["cards"])
+    assert maps.number == number
+    assert maps.places.tolist() == part.mistakes(number)[: module.MAPS].tolist()
+    shown = map_section(part, maps)
+    assert shown["run"] == part.labels[part.predictions[number].run.name]
+    assert len(shown["cards"]) == len(maps.places) > 0
+    assert all(card["true"] != card["predicted"] for card in shown["cards"])
+    assert all(card["picture"].startswith("data:image/webp") for card in shown["cards"])
     page = (folder / "index.html").read_text()
     shown = page[page.index("What it looked at") : page.index("Wrong in every run")]
     whole = mistake_maps(part_of(folder, cache, "knn", "ridge", "lda"), dataset, cache)
-    assert len(re.findall(r'<img src="data:image/webp', shown)) == len(whole.uris)
+    assert len(re.findall(r'<img src="data:image/webp', shown)) == len(whole.places)
 
 
 def test_a_linear_run_without_mistakes_is_passed_over(study):
@@ -69,14 +71,14 @@ def test_a_linear_run_without_mistakes_is_passed_over(study):
     part = part_of(folder, cache, "ridge", "lda")
     best, other = part.predictions
     part.predictions[0] = best._replace(predicted=part.facts.true)
-    assert mistake_maps(part, dataset, cache).run == part.labels[other.run.name]
+    assert mistake_maps(part, dataset, cache).number == 1
     part.predictions[1] = other._replace(predicted=part.facts.true)
-    assert mistake_maps(part, dataset, cache).uris == {}
+    assert mistake_maps(part, dataset, cache) is None
 
 
 def test_where_no_run_is_linear_there_are_none(study):
     folder, dataset, cache = study
-    assert mistake_maps(part_of(folder, cache, "knn"), dataset, cache).uris == {}
+    assert mistake_maps(part_of(folder, cache, "knn"), dataset, cache) is None
 
 
 def test_nothing_is_exported_for_a_page(study, tmp_path, monkeypatch):
@@ -87,8 +89,8 @@ def test_nothing_is_exported_for_a_page(study, tmp_path, monkeypatch):
 
     monkeypatch.setattr(explaining, "explain", refuse)
     part = part_of(folder, cache, "lda")
-    assert mistake_maps(part, dataset, tmp_path / "empty").uris == {}
-    assert mistake_maps(part, dataset, None).uris == {}
+    assert mistake_maps(part, dataset, tmp_path / "empty") is None
+    assert mistake_maps(part, dataset, None) is None
 
 
 def test_a_page_is_whole_where_the_head_is_gone(study):

@@ -55,10 +55,10 @@ def answers(part: Part, small: Mapping[str, str], draw: Draw) -> dict[str, Any]:
         "f1": draw("class-f1", figures.draw_class_f1(per_class)),
         "unseen": sorted(set(part.classes) - set(per_class["class"])),
         "per_class": per_class.sort_values(["f1", "class"]).to_dict("records"),
-        "mistakes": _cards(part, part.mistakes(0), small, 0),
+        "mistakes": cards(part, part.mistakes(0), small, 0),
         "most_mistakes": MISTAKES,
         "wrong_count": len(part.everywhere_wrong),
-        "wrong": _cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
+        "wrong": cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
         "reliability": _reliability(part, draw),
         "projections": [_projection(part, one, draw) for one in part.projections],
         "projected_run": part.labels.get(part.projected_run.name, "")
@@ -111,12 +111,12 @@ def _class_f1(part: Part) -> "pd.DataFrame":
     return table
 
 
-def _cards(
+def cards(
     part: Part, places: np.ndarray, small: Mapping[str, str], number: int | None
 ) -> list[dict[str, Any]]:
     """Give pictures with what they are and what a run, or every run, calls them."""
     assert part.facts is not None
-    cards = []
+    found = []
     for place in places:
         judges = part.predictions if number is None else [part.predictions[number]]
         predicted = [part.outputs[int(one.predicted[place])] for one in judges]
@@ -129,8 +129,8 @@ def _cards(
         }
         if number is not None:
             card["sure"] = sureness(judges[0].confidence[place], judges[0].run.gives_probabilities)
-        cards.append(card)
-    return cards
+        found.append(card)
+    return found
 
 
 def _commonest(predicted: Sequence[str]) -> str:

@@ -1,43 +1,45 @@
 """Where a linear run looked when it was surest of what is wrong: maps of its mistakes."""
 
-import base64
-import io
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from tlfeat.errors import TlfeatError
-from tlfeat.report.answers import sureness
+from tlfeat.report.answers import cards
 from tlfeat.report.contents import Part, predictions_label
+from tlfeat.report.pictures import webp_uri
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
     from tlfeat.data.sources.base import Picture
+    from tlfeat.deploy.explain import Explanation
 
 MAPS: Final = 12  # mistakes of which there are maps
 _SIDE: Final = 128  # pixels, of the picture and of the map beside it
 
 
-@dataclass(frozen=True)
-class Maps:
+class Maps(NamedTuple):
     """Maps of a run's most confident mistakes.
 
     Attributes
     ----------
-    run : str
-        What the page calls it; empty where no run has maps.
-    uris : dict of int to str
-        Place of a mistake to the picture beside its map, as a data URI.
+    number : int
+        Of the judged run.
+    places : ndarray of shape (n,), int
+        Of the mistakes.
+    pictures : dict of str to str
+        Digest to the picture beside its map, as a data URI.
     """
 
-    run: str = ""
-    uris: dict[int, str] = field(default_factory=dict)
+    number: int
+    places: np.ndarray
+    pictures: dict[str, str]
 
 
-def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps:
+def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps | None:
     """Map the most confident mistakes of the best run that has maps, and mistakes.
 
     Parameters
@@ -50,14 +52,14 @@ def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps:
 
     Returns
     -------
-    maps : Maps
-        Of the class that each was taken for; none where that would take more than a moment,
+    maps : Maps or None
+        Of the class that each was taken for; None where that would take more than a moment,
         as the network is not exported, or pictures, weights or the head are gone.
     """
-    from tlfeat.deploy.explain import drawn, explain, is_at_hand, why_no_maps
+    from tlfeat.deploy.explain import explain, is_at_hand, why_no_maps
 
     if part.facts is None or cache is None:
-        return Maps()
+        return None
     number = next(
         (
             number
@@ -69,50 +71,42 @@ def mistake_maps(part: Part, dataset: "Dataset", cache: Path | None) -> Maps:
         None,
     )
     if number is None:
-        return Maps()
+        return None
     run = part.predictions[number].run
     by_digest = {sample.digest: sample for sample in dataset.samples}
-    pictures: dict[int, Picture] = {}
-    for place in part.mistakes(number)[:MAPS].tolist():
-        sample = by_digest.get(part.facts.digests[place])
-        with suppress(OSError):  # it is gone: the page says so of all pictures
-            if sample is not None:
-                pictures[place] = dataset.read(sample)
+    pictures: dict[str, Picture] = {}
+    places = part.mistakes(number)[:MAPS]
+    for digest in part.facts.digests[places]:
+        with suppress(OSError, KeyError):  # it is gone: the page says so of all pictures
+            pictures[digest] = dataset.read(by_digest[digest])
     try:
         if not pictures or not is_at_hand(run, cache):
-            return Maps()
+            return None
         # one thread, beside the one that draws the figures
         found = list(explain(run, pictures.values(), engine="openvino", cache=cache, jobs=1))
     except TlfeatError:  # weights or the head are gone: the page is whole without
-        return Maps()
+        return None
     uris = {
-        place: _data_uri(drawn(one))
-        for place, one in zip(pictures, found, strict=True)
+        digest: webp_uri(_beside(one), quality=72)
+        for digest, one in zip(pictures, found, strict=True)
         if one.label is not None
     }
-    return Maps(predictions_label(part, run), uris) if uris else Maps()
+    there = [place for place in places if part.facts.digests[place] in uris]
+    return Maps(number, np.array(there), uris) if there else None
 
 
-def map_cards(part: Part, maps: Maps) -> dict[str, Any] | None:
-    """Give what the template shows of maps: each with what the picture is and was called."""
-    if part.facts is None or not maps.uris:
+def map_section(part: Part, maps: Maps | None) -> dict[str, Any] | None:
+    """Give what the template shows of maps."""
+    if maps is None:
         return None
-    judge = next(one for one in part.predictions if predictions_label(part, one.run) == maps.run)
-    cards = [
-        {
-            "id": part.facts.ids[place],
-            "true": part.classes[part.facts.true[place]],
-            "picture": uri,
-            "predicted": part.outputs[int(judge.predicted[place])],
-            "sure": sureness(judge.confidence[place], judge.run.gives_probabilities),
-        }
-        for place, uri in maps.uris.items()
-    ]
-    return {"run": maps.run, "cards": cards}
+    run = part.predictions[maps.number].run
+    return {
+        "run": predictions_label(part, run),
+        "cards": cards(part, maps.places, maps.pictures, maps.number),
+    }
 
 
-def _data_uri(image: Image.Image) -> str:
-    file = io.BytesIO()
-    small = image.resize((2 * _SIDE, _SIDE), Image.Resampling.LANCZOS)
-    small.save(file, "WEBP", quality=72, method=3)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+def _beside(one: "Explanation") -> Image.Image:
+    from tlfeat.deploy.explain import drawn
+
+    return drawn(one).resize((2 * _SIDE, _SIDE), Image.Resampling.LANCZOS)

@@ -89,7 +89,7 @@ def write_report(
         return page
     from tlfeat.report.contents import gather, split_by_data
     from tlfeat.report.latex import latex_table
-    from tlfeat.report.maps import map_cards, mistake_maps
+    from tlfeat.report.maps import map_section, mistake_maps
     from tlfeat.report.pictures import MOST_SAMPLES
     from tlfeat.report.sections import section
 
@@ -106,7 +106,7 @@ def write_report(
             small = _small(part, source, len(parts), watch)
             prefix = "" if len(parts) == 1 else f"{number + 1}-"
             values = section(part, small, folder / FIGURES, number, prefix)
-            values["maps"] = None if maps is None else map_cards(part, maps.result())
+            values["maps"] = None if maps is None else map_section(part, maps.result())
         sections.append({**values, "trust": known[mine]})
     if len(parts) == 1:
         write_text(folder / RESULTS_TEX, latex_table(parts[0]))

@@ -153,6 +153,11 @@ def data_uri(pixels: np.ndarray) -> str:
     rows, columns = np.flatnonzero(~bars.all(axis=1)), np.flatnonzero(~bars.all(axis=0))
     if len(rows):
         pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return webp_uri(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
+def webp_uri(image: Image.Image, quality: int = 68) -> str:
+    """Write a picture as a WebP data URI."""
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "WEBP", quality=68, method=3)
+    image.save(file, "WEBP", quality=quality, method=3)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
