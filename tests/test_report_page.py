@@ -15,6 +15,7 @@ from tlfeat.report.page import write_report
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails
 from tlfeat.report.render import as_json
+from tlfeat.report.trust import TRUST
 from tlfeat.runs.record import PREDICTIONS, find_runs
 from tlfeat.runs.results import write_results
 
@@ -151,6 +152,20 @@ def test_an_unchanged_page_is_not_written_again(study, monkeypatch):
     assert write_report(study, find_runs(study)) == page
     with pytest.raises(pytest.fail.Exception):
         write_report(study, find_runs(study)[1:])
+
+
+def test_the_page_has_what_is_found_while_it_is_drawn(study):
+    runs = find_runs(study)
+
+    def looked():
+        facts = {"fingerprint": runs[0].dataset.fingerprint, "found": ["Two of a scene."]}
+        (study / TRUST).write_text(json.dumps(facts))
+
+    page = write_report(study, runs, looked=looked)
+    assert "Two of a scene." in read(page).text
+    written = page.stat().st_mtime_ns
+    write_report(study, runs, looked=looked)
+    assert page.stat().st_mtime_ns == written
 
 
 def test_the_page_works_when_the_pictures_are_gone(written):

@@ -6,11 +6,11 @@ script run and nothing be loaded from anywhere.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
@@ -26,6 +26,7 @@ from tlfeat.where import STUDY_FILE
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
     from tlfeat.report.contents import Part
+    from tlfeat.runs.ranked import RankedRun
 
 INDEX = "index.html"
 RESULTS_TEX = "results.tex"
@@ -42,6 +43,7 @@ def write_report(
     studies: Sequence[Path] | None = None,
     metric: str | None = None,
     watch: Watch = SILENT,
+    looked: Callable[[], object] = lambda: None,
 ) -> Path:
     """Write index.html, figures/ and results.tex of a study, unless they are of these runs.
 
@@ -63,6 +65,8 @@ def write_report(
         What ranks, see `rank`.
     watch : Watch
         Hears of the progress.
+    looked : callable
+        Waits until the pictures are looked over, where that goes on beside this.
 
     Returns
     -------
@@ -80,15 +84,54 @@ def write_report(
         missing = [text for text in missing if not text.startswith(f"{name}: ")]
         missing.append(f"{name} was refused: {reason}")
     page = folder / INDEX
-    known = {
-        one: known_of(homes, one) for one in dict.fromkeys(run.dataset.fingerprint for run in runs)
-    }
-    said = [text for texts in known.values() for text in texts]
-    key = _key(folder, runs, [*missing, metric or "", *said], datasets, cache)
-    if has_key(page, key) and any((folder / FIGURES).glob("*leaderboard.svg")):
+
+    def known() -> dict[str, list[str]]:
+        """Wait for what is found of each dataset, by its fingerprint."""
+        looked()
+        found = dict.fromkeys(run.dataset.fingerprint for run in runs)
+        return {one: known_of(homes, one) for one in found}
+
+    def key(said: Mapping[str, Sequence[str]]) -> str:
+        found = [text for texts in said.values() for text in texts]
+        return _key(folder, runs, [*missing, metric or "", *found], datasets, cache)
+
+    drawn = page.exists() and any((folder / FIGURES).glob("*leaderboard.svg"))
+    if drawn and has_key(page, key(known())):
         return page
-    from tlfeat.report.contents import gather, split_by_data
     from tlfeat.report.latex import latex_table
+
+    parts, sections = _draw(folder, runs, datasets, cache, metric, watch)
+    watch.doing("looking the pictures over")
+    said = known()
+    watch.finish()
+    if len(parts) == 1:
+        write_text(folder / RESULTS_TEX, latex_table(parts[0]))
+    text = render(
+        "page",
+        key=key(said),
+        name=folder.name,
+        sections=[
+            {**values, "trust": said[ranked[0].dataset.fingerprint]}
+            for ranked, values in zip(parts, sections, strict=True)
+        ],
+        missing=missing,
+        one=len(parts) == 1,
+        again=[_again(home, cache) for home in homes if (home / STUDY_FILE).exists()],
+    )
+    write_text(page, text)
+    return page
+
+
+def _draw(
+    folder: Path,
+    runs: Sequence[Run],
+    datasets: Sequence["Dataset"],
+    cache: Path | None,
+    metric: str | None,
+    watch: Watch,
+) -> "tuple[list[list[RankedRun]], list[dict[str, Any]]]":
+    """Draw the figures of each dataset; give its runs, ranked, and what the template shows."""
+    from tlfeat.report.contents import gather, split_by_data
     from tlfeat.report.maps import map_section, mistake_maps
     from tlfeat.report.pictures import MOST_SAMPLES
     from tlfeat.report.sections import section
@@ -107,20 +150,8 @@ def write_report(
             prefix = "" if len(parts) == 1 else f"{number + 1}-"
             values = section(part, small, folder / FIGURES, number, prefix)
             values["maps"] = None if maps is None else map_section(part, maps.result())
-        sections.append({**values, "trust": known[mine]})
-    if len(parts) == 1:
-        write_text(folder / RESULTS_TEX, latex_table(parts[0]))
-    text = render(
-        "page",
-        key=key,
-        name=folder.name,
-        sections=sections,
-        missing=missing,
-        one=len(parts) == 1,
-        again=[_again(home, cache) for home in homes if (home / STUDY_FILE).exists()],
-    )
-    write_text(page, text)
-    return page
+        sections.append(values)
+    return parts, sections
 
 
 def _small(part: "Part", source: "Dataset | None", parts: int, watch: Watch) -> dict[str, str]:

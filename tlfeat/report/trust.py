@@ -7,6 +7,7 @@ whoever looks at it again.
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
 from tlfeat.runs.freshness import key_of
 from tlfeat.runs.record import Run
+from tlfeat.watch import SILENT
 from tlfeat.where import Where
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Wher
     if kept.get("key") == key:
         return list(kept["found"])
     try:
-        found = _found(dataset, settings, where)
+        # the page is drawn meanwhile, and shows how far it is
+        found = _found(dataset, settings, replace(where, watch=SILENT))
     except TlfeatError as error:  # a picture that is gone: the runs are finished all the same
         where.watch.note(f"The pictures were not looked over: {error}")
         return []

@@ -6,6 +6,7 @@ and the stand-in that it keeps.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -51,17 +52,19 @@ class Ran(NamedTuple):
         self, runs: Sequence[Run], dataset: Dataset, where: Where, metric: str | None
     ) -> None:
         """Write the tables of some runs and the page of them, ranked by a metric."""
-        look_over(self.folder, dataset, runs, where)
-        write_results(self.folder, runs, metric)
-        write_report(
-            self.folder,
-            runs,
-            dataset=dataset,
-            cache=where.cache_folder,
-            refused=self.refused,
-            metric=metric,
-            watch=where.watch,
-        )
+        with ThreadPoolExecutor(1) as aside:  # the pictures are looked over beside the page
+            looking = aside.submit(look_over, self.folder, dataset, runs, where)
+            write_results(self.folder, runs, metric)
+            write_report(
+                self.folder,
+                runs,
+                dataset=dataset,
+                cache=where.cache_folder,
+                refused=self.refused,
+                metric=metric,
+                watch=where.watch,
+                looked=looking.result,
+            )
 
 
 def run_planned(
