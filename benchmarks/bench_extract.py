@@ -1,11 +1,14 @@
-"""How near is extraction to its bound, and how much faster than Keras' own way?
+"""How near is extraction to its bound, and how much faster than the usual ways?
 
-    python benchmarks/bench_extract.py FOLDER
+    python benchmarks/bench_extract.py FOLDER [--torch NAME]
 
 The bound, in pictures a second, is 1 / (1 / forward + decode / cores): forward is the
-engine alone on decoded squares, decode the seconds that one core needs for a picture.
-Keras' way is `image_dataset_from_directory` and `predict` of the same network. Neither
-side pays for imports, for building the network or for its one-time export.
+engine alone on decoded squares, decode the seconds that one core needs for a picture. It is
+measured for each precision that the processor has.
+Keras' way is `image_dataset_from_directory` and `predict` of the same network; --torch is the loop
+of the PyTorch tutorials, one picture after the other with Pillow and a network of timm's (of random
+weights), where torch and timm are installed. No side pays for imports, for building the network or
+for its one-time export.
 """
 
 import argparse
@@ -13,23 +16,31 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from PIL import Image
 from side_by_side import measure, median_ratio
 
-from tlfeat.backbones.engines import NetworkRequest, open_engine
+from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
 from tlfeat.backbones.networks import build_network
 from tlfeat.backbones.table import Output
 from tlfeat.cores import usable_cores
 from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.decode import decode
 from tlfeat.data.resize import Resize
+from tlfeat.errors import NetworkError
 from tlfeat.features.extract import embed
 from tlfeat.features.settings import FeatureRequest, FeatureSettings
 from tlfeat.where import Where
+
+PRECISIONS = ("float32", "bfloat16")
+FEW = 128  # pictures for the parts, and for the loop of PyTorch
 
 
 def main() -> None:
@@ -38,6 +49,7 @@ def main() -> None:
     parser.add_argument("folder", help="class folders, or split folders with a train folder")
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--torch", metavar="NAME", help="timm's name of the network")
     options = parser.parse_args()
 
     folder = Path(options.folder)
@@ -46,53 +58,88 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch)
         request = FeatureSettings(options.backbone).resolve(cache)
-        network = NetworkRequest(
-            request.backbone, request.size, request.weights, (Output(),), "float32"
-        )
-        engine = open_engine(network, "auto", cache=cache)
-        forward: list[float] = []
+        engines = open_engines(request, cache)
+        squares = [decode(dataset.read(s), request.size, Resize()) for s in dataset.samples[:FEW]]
         decoding: list[float] = []
-        model = build_network(request.backbone, request.size, request.weights)
-        squares = [decode(dataset.read(s), request.size, Resize()) for s in dataset.samples[:128]]
 
-        def extract() -> None:
-            # A seed of its own gives every round a recipe of its own: nothing is there yet.
-            extract_again(dataset, request, cache)
-
-        def keras_way() -> None:
-            keras_predict(model, pictures, request.size)
-
-        def parts() -> None:
-            began = time.perf_counter()
-            batches = [
-                np.stack(squares[i : i + engine.batch])
-                for i in range(0, len(squares), engine.batch)
-            ]
-            for _ in engine.run(iter(enumerate(batches))):
-                pass
-            forward.append(len(squares) / (time.perf_counter() - began))
+        def decode_few() -> None:
             began = time.process_time()
-            for sample in dataset.samples[:128]:
+            for sample in dataset.samples[:FEW]:
                 decode(dataset.read(sample), request.size, Resize())
-            decoding.append((time.process_time() - began) / 128)
+            decoding.append((time.process_time() - began) / FEW)
 
-        seconds = measure(options.rounds, parts=parts, tlfeat=extract, keras=keras_way)
-        engine.close()
+        model = build_network(request.backbone, request.size, request.weights)
+        ways: dict[str, Callable[[], object]] = {
+            "decode": decode_few,
+            "keras": lambda: keras_predict(model, pictures, request.size),
+        }
+        for precision, engine in engines.items():
+            mine = replace(request.settings, precision=precision).resolve(cache)
+            ways[f"forward {precision}"] = lambda engine=engine: run_through(engine, squares)
+            ways[precision] = lambda mine=mine: extract_again(dataset, mine, cache)
+        if options.torch:
+            ways["torch"] = torch_loop(options.torch, dataset, request.size)
+        seconds = measure(options.rounds, **ways)
+        for engine in engines.values():
+            engine.close()
 
     n = len({sample.digest for sample in dataset.samples})
-    rates = [n / taken for taken in seconds["tlfeat"]]
-    bounds = [1 / (1 / f + d / usable_cores()) for f, d in zip(forward, decoding, strict=True)]
-    shares = [rate / bound for rate, bound in zip(rates, bounds, strict=True)]
     print(f"\n{n} pictures, {request.backbone.name} at {request.size}, {usable_cores()} cores")
-    print(f"forward alone      {statistics.median(forward):8.1f} pictures/s")
-    print(f"decode, one core   {1000 * statistics.median(decoding):8.2f} ms")
-    print(f"bound              {statistics.median(bounds):8.1f} pictures/s")
-    print(f"tlfeat             {statistics.median(rates):8.1f} pictures/s")
-    print(
-        f"keras              {len(dataset) / statistics.median(seconds['keras']):8.1f} pictures/s"
-    )
-    print(f"share of the bound {statistics.median(shares):8.2f}")
-    print(f"times keras        {median_ratio(seconds['keras'], seconds['tlfeat']):8.2f}")
+    print(f"decode, one core {1000 * statistics.median(decoding):8.2f} ms a picture")
+    print(f"\n{'pictures/s':<12}{'forward':>9}{'bound':>9}{'tlfeat':>9}{'of bound':>9}", end="")
+    print(f"{'x float32':>11}{'x keras':>9}" + f"{'x torch':>9}" * bool(options.torch))
+    every = {"keras": (seconds["keras"], len(dataset)), "torch": (seconds.get("torch"), FEW)}
+    for precision in engines:
+        forward = [FEW / taken for taken in seconds[f"forward {precision}"]]
+        bounds = [1 / (1 / f + d / usable_cores()) for f, d in zip(forward, decoding, strict=True)]
+        taken = seconds[precision]
+        shares = [n / t / bound for t, bound in zip(taken, bounds, strict=True)]
+        line = f"{precision:<12}{statistics.median(forward):9.1f}{statistics.median(bounds):9.1f}"
+        line += f"{n / statistics.median(taken):9.1f}{statistics.median(shares):9.2f}"
+        line += f"{median_ratio(seconds['float32'], taken):11.2f}"
+        for other, pictures_of_it in every.values():
+            if other is not None:
+                a_picture = [t / pictures_of_it for t in other]
+                line += f"{median_ratio(a_picture, [t / n for t in taken]):9.2f}"
+        print(line)
+
+
+def open_engines(request: FeatureRequest, cache: Path) -> dict[str, Engine]:
+    """Open the network in each precision that the processor has."""
+    opened = {}
+    for precision in PRECISIONS:
+        network = NetworkRequest(
+            request.backbone, request.size, request.weights, (Output(),), precision
+        )
+        with suppress(NetworkError):
+            opened[precision] = open_engine(network, "auto", cache=cache, on_note=print)
+    return opened
+
+
+def run_through(engine: Engine, squares: list[np.ndarray]) -> None:
+    """Run squares that are decoded."""
+    starts = range(0, len(squares), engine.batch)
+    for _ in engine.run((i, np.stack(squares[i : i + engine.batch])) for i in starts):
+        pass
+
+
+def torch_loop(name: str, dataset: Dataset, size: int) -> Callable[[], None]:
+    """Give the loop of the PyTorch tutorials over a few pictures."""
+    import timm
+    import torch
+
+    network = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+    def loop() -> None:
+        with torch.inference_mode():
+            for sample in dataset.samples[:FEW]:
+                path = Path(str(dataset.path)) / sample.id
+                picture = Image.open(path).convert("RGB").resize((size, size))
+                pixels = (torch.from_numpy(np.array(picture)) / 255 - mean) / std
+                network(pixels.permute(2, 0, 1)[None].float())
+
+    return loop
 
 
 def extract_again(dataset: Dataset, request: FeatureRequest, cache: Path) -> None:

@@ -15,8 +15,9 @@ from PIL import Image
 from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
+from tlfeat.backbones.exported import import_openvino
 from tlfeat.deploy.predict import predict
-from tlfeat.errors import TlfeatError, WeightsError
+from tlfeat.errors import NetworkError, TlfeatError, WeightsError
 from tlfeat.finetuning.plan import Phase
 from tlfeat.heads.persist import LoadedHead
 from tlfeat.heads.trained import TrainedHead
@@ -230,6 +231,21 @@ def test_a_fine_tuned_network_is_exported_once_and_then_needs_no_tensorflow(fine
     """)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [first.label, repr(first.score), "False"]
+
+
+def test_a_fine_tuned_network_answers_in_bfloat16_where_there_is_one(finetuned, pictures):
+    there = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in there:
+        with pytest.raises(NetworkError, match="does not compute in bfloat16"):
+            predicted(finetuned, pictures, precision="bfloat16")
+        return
+    plain, shorter = (predicted(finetuned, pictures, precision=p) for p in (None, "bfloat16"))
+    ours, theirs = np.array([one.score for one in shorter]), np.array([one.score for one in plain])
+    assert 0 < np.abs(ours - theirs).max() < 0.1
+    with pytest.raises(TlfeatError, match="leave --precision out, or use --engine openvino"):
+        predicted(finetuned, pictures, precision="bfloat16", engine="tensorflow")
+    with pytest.raises(TlfeatError, match=r"trained in float32 and cannot compute in mixed"):
+        predicted(finetuned, pictures, precision="mixed")
 
 
 def test_a_fine_tune_has_its_weights_in_its_own_file(finetuned, pictures):

@@ -49,6 +49,13 @@ def predict(
         ),
     ] = None,
     weights: MovedWeightsOpt = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="float32|bfloat16",
+            help="What a fine-tuned network computes in.  [default: as it was trained]",
+        ),
+    ] = None,
     where: Where = Where(),
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -70,6 +77,7 @@ def predict(
         reject=share(reject, "--reject"),
         coverage=share(coverage, "--coverage"),
         weights=weights,
+        precision=precision,
         engine=where.engine,
         cache=where.cache,
         jobs=where.jobs,

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.networks import build_network
+from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Backbone, Output
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, first_line
@@ -56,7 +57,7 @@ class Exportable(Protocol):
 
     @property
     def precision(self) -> str:
-        """What it computes in: float32 or mixed."""
+        """What it computes in, of `PRECISIONS`."""
 
     @property
     def key(self) -> str:
@@ -68,6 +69,9 @@ class Exportable(Protocol):
     def build(self) -> Any:
         """Build it with Keras, to take pictures (n, size, size, 3) of uint8."""
 
+    def as_exported(self) -> "Exportable":
+        """Give the same network in the precision that it is exported in."""
+
 
 @dataclass(frozen=True)
 class NetworkRequest:
@@ -77,7 +81,7 @@ class NetworkRequest:
     size: int
     weights: Weights
     outputs: tuple[Output, ...] = (Output(),)
-    precision: str = "float32"  # or "mixed"
+    precision: str = "float32"
 
     @property
     def name(self) -> str:
@@ -105,6 +109,10 @@ class NetworkRequest:
         return build_network(
             self.backbone, self.size, self.weights, self.outputs, precision=self.precision
         )
+
+    def as_exported(self) -> "NetworkRequest":
+        """Give the same network in the precision that it is exported in."""
+        return replace(self, precision=get_precision(self.precision).exported)
 
 
 def key_of(name: str, decisive: Mapping[str, Any]) -> str:
@@ -268,6 +276,7 @@ def exported_network(
     TlfeatError
         If there is no room for it on any disk.
     """
+    request = request.as_exported()
     with contextlib.ExitStack() as stack:
         folder = None if cache is None else cache / "networks" / request.key
         if folder is not None:
@@ -296,7 +305,7 @@ def exported_network(
 
 def is_exported(request: Exportable, cache: Path) -> bool:
     """Say whether the store has a network that gives what is wanted."""
-    shelf = cache / "networks"
+    request, shelf = request.as_exported(), cache / "networks"
     return _is_whole_quietly(shelf / request.key) or _larger(request, shelf) is not None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tlfeat.backbones.precision import get_precision
 from tlfeat.errors import NetworkError
 
 
@@ -65,9 +66,9 @@ def seeded_initialisers(seed: int) -> Iterator[None]:
 
 @contextmanager
 def dtype_policy(keras: Any, precision: str) -> Iterator[None]:
-    """Build layers for "float32" or "mixed" inside, and put the user's policy back after."""
+    """Build layers for a precision inside, and put the user's policy back after."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16" if precision == "mixed" else "float32")
+    keras.config.set_dtype_policy(get_precision(precision).policy)
     try:
         yield
     finally:

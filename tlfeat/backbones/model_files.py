@@ -1,13 +1,14 @@
 """Whole networks of Keras files: read without running code of their own, and run by an engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from tlfeat.backbones.exported import SCHEMA, key_of
 from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Output
-from tlfeat.errors import WeightsError, first_line
+from tlfeat.errors import NetworkError, WeightsError, first_line
 
 _ANSWERS: Final = Output("answers", "none")  # what a whole network gives: a number a class
 
@@ -44,8 +45,8 @@ class ModelRequest:
         SHA-256 of the file.
     size : int
         Side of its pictures in pixels.
-    precision : {"float32", "mixed"}
-        What its layers compute in.
+    precision : {"float32", "bfloat16", "mixed"}
+        What its layers compute in; "bfloat16" is OpenVINO's doing, whatever the file says.
     """
 
     name: str
@@ -78,11 +79,22 @@ class ModelRequest:
 
         Raises
         ------
+        NetworkError
+            If it is to compute in bfloat16: its layers have a precision of their own.
         WeightsError
             If it cannot be read.
         """
+        if self.precision == "bfloat16":
+            raise NetworkError(
+                f"TensorFlow computes {self.name} in the precision that it was trained in: leave "
+                "--precision out, or use --engine openvino."
+            )
         model = load_model(self.path)
         keras = import_keras()
         pictures = keras.Input((self.size, self.size, 3), dtype="uint8", name="pictures")
         pixels = keras.layers.Rescaling(1.0, dtype="float32", name="pixels_of_uint8")(pictures)
         return keras.Model(pictures, model(pixels), name="whole")
+
+    def as_exported(self) -> "ModelRequest":
+        """Give the same network in the precision that it is exported in."""
+        return replace(self, precision=get_precision(self.precision).exported)

@@ -117,8 +117,8 @@ def build_network(
         network's classifier normalises after its pooling (ConvNeXt), so does "last".
     include_top : bool, default False
         Give the 1000 logits of ImageNet instead (efficientnet-lite only).
-    precision : {"float32", "mixed"}
-        "mixed" computes in float16; features are float32 either way.
+    precision : {"float32", "bfloat16", "mixed"}
+        "mixed" computes in float16; features are float32 any way.
 
     Returns
     -------

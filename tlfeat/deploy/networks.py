@@ -1,14 +1,19 @@
 """The network of a fine-tune, as an engine runs it."""
 
 from pathlib import Path
+from typing import Final
 
 from tlfeat.backbones.model_files import ModelRequest
 from tlfeat.errors import TlfeatError
 from tlfeat.files import file_digest
 from tlfeat.runs.record import MODEL, Run
 
+_OTHER: Final = ("float32", "bfloat16")  # trained in, and taken for answers
 
-def finetuned_network(run: Run, weights: str | Path | None = None) -> ModelRequest:
+
+def finetuned_network(
+    run: Run, weights: str | Path | None = None, precision: str | None = None
+) -> ModelRequest:
     """Ask for the network that a fine-tune has left.
 
     Parameters
@@ -16,11 +21,14 @@ def finetuned_network(run: Run, weights: str | Path | None = None) -> ModelReque
     run : Run
     weights : str or Path, optional
         Refused: a fine-tune has its weights in its own file.
+    precision : str, optional
+        What it computes in; what it was trained in if None. One that was trained in float32 takes
+        bfloat16 too.
 
     Raises
     ------
     TlfeatError
-        If weights are given, or the file is gone.
+        If weights are given, the file is gone, or it cannot compute in that.
     """
     if weights is not None:
         raise TlfeatError(
@@ -31,4 +39,9 @@ def finetuned_network(run: Run, weights: str | Path | None = None) -> ModelReque
         raise TlfeatError(f"{path} is not there any more: remove {run.path} and train it again.")
     digest = run.files.get(MODEL) or file_digest(path)
     rule = run.pictures
-    return ModelRequest(run.name, path, digest, rule.size, rule.precision)
+    if precision not in (None, rule.precision) and (rule.precision, precision) != _OTHER:
+        raise TlfeatError(
+            f"{run.path} was trained in {rule.precision} and cannot compute in {precision}: leave "
+            "--precision out."
+        )
+    return ModelRequest(run.name, path, digest, rule.size, precision or rule.precision)

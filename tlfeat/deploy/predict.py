@@ -77,6 +77,7 @@ def predict(
     reject: float | None = None,
     coverage: float | None = None,
     weights: str | Path | None = None,
+    precision: str | None = None,
     engine: str = "auto",
     cache: str | Path | None = None,
     jobs: int | None = None,
@@ -105,6 +106,9 @@ def predict(
     weights : str or Path, optional
         Where the weights of a head's network are now; where they were in training if None. A
         fine-tuned network has them in its own file.
+    precision : {"float32", "bfloat16"}, optional
+        What a fine-tuned network computes in; what it was trained in if None. A head takes its
+        features as it was trained on them.
     engine : {"auto", "openvino", "tensorflow"}
     cache : str or Path, optional
         Where exported networks are kept; $TLFEAT_CACHE or ./cache if None.
@@ -124,7 +128,8 @@ def predict(
         If the weights are not those of the run.
     TlfeatError
         If the run needs another version of tlfeat, its files are gone or are not as they were
-        written, `weights` are given for a fine-tune, or a share cannot be told by this run.
+        written, `weights` are given for a fine-tune, or a share or a precision cannot be had of
+        this run.
     """
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
@@ -134,7 +139,7 @@ def predict(
             f"{run.path} was trained on pictures decoded by rule {rule.decoder} and this tlfeat "
             f"has rule {DECODER}: train it again."
         )
-    answerer = (_of_finetune if run.is_finetune else _of_head)(run, weights)
+    answerer = (_of_finetune if run.is_finetune else _of_head)(run, weights, precision)
     doubt = Doubt.of(run, reject, coverage, watch)
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
@@ -154,8 +159,13 @@ class _Answerer(NamedTuple):
     scores: Callable[[np.ndarray], np.ndarray]  # of features, (n, n_outputs)
 
 
-def _of_head(run: Run, weights: str | Path | None) -> _Answerer:
+def _of_head(run: Run, weights: str | Path | None, precision: str | None) -> _Answerer:
     head, recipes = run.head(), run.recipes
+    if precision not in (None, recipes[0].precision):
+        raise TlfeatError(
+            f"{run.path} was trained on features in {recipes[0].precision} and takes no others: "
+            f"leave --precision out, or train on features in {precision}."
+        )
 
     def features(rows: Sequence[_Outputs]) -> np.ndarray:
         return np.stack([_as_stored(row, recipes) for row in rows])
@@ -164,8 +174,8 @@ def _of_head(run: Run, weights: str | Path | None) -> _Answerer:
     return _Answerer(network, head.classes, head.score_kind, features, head.scores)
 
 
-def _of_finetune(run: Run, weights: str | Path | None) -> _Answerer:
-    network = finetuned_network(run, weights)
+def _of_finetune(run: Run, weights: str | Path | None, precision: str | None) -> _Answerer:
+    network = finetuned_network(run, weights, precision)
     return _Answerer(
         network,
         run.dataset.classes,

@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypedDict, get_type_hints
 
+from tlfeat.backbones.precision import PRECISIONS
 from tlfeat.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import RULES, Resize
@@ -63,8 +64,9 @@ class FeatureSettings:
         Side in pixels of the square that the network sees; its own size if None.
     resize : {"squash", "crop", "pad"} or Resize
         How a picture becomes that square.
-    precision : {"float32", "mixed"}
-        Of the forward pass.
+    precision : {"float32", "bfloat16", "mixed"}
+        Of the forward pass. bfloat16 is for processors that have it, and for GPUs; mixed
+        (float16) is for GPUs.
     dtype : {"float32", "float16"}
         Of the stored rows; `Features.X` is float32 in any case.
     seed : int
@@ -97,7 +99,7 @@ class FeatureSettings:
     resize: str | Resize = setting(
         "squash", "text", "How a picture becomes that square.", words=RULES
     )
-    precision: str = setting("float32", "text", "Of the forward pass.", words=("float32", "mixed"))
+    precision: str = setting("float32", "text", "Of the forward pass.", words=PRECISIONS)
     dtype: str = setting("float32", "text", "Of the stored rows.", words=("float32", "float16"))
     seed: int = setting(0, "whole", "Of random weights, of folds and of random heads.")
 

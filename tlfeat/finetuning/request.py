@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
+from tlfeat.backbones.precision import TRAINED_IN
 from tlfeat.backbones.table import Backbone, Output, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import DECODER, Resize
@@ -72,6 +73,13 @@ class FinetuneRequest:
             If something in it cannot be, or does not fit the rest.
         """
         settings = settings.checked(from_parent=parent is not None)
+        computes_in = network.precision if parent is None else parent.precision
+        if computes_in not in TRAINED_IN:
+            raise TlfeatError(
+                f"A network is trained in {' or '.join(TRAINED_IN)}, not in {computes_in}: leave "
+                "precision out. `tlfeat predict RUN --precision bfloat16` runs what was trained "
+                "in float32 faster."
+            )
         checked_values(replace(network, resize=network.rule.rule, weights=str(network.weights)))
         name = network.backbone if parent is None else parent.backbone
         row = None if name in (None, plain_cnn.NAME) else get_backbone(str(name))
@@ -94,7 +102,7 @@ class FinetuneRequest:
             parent,
             size,
             network.rule,
-            network.precision if parent is None else parent.precision,
+            computes_in,
             network.seed,
             settings,
         )
