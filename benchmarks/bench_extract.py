@@ -1,19 +1,20 @@
 """How near is extraction to its bound, and how much faster than the usual ways?
 
-    python benchmarks/bench_extract.py FOLDER [--torch NAME]
+    python benchmarks/bench_extract.py FOLDER [--torch PYTHON]
 
 The bound, in pictures a second, is 1 / (1 / forward + decode / cores): forward is the
 engine alone on decoded squares, decode the seconds that one core needs for a picture. It is
 measured for each precision that the processor has.
 Keras' way is `image_dataset_from_directory` and `predict` of the same network; --torch is the loop
-of the PyTorch tutorials, one picture after the other with Pillow and a network of timm's (of random
-weights), where torch and timm are installed. No side pays for imports, for building the network or
-for its one-time export.
+of the PyTorch tutorials, one picture after the other with Pillow and a network of timm's with
+random weights, in another Python that has torch and timm. No side pays for imports, for building
+the network or for its one-time export.
 """
 
 import argparse
 import os
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +25,6 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from PIL import Image
 from side_by_side import measure, median_ratio
 
 from tlfeat.backbones.engines import Engine, NetworkRequest, open_engine
@@ -49,7 +49,10 @@ def main() -> None:
     parser.add_argument("folder", help="class folders, or split folders with a train folder")
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--torch", metavar="NAME", help="timm's name of the network")
+    parser.add_argument(
+        "--torch", metavar="PYTHON", help="a Python that has torch and timm (PyTorch's way)"
+    )
+    parser.add_argument("--timm", metavar="NAME", default="tf_efficientnet_lite0")
     options = parser.parse_args()
 
     folder = Path(options.folder)
@@ -78,7 +81,7 @@ def main() -> None:
             ways[f"forward {precision}"] = lambda engine=engine: run_through(engine, squares)
             ways[precision] = lambda mine=mine: extract_again(dataset, mine, cache)
         if options.torch:
-            ways["torch"] = torch_loop(options.torch, dataset, request.size)
+            ways["torch"] = torch_loop(options.torch, options.timm, dataset, request.size)
         seconds = measure(options.rounds, **ways)
         for engine in engines.values():
             engine.close()
@@ -123,21 +126,24 @@ def run_through(engine: Engine, squares: list[np.ndarray]) -> None:
         pass
 
 
-def torch_loop(name: str, dataset: Dataset, size: int) -> Callable[[], None]:
-    """Give the loop of the PyTorch tutorials over a few pictures."""
-    import timm
-    import torch
-
-    network = timm.create_model(name, pretrained=False, num_classes=0).eval()
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+def torch_loop(python: str, name: str, dataset: Dataset, size: int) -> Callable[[], None]:
+    """Give the loop of the PyTorch tutorials over a few pictures, in a process of its own."""
+    files = [str(Path(str(dataset.path)) / sample.id) for sample in dataset.samples[:FEW]]
+    script = Path(__file__).with_name("torch_loop.py")
+    process = subprocess.Popen(
+        [python, script, name, str(size), *files],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    asks, answers = process.stdin, process.stdout
+    if asks is None or answers is None or not answers.readline():
+        raise SystemExit(f"{python} cannot run timm's {name}: it says why above.")
 
     def loop() -> None:
-        with torch.inference_mode():
-            for sample in dataset.samples[:FEW]:
-                path = Path(str(dataset.path)) / sample.id
-                picture = Image.open(path).convert("RGB").resize((size, size))
-                pixels = (torch.from_numpy(np.array(picture)) / 255 - mean) / std
-                network(pixels.permute(2, 0, 1)[None].float())
+        asks.write("again\n")
+        asks.flush()
+        answers.readline()
 
     return loop
 

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlfeat.backbones.network_files import (
+    NetworkFacts,
+    describe,
+    facts_file,
+    find_network,
+    is_network_file,
+    write_facts,
+)
+from tlfeat.backbones.scaling import MODES
+from tlfeat.errors import NetworkError, TlfeatError, UnknownName, did_you_mean
 from tlfeat.features.settings import FeatureSettings
+from tlfeat.settings import settings_of
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.options import JsonOpt
@@ -18,7 +29,20 @@ if TYPE_CHECKING:
 @expand(features=("size",), where=("cache",))
 def backbones(
     pattern: Annotated[
-        str | None, typer.Argument(help="Names to list, such as 'mobilenet*'.")
+        str | None,
+        typer.Argument(
+            metavar="[PATTERN|FILE]",
+            help="Names to list, such as 'mobilenet*', or a network's file: .onnx, .xml, .keras.",
+        ),
+    ] = None,
+    say_of_it: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--say",
+            metavar="KEY=VALUE",
+            help="What must be known of a file and is not in it; written beside it. "
+            f"KEY is one of {', '.join(settings_of(NetworkFacts))}.",
+        ),
     ] = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="List the layers of one network, with shapes.")
@@ -28,12 +52,16 @@ def backbones(
     as_json: JsonOpt = False,
 ) -> None:
     """List the frozen networks: size, features, parameters, licence, weights."""
+    if is_network_file(pattern) and not layers:
+        _show_file(Path(pattern), say_of_it or [], as_json)
+        return
+    if say_of_it:
+        raise UnknownName("--say is of a network's file: name one, .onnx, .xml or .keras.")
     if layers:
         _list_layers(pattern, features.size, where.cache_folder, as_json)
         return
     from tlfeat.backbones.table import list_backbones
     from tlfeat.backbones.weights import weights_here
-    from tlfeat.errors import UnknownName, did_you_mean
     from tlfeat.runs.results import Column
 
     rows = list_backbones(pattern)
@@ -75,13 +103,11 @@ def backbones(
 
 def _list_layers(name: str | None, size: int | None, cache: Path, as_json: bool) -> None:
     from tlfeat.backbones.networks import layer_shapes
-    from tlfeat.backbones.table import get_backbone
-    from tlfeat.errors import UnknownName
     from tlfeat.runs.results import Column
 
     if name is None:
         raise UnknownName("--layers lists one network's: give its name too.")
-    row = get_backbone(name)
+    row = find_network(name)
     shapes = layer_shapes(row, size or row.size, cache)
     if as_json:
         print_json({layer: list(shape) for layer, shape in shapes.items()})
@@ -95,6 +121,32 @@ def _list_layers(name: str | None, size: int | None, cache: Path, as_json: bool)
         ]
     )
     say(f"At {size or row.size} pixels. Take one with --features LAYER:POOL.", style="dim")
+
+
+def _show_file(path: Path, said: list[str], as_json: bool) -> None:
+    """Show what is understood of a network's file, and write what is said of it."""
+    if said:
+        write_facts(path, dict(map(_fact, said)))
+        say(f"Written: {facts_file(path)}", style="dim")
+    told = describe(path)
+    if as_json:
+        print_json(told)
+    else:
+        width = max(map(len, told))
+        for name, text in told.items():
+            say(f"{name:<{width}}  {text or 'not said'}")
+    if not told["scaling"]:
+        raise NetworkError(
+            f"Nothing says how pixels are scaled: `tlfeat backbones {path} --say scaling=torch` "
+            f"does, with one of {', '.join(MODES)}, or --say mean=R,G,B --say std=R,G,B."
+        )
+
+
+def _fact(text: str) -> tuple[str, int | str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise TlfeatError(f"--say {text!r} cannot be read: wanted KEY=VALUE, as scaling=torch.")
+    return key.strip(), int(value) if value.strip().isdecimal() else value.strip()
 
 
 def _where(row: "Backbone", here: bool) -> str:

@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tlfeat.backbones.network_files import FileBackbone
 from tlfeat.backbones.networks import build_network
 from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Backbone, Output
@@ -69,6 +70,9 @@ class Exportable(Protocol):
     def build(self) -> Any:
         """Build it with Keras, to take pictures (n, size, size, 3) of uint8."""
 
+    def read(self) -> Any:
+        """Read it with OpenVINO, where it is in a file for that; None where Keras has it."""
+
     def as_exported(self) -> "Exportable":
         """Give the same network in the precision that it is exported in."""
 
@@ -109,6 +113,15 @@ class NetworkRequest:
         return build_network(
             self.backbone, self.size, self.weights, self.outputs, precision=self.precision
         )
+
+    def read(self) -> Any:
+        """Read it with OpenVINO, where it is in a file for that."""
+        if not isinstance(self.backbone, FileBackbone) or self.backbone.file.is_keras:
+            return None
+        from tlfeat.backbones.openvino_files import openvino_network
+
+        file = self.backbone.file
+        return openvino_network(file.path, file.facts, self.size, self.outputs)
 
     def as_exported(self) -> "NetworkRequest":
         """Give the same network in the precision that it is exported in."""
@@ -353,6 +366,9 @@ def _compared(request: Exportable) -> _Network:
         "versions": versions(*_PACKAGES),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    read = request.read()
+    if read is not None:
+        return _Network(record, read)
     model = request.build()
     pictures = sample_pictures(request.size)
     expected = [np.asarray(output) for output in _listed(model(pictures, training=False))]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
 from tlfeat.backbones.layer_names import fresh_names, kind_of
+from tlfeat.backbones.network_files import FileBackbone
 from tlfeat.backbones.table import Backbone, Output, grid_side
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, TlfeatError, UnknownName, did_you_mean
@@ -49,6 +50,8 @@ def build_base(backbone: Backbone, size: int, weights: Weights) -> Any:
 
 
 def _base(backbone: Backbone, size: int, weights: Weights, *, include_top: bool) -> Any:
+    if isinstance(backbone, FileBackbone):
+        return _of_file(backbone, size, include_top)
     keras = import_keras()
     if size < backbone.min_size:
         raise NetworkError(
@@ -82,6 +85,22 @@ def _base(backbone: Backbone, size: int, weights: Weights, *, include_top: bool)
 
         load_weight_file(model, backbone, weights.path)
     return model
+
+
+def _of_file(backbone: FileBackbone, size: int, include_top: bool) -> Any:
+    """Read a network of somebody's .keras file; what its pixels become stands before it."""
+    if include_top or not backbone.file.is_keras:
+        raise NetworkError(
+            f"TensorFlow does not run {backbone.name}, which OpenVINO reads: leave --engine out."
+        )
+    from tlfeat.backbones.model_files import load_model, told_side
+
+    if told_side(backbone.file.path) not in (None, size):
+        raise NetworkError(
+            f"{backbone.name} takes pictures of {backbone.size}x{backbone.size} pixels and no "
+            "others: leave size out."
+        )
+    return load_model(backbone.file.path)
 
 
 def freeze(model: Any) -> None:
@@ -144,7 +163,7 @@ def build_network(
         if include_top:
             tensors = [base.output]
         else:
-            layers = named_tensors(base)
+            layers = tensors_of(backbone, base)
             tensors = [find_layer(backbone, layers, base, output.layer) for output in outputs]
         inner = keras.Model(base.input, tensors, name=_identifier(backbone))
         pixels = keras.Input((size, size, 3), dtype="uint8", name="pixels")
@@ -166,6 +185,17 @@ def _identifier(backbone: Backbone) -> str:
     return backbone.name.replace("-", "_")
 
 
+def tensors_of(backbone: Backbone, base: Any) -> dict[str, Any]:
+    """Give what each layer puts out; of somebody's file by the names that are in it."""
+    if not isinstance(backbone, FileBackbone):
+        return named_tensors(base)
+    return {
+        layer.name: layer.output
+        for layer in base.layers
+        if type(layer).__name__ != "InputLayer" and hasattr(layer.output, "shape")
+    }
+
+
 def named_tensors(model: Any) -> dict[str, Any]:
     """Give what each layer puts out, by the name that it has in a fresh process.
 
@@ -183,6 +213,8 @@ def named_tensors(model: Any) -> dict[str, Any]:
 
 def find_layer(backbone: Backbone, layers: Mapping[str, Any], base: Any, layer: str) -> Any:
     """Give what a layer puts out: `layers` from `named_tensors(base)`, `layer` as in a SPEC."""
+    if layer == "last" and isinstance(backbone, FileBackbone):
+        layer = backbone.file.facts.output or layer
     if layer == "last":
         # before the last normalisation where pooling comes first, see `pooled`
         return base.layers[-1].input if backbone.norm_after_pool else base.output
@@ -222,6 +254,8 @@ def _pool(keras: Any, backbone: Backbone, x: Any, output: Output) -> Any:
     side = grid_side(output.pool)
     if output.pool == "none":
         return x
+    if isinstance(backbone, FileBackbone) and len(x.shape) == 2 and output.pool == "avg":
+        return x  # pooled already
     if len(x.shape) != 4:
         raise NetworkError(
             f"Layer {output.layer!r} of {backbone.name} has the shape {tuple(x.shape[1:])}, "
@@ -278,20 +312,31 @@ def layer_shapes(
     """
     shelf = None
     if cache is not None:
-        shelf = Path(cache) / "networks" / f"layers-{backbone.name}-{size}.json"
+        own = f"-{backbone.file.digest[:16]}" if isinstance(backbone, FileBackbone) else ""
+        shelf = Path(cache) / "networks" / f"layers-{backbone.name}{own}-{size}.json"
         try:
             kept = json.loads(shelf.read_text())
             return {str(name): tuple(map(int, shape)) for name, shape in kept.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             pass  # not there or not whole: made again
-    base = build_base(backbone, size, Weights("random", None, "shapes"))
-    layers = {name: tuple(x.shape[1:]) for name, x in named_tensors(base).items()}
-    shapes = {alias: layers[stage.layer] for alias, stage in backbone.layers.items()}
-    shapes |= {"last": tuple(base.output.shape[1:])} | layers
+    shapes = _shapes(backbone, size)
     if shelf is not None:
         with suppress(TlfeatError):  # a read-only store: the list is made again next time
             write_text(shelf, json.dumps(shapes))
     return shapes
+
+
+def _shapes(backbone: Backbone, size: int) -> dict[str, tuple[int, ...]]:
+    if isinstance(backbone, FileBackbone) and not backbone.file.is_keras:
+        from tlfeat.backbones.openvino_files import file_layers
+
+        return file_layers(backbone.file.path, backbone.file.facts, size)
+    base = build_base(backbone, size, Weights("random", None, "shapes"))
+    tensors = tensors_of(backbone, base)
+    layers = {name: tuple(x.shape[1:]) for name, x in tensors.items()}
+    shapes = {alias: layers[stage.layer] for alias, stage in backbone.layers.items()}
+    last = find_layer(backbone, tensors, base, "last")
+    return shapes | {"last": tuple(last.shape[1:])} | layers
 
 
 def feature_shape(
@@ -315,9 +360,14 @@ def feature_shape(
     NetworkError
         If the layer cannot be pooled so.
     """
+    of_file = isinstance(backbone, FileBackbone)
+    if isinstance(backbone, FileBackbone) and not backbone.file.is_keras:
+        from tlfeat.backbones.openvino_files import file_feature_shape
+
+        return file_feature_shape(backbone.file.path, backbone.file.facts, size, layer, pool)
     cells = max(grid_side(pool), 1) ** 2
     stage = backbone.layers.get(layer)
-    if (layer == "last" or stage) and pool != "none":
+    if ((layer == "last" and not of_file) or stage) and pool != "none":
         return (cells * (stage.channels if stage else backbone.dim),)
     if not stage:
         _layer_name(backbone, layer)  # a stage that it does not have
@@ -328,7 +378,7 @@ def feature_shape(
             f"`tlfeat backbones {backbone.name} --layers` lists them."
         )
     shape = shapes[layer]
-    if pool == "none":
+    if pool == "none" or (of_file and len(shape) == 1 and pool == "avg"):
         return shape
     if len(shape) != 3:
         raise NetworkError(

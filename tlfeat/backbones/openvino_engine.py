@@ -84,7 +84,9 @@ class OpenVINOEngine(EngineBase):
         jobs: int | None,
         precision: str,
     ) -> None:
-        super().__init__(size, outputs, _BATCH)
+        length = network.input(0).partial_shape[0]
+        # a file of somebody's may take one picture at a time and no more
+        super().__init__(size, outputs, _BATCH if length.is_dynamic else length.get_length())
         network.reshape([self.batch, *self.shape])
         hint = get_precision(precision).hint
         settings = self._settings(jobs) | {_HINT: hint}

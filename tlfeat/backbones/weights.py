@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tlfeat.backbones.network_files import FileBackbone
 from tlfeat.backbones.table import Backbone, list_backbones
 from tlfeat.errors import WeightsError, first_line
 from tlfeat.files import file_digest
@@ -65,6 +66,8 @@ def resolve_weights(
     WeightsError
         If there is no such file, it is not what it should be, or it cannot be downloaded.
     """
+    if isinstance(backbone, FileBackbone):
+        return Weights("file", backbone.file.path, backbone.file.digest)
     if weights == "random":
         version = importlib.metadata.version("keras")
         return Weights("random", None, f"random:{seed}:{version}", seed)

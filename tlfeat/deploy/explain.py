@@ -18,6 +18,8 @@ from PIL import Image
 from tlfeat.backbones.engines import Engine
 from tlfeat.backbones.exported import NetworkRequest, is_exported
 from tlfeat.backbones.linear_top import opened_places
+from tlfeat.backbones.network_files import is_network_file
+from tlfeat.backbones.networks import feature_shape
 from tlfeat.backbones.table import Output, grid_side
 from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.networks import finetuned_network
@@ -243,6 +245,13 @@ def _coefficients(pipeline: Any, n_classes: int) -> tuple[_Floats, _Floats]:
 def _unpooled(run: Run, weights: str | Path | None = None) -> NetworkRequest:
     """Ask for the network of a run, to give places where the run takes their mean."""
     network = network_of(run.recipes, weights or run.weights)
+    for recipe in run.recipes:
+        row, layer = network.backbone, recipe.layer
+        if is_network_file(row.name) and len(feature_shape(row, network.size, layer, "none")) != 3:
+            raise TlfeatError(
+                f"{layer} of {row.name} is no mean over places of a picture, so there is no map: "
+                "name a layer that has places, as `tlfeat backbones FILE --layers` lists them."
+            )
     outputs = [
         output if grid_side(output.pool) else Output(output.layer, "none")
         for output in network.outputs

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import Engine, Exportable, NetworkRequest, open_engine
-from tlfeat.backbones.table import Output, get_backbone
+from tlfeat.backbones.network_files import find_network
+from tlfeat.backbones.table import Output
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import digest_of
 from tlfeat.data.prefetch import chunks_ahead
@@ -111,7 +112,7 @@ def network_of(recipes: Sequence[Recipe], weights: str | Path | None = None) -> 
     """
     first = recipes[0]
     return NetworkRequest(
-        backbone=get_backbone(first.backbone),
+        backbone=find_network(first.backbone, weights or "imagenet"),
         size=first.size,
         weights=find_weights(first, weights),
         outputs=tuple(Output(recipe.layer, recipe.pool) for recipe in recipes),

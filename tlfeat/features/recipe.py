@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tlfeat.backbones.table import POOL, Output, get_backbone
+from tlfeat.backbones.network_files import find_network
+from tlfeat.backbones.table import POOL, Output
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import DECODER, Resize
 from tlfeat.errors import TlfeatError, WeightsError
@@ -167,7 +168,8 @@ def find_weights(recipe: Recipe, where: str | Path | None = None) -> Weights:
     if recipe.weights.startswith("random:"):
         seed = int(recipe.weights.split(":")[1])
         where = where or "random"
-    found = resolve_weights(get_backbone(recipe.backbone), where or "imagenet", seed=seed)
+    row = find_network(recipe.backbone, where or "imagenet")
+    found = resolve_weights(row, where or "imagenet", seed=seed)
     if found.digest != recipe.weights:
         named = f"The weights {where or 'imagenet'!s} of {recipe.backbone} are not the ones wanted"
         if found.kind == "random":

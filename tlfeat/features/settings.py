@@ -10,8 +10,9 @@ from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypedDict, get_type_hints
 
+from tlfeat.backbones.network_files import FileBackbone, find_network
 from tlfeat.backbones.precision import PRECISIONS
-from tlfeat.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
+from tlfeat.backbones.table import DEFAULT_BACKBONE, Backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import RULES, Resize
 from tlfeat.errors import TlfeatError, did_you_mean
@@ -54,12 +55,13 @@ class FeatureSettings:
     Attributes
     ----------
     backbone : str
-        A name of `list_backbones`.
+        A name of `list_backbones`, or a network's file, .onnx, .xml of OpenVINO or .keras, with
+        what must be known of it beside it.
     features : str
         Layers and pooling, LAYER:POOL[+LAYER:POOL...], see `parse_spec`; "auto" lets each head
         choose on held rows.
     weights : str or Path
-        "imagenet", "random", or a weight file.
+        "imagenet", "random", or a weight file. A network's file has its own.
     size : int, optional
         Side in pixels of the square that the network sees; its own size if None.
     resize : {"squash", "crop", "pad"} or Resize
@@ -76,7 +78,9 @@ class FeatureSettings:
     panel: ClassVar = "Features"  # of a help page
 
     backbone: str = setting(
-        DEFAULT_BACKBONE, "text", "The frozen network; `tlfeat backbones` lists them."
+        DEFAULT_BACKBONE,
+        "text",
+        "The frozen network; `tlfeat backbones` lists them. Or FILE.onnx, .xml, .keras.",
     )
     features: str = setting(
         "last:avg",
@@ -113,7 +117,7 @@ class FeatureSettings:
         TlfeatError
             If another setting cannot be.
         """
-        row = get_backbone(self.backbone)
+        row = find_network(self.backbone, self.weights)
         values = checked_values(replace(self, resize=self.rule.rule, weights=str(self.weights)))
         if self.size is not None and self.size < row.min_size:
             raise TlfeatError(
@@ -121,7 +125,8 @@ class FeatureSettings:
                 "instead."
             )
         spec = self.features if self.is_auto else write_spec(parse_spec(self.features))
-        kept = {"backbone": row.name, "resize": self.resize, "weights": self.weights}
+        weights = str(row.file.path) if isinstance(row, FileBackbone) else self.weights
+        kept = {"backbone": row.name, "resize": self.resize, "weights": weights}
         return FeatureSettings(**(values | kept | {"features": spec}))
 
     @property
@@ -137,7 +142,7 @@ class FeatureSettings:
     def unusual(self) -> dict[str, Any]:
         """Give what is not as when nobody says, in the order of the fields, the backbone aside."""
         values = unusual_values(self)
-        if self.size == get_backbone(self.backbone).size:
+        if self.size == find_network(self.backbone, self.weights).size:
             values.pop("size", None)
         return {name: value for name, value in values.items() if name != "backbone"}
 
@@ -168,7 +173,7 @@ class FeatureSettings:
                 f"Features {AUTO!r} are chosen head by head, on held rows, so they are no one "
                 "matrix: name features such as last:avg, or train heads."
             )
-        row, rule = get_backbone(settings.backbone), settings.rule
+        row, rule = find_network(settings.backbone, settings.weights), settings.rule
         side = row.size if settings.size is None else settings.size
         weights = resolve_weights(row, settings.weights, seed=settings.seed)
         # Rows that were made before EfficientNet's files were scaled once, not twice, are others.

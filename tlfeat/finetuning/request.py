@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
+from tlfeat.backbones.network_files import is_network_file
 from tlfeat.backbones.precision import TRAINED_IN
 from tlfeat.backbones.table import Backbone, Output, get_backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
@@ -82,6 +83,11 @@ class FinetuneRequest:
             )
         checked_values(replace(network, resize=network.rule.rule, weights=str(network.weights)))
         name = network.backbone if parent is None else parent.backbone
+        if parent is None and is_network_file(name):
+            raise TlfeatError(
+                f"{name} is a file: a network of Keras is trained on with --from {name}; others "
+                "give features alone."
+            )
         row = None if name in (None, plain_cnn.NAME) else get_backbone(str(name))
         name = row.name if row else name
         if parent is None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from tlfeat.backbones.network_files import is_network_file
 from tlfeat.data.dataset import Dataset
 from tlfeat.features.candidates import Candidates
 from tlfeat.features.settings import FeatureSettings
@@ -97,6 +98,8 @@ def head_name(settings: FeatureSettings, plan: HeadPlan) -> str:
     """Name a head's run by what is not as usual in its settings."""
     unusual = settings.unusual()
     unusual.pop("seed", None)  # the head has the same
+    if is_network_file(settings.backbone):
+        unusual.pop("weights", None)  # it is the same file
     if unusual.get("weights") not in (None, "random"):
         unusual["weights"] = "file"
     before = [unusual.pop(name) for name in ("size", "weights", "features") if name in unusual]

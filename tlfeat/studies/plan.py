@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tlfeat.backbones.network_files import is_network_file
 from tlfeat.errors import UnknownName, did_you_mean
 from tlfeat.heads.metric import check_metric, usual_metric
 from tlfeat.studies.grid import expand, grid_keys, taken_keys
@@ -160,6 +161,8 @@ def parse_study(
     used = [*(overrides if quick else []), *(read_setting(one) for one in settings)]
     changes, late = apply_overrides(tables.changeable(), used)
     tables.check()
+    for table in (tables.defaults, *tables.run):
+        _find_network(table, folder)
     runs: list[PlannedRun] = []
     for run, as_named in zip(tables.run, named.run, strict=True):
         runs += _runs_of(file, run, tables.defaults, {**named.defaults, **as_named}, late, changes)
@@ -210,6 +213,21 @@ class _Tables:
             check_run(place, run, taken_keys(run))
             if not named:
                 raise StudyError(f"{place} has no name: give it one, name = ...")
+
+
+def _find_network(table: dict[str, Any], folder: Path | None) -> None:
+    """Find the file of a network from the study's folder, where it is not found from here."""
+
+    def found(name: Any) -> Any:
+        if folder is None or not isinstance(name, str) or not is_network_file(name):
+            return name
+        there = folder / Path(name).expanduser()
+        return str(there) if there.exists() and not Path(name).exists() else name
+
+    if "backbone" in table:
+        named = table["backbone"]
+        is_grid = isinstance(named, list)
+        table["backbone"] = [found(one) for one in named] if is_grid else found(named)
 
 
 def _check_top(file: str, written: Mapping[str, Any]) -> None:

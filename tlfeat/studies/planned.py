@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
+from tlfeat.backbones.network_files import find_network, is_network_file, name_of
 from tlfeat.backbones.table import DEFAULT_BACKBONE, get_backbone
 from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import parse_spec
@@ -67,7 +69,7 @@ class PlannedRun:
         if self.network.size is not None:
             return self.network.size
         backbone = self.network.backbone
-        return SIZE if backbone == PLAIN_CNN else get_backbone(backbone).size
+        return SIZE if backbone == PLAIN_CNN else find_network(backbone, self.network.weights).size
 
     @property
     def is_scratch(self) -> bool:
@@ -240,7 +242,7 @@ def _with_checked_network(run: PlannedRun) -> PlannedRun:
         checked_values(network)
         check_size(None, PLAIN_CNN, network.size)
     else:
-        row = get_backbone(network.backbone)
+        row = find_network(network.backbone, network.weights)
         parts = () if network.is_auto else parse_spec(network.features)
         named = [("features", part.layer) for part in parts]
         for phase in run.training.phases:
@@ -264,7 +266,7 @@ def _stands_in(run: PlannedRun, named: Mapping[str, Any]) -> str | None:
     wanted, network = _texts(named.get("backbone", DEFAULT_BACKBONE)), run.network
     if network.backbone not in {one if one == PLAIN_CNN else _canonical(one) for one in wanted}:
         said.append(f"{network.backbone} instead of {' or '.join(wanted)}")
-    if not run.is_scratch:
+    if not run.is_scratch and not is_network_file(network.backbone):
         said += _weights_stand_in(str(network.weights), _texts(named.get("weights", "imagenet")))
     return "; ".join(said) or None
 
@@ -281,6 +283,8 @@ def _texts(value: Any) -> list[str]:
 
 
 def _canonical(name: str) -> str:
+    if is_network_file(name):
+        return name_of(Path(name))
     try:
         return get_backbone(name).name
     except TlfeatError:  # a text with {keys}

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tlfeat.backbones.table import Backbone, get_backbone
+from tlfeat.backbones.network_files import find_network
+from tlfeat.backbones.table import Backbone
 from tlfeat.backbones.weights import classifier_file, download_weights, resolve_weights
 from tlfeat.studies.planned import PlannedRun
 
@@ -19,7 +20,8 @@ def weights_of(run: PlannedRun, folder: Path | None) -> str | Path:
         return "random"
     if run.start is not None:
         return run.network.weights  # of the run that it starts from
-    row, weights = get_backbone(run.network.backbone), run.network.weights
+    weights = run.network.weights
+    row = find_network(run.network.backbone, weights)
     if weights == "imagenet" and has_imagenet_top(run):
         return classifier_weights(row)
     if weights not in ("imagenet", "random"):
