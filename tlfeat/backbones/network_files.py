@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
@@ -23,6 +24,7 @@ from tlfeat.settings import checked_values, from_values, setting, settings_of, u
 
 SUFFIXES: Final = (".onnx", ".xml", ".keras")
 _CHANNELS: Final = 3
+_LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])(.{1,127})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -215,15 +217,17 @@ def read_network_file(path: Path) -> NetworkFile:
             f"{path}: {error} `tlfeat backbones {path} --say scaling=torch` writes it into "
             f"{facts_file(path).name}."
         ) from error
-    return _digested(path.resolve(), facts, path.stat().st_mtime_ns)
+    return _digested(path.resolve(), facts)
 
 
-@cache
-def _digested(path: Path, facts: NetworkFacts, changed: int) -> NetworkFile:
-    """Give a file with its digest; one that has not changed is read once."""
-    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+def _digested(path: Path, facts: NetworkFacts) -> NetworkFile:
     try:
-        decisive = [file_digest(one) for one in files]
+        decisive = [file_digest(one) for one in (path, *_files_beside(path))]
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{path.name} keeps its weights in another file, and {error.filename} is not there: "
+            "put it beside the network."
+        ) from error
     except OSError as error:
         raise WeightsError(f"{error.filename} cannot be read: {error.strerror}.") from error
     known = {name: value for name, value in vars(facts).items() if name != "licence"}
@@ -262,6 +266,28 @@ def describe(path: Path) -> dict[str, str]:
         "feature": facts.output or "its output",
         "licence": facts.licence,
     }
+
+
+def _files_beside(path: Path) -> list[Path]:
+    """Give the files that a network keeps its weights in, where not in its own."""
+    if path.suffix == ".xml":
+        return [path.with_suffix(".bin")]
+    if path.suffix != ".onnx":
+        return []
+    if path.stat().st_size == 0:
+        return []
+    return [path.parent / name for name in _external_names(path, path.stat().st_mtime_ns)]
+
+
+@cache
+def _external_names(path: Path, changed: int) -> tuple[str, ...]:
+    """Read from an ONNX file which others its tensors are in; one that stays is read once.
+
+    A tensor's `external_data` has an entry of key "location", as protobuf writes it.
+    """
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        found = (match[2][: match[1][0]] for match in _LOCATION.finditer(data))
+        return tuple(dict.fromkeys(name.decode(errors="replace") for name in found))
 
 
 def find_network(backbone: str, weights: str | Path = "imagenet") -> Backbone:
