@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,11 +35,12 @@ from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.decode import decode
 from tlfeat.data.resize import Resize
 from tlfeat.errors import NetworkError
+from tlfeat.features.calibrate import calibrated
 from tlfeat.features.extract import embed
 from tlfeat.features.settings import FeatureRequest, FeatureSettings
 from tlfeat.where import Where
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 FEW = 128  # pictures for the parts, and for the loop of PyTorch
 
 
@@ -60,8 +61,9 @@ def main() -> None:
     dataset = open_dataset(pictures)
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch)
-        request = FeatureSettings(options.backbone).resolve(cache)
-        engines = open_engines(request, cache)
+        asked = settled(options.backbone, dataset, cache)
+        request = asked["float32"]
+        engines = {name: open_engine(to_run(one), cache=cache) for name, one in asked.items()}
         squares = [decode(dataset.read(s), request.size, Resize()) for s in dataset.samples[:FEW]]
         decoding: list[float] = []
 
@@ -77,9 +79,8 @@ def main() -> None:
             "keras": lambda: keras_predict(model, pictures, request.size),
         }
         for precision, engine in engines.items():
-            mine = replace(request.settings, precision=precision).resolve(cache)
-            ways[f"forward {precision}"] = lambda engine=engine: run_through(engine, squares)
-            ways[precision] = lambda mine=mine: extract_again(dataset, mine, cache)
+            ways[f"forward {precision}"] = partial(run_through, engine, squares)
+            ways[precision] = partial(extract_again, dataset, asked[precision], cache)
         if options.torch:
             ways["torch"] = torch_loop(options.torch, options.timm, dataset, request.size)
         seconds = measure(options.rounds, **ways)
@@ -107,16 +108,27 @@ def main() -> None:
         print(line)
 
 
-def open_engines(request: FeatureRequest, cache: Path) -> dict[str, Engine]:
-    """Open the network in each precision that the processor has."""
-    opened = {}
+def settled(backbone: str, dataset: Dataset, cache: Path) -> dict[str, FeatureRequest]:
+    """Ask for the features in each precision that the processor has."""
+    found = {}
     for precision in PRECISIONS:
-        network = NetworkRequest(
-            request.backbone, request.size, request.weights, (Output(),), precision
-        )
         with suppress(NetworkError):
-            opened[precision] = open_engine(network, "auto", cache=cache, on_note=print)
-    return opened
+            settings = FeatureSettings(backbone, precision=precision)
+            request = calibrated(settings, dataset, Where(cache)).resolve(cache)
+            open_engine(to_run(request), cache=cache, on_note=print).close()
+            found[precision] = request
+    return found
+
+
+def to_run(request: FeatureRequest) -> NetworkRequest:
+    """Ask an engine for the network of a request."""
+    return NetworkRequest(
+        request.backbone,
+        request.size,
+        request.weights,
+        (Output(),),
+        request.settings.precision,
+    )
 
 
 def run_through(engine: Engine, squares: list[np.ndarray]) -> None:

@@ -23,7 +23,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="+")
-    parser.add_argument("--precision", nargs="+", default=["bfloat16"])
+    parser.add_argument("--precision", nargs="+", default=["bfloat16", "int8"])
     parser.add_argument("--cache", help="where features are kept")
     options = parser.parse_args()
     print("| data | head | n | float32 | precision | right | only float32 | only it |")
@@ -55,7 +55,9 @@ def right_of(data: str, precision: str, cache: str, reports: str) -> dict[str, n
         cache=cache,
         reports=reports,
     )
-    runs = [run for run in find_runs(done.folder) if run.recipes[0].precision == precision]
+    runs = [
+        run for run in find_runs(done.folder) if run.recipes[0].precision.startswith(precision)
+    ]
     return {run.head_settings.name: read_predictions(run, "test").correct for run in runs}
 
 

@@ -44,6 +44,7 @@ def extract(
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {dataset}")
     from tlfeat.errors import TlfeatError
+    from tlfeat.features.calibrate import calibrated
     from tlfeat.features.candidates import Candidates
     from tlfeat.features.export import check_target, write_features
     from tlfeat.features.extract import embed
@@ -53,11 +54,13 @@ def extract(
     if out is not None:
         check_target(out)
     store = FeatureStore(where.cache_folder)
-    asked = [
-        Candidates.of(replace(settings, backbone=name, features=spec), store.root)
+    opened = options.open(dataset, where)
+    said = [
+        replace(settings, backbone=name, features=spec)
         for name in comma_list(backbone)
         for spec in comma_list(features)
     ]
+    asked = [Candidates.of(calibrated(one, opened, where), store.root) for one in said]
     requests = [request for one in asked for request in one.requests]
     if out is not None and len(requests) > 1:
         raise TlfeatError(
@@ -66,7 +69,6 @@ def extract(
     for one in asked:
         for spec, why in one.left_out.items():
             where.watch.note(f"{one.settings.backbone}: {spec} is left out, as it has {why}.")
-    opened = options.open(dataset, where)
     done = embed(opened, requests, where, retry_failed=retry_failed)
     if out is not None:
         write_features(load_features(opened, requests[0], store, done.failures), out)

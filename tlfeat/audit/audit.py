@@ -38,6 +38,7 @@ from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.data.names import TRAIN
 from tlfeat.data.samples import Sample
 from tlfeat.errors import HeadError
+from tlfeat.features.calibrate import calibrated
 from tlfeat.features.settings import FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.fit import fit_head
 from tlfeat.runs.record import comparable_runs
@@ -158,7 +159,7 @@ def audit_dataset(
     """
     settings, where = read_options(backbone, options)
     dataset = as_dataset(dataset, where)
-    pictures = Pictures.read(dataset, settings, where)
+    pictures = Pictures.read(dataset, calibrated(settings, dataset, where), where)
     numbers = pictures.looks.numbers()
     where.watch.doing("comparing pictures with each other")
     pictures.compare()

@@ -20,7 +20,8 @@ from tlfeat.backbones.exported import (
 )
 from tlfeat.backbones.likeness import Likeness
 from tlfeat.backbones.openvino_engine import check_processor, run_on_openvino
-from tlfeat.backbones.precision import get_precision
+from tlfeat.backbones.precision import INT8, get_precision
+from tlfeat.backbones.quantised import find_quantised
 from tlfeat.backbones.tensorflow_engine import TensorFlowEngine, has_gpu
 from tlfeat.errors import NetworkError
 
@@ -66,6 +67,8 @@ def open_engine(
     note = on_note or (lambda text: None)
     if engine not in ENGINES:
         raise NetworkError(f"Engine must be one of {', '.join(ENGINES)}. Got {engine!r} instead.")
+    if request.precision.startswith(INT8):
+        return _quantised(request, engine, cache, jobs)
     hint = get_precision(request.precision).hint
     if engine == "openvino" and hint is None:
         raise NetworkError(
@@ -85,6 +88,23 @@ def open_engine(
             ) from error
         note(f"{request.name} runs on TensorFlow, not OpenVINO: {error}.")
         return TensorFlowEngine(request, jobs)
+
+
+def _quantised(request: Exportable, engine: str, cache: Path | None, jobs: int | None) -> Engine:
+    """Run a network that is quantised, which OpenVINO alone does."""
+    if engine == "tensorflow":
+        raise NetworkError(
+            f"TensorFlow does not compute in {request.precision}: leave --engine out."
+        )
+    check_processor(request.precision)
+    exported = find_quantised(request, cache)
+    return run_on_openvino(
+        lambda: exported.read(request.outputs),
+        request.size,
+        request.outputs,
+        jobs,
+        precision=request.precision,
+    )
 
 
 def _on_openvino(

@@ -318,8 +318,14 @@ def exported_network(
 
 def is_exported(request: Exportable, cache: Path) -> bool:
     """Say whether the store has a network that gives what is wanted."""
+    if get_precision(request.precision).quantised:
+        from tlfeat.backbones.quantised import find_quantised
+
+        with contextlib.suppress(NetworkError):
+            return bool(find_quantised(request, cache).outputs)
+        return False
     request, shelf = request.as_exported(), cache / "networks"
-    return _is_whole_quietly(shelf / request.key) or _larger(request, shelf) is not None
+    return is_whole_quietly(shelf / request.key) or _larger(request, shelf) is not None
 
 
 def _larger(request: Exportable, shelf: Path) -> Exported | None:
@@ -437,18 +443,36 @@ def _infer(network: Any, pictures: npt.NDArray[np.uint8]) -> list[npt.NDArray[An
 
 
 def _write(network: _Network, folder: Path) -> None:
-    files: Mapping[str, str] = {}
     if network.model is not None:
-        try:
-            import_openvino().serialize(network.model, str(folder / _XML), str(folder / _BIN))
-        except RuntimeError as error:  # all that OpenVINO has for a full disk, too
-            _ask_the_disk(folder / _BIN, network.model)
-            raise CannotExportError(f"its export failed: {first_line(error)[:200]}") from error
-        files = {name: file_digest(folder / name) for name in (_XML, _BIN)}
-    record = {**network.record, "files": files}
-    if network.refusal:
-        record["refusal"] = network.refusal
+        write_network(network.model, network.record, folder)
+        return
+    record = {**network.record, "files": {}, "refusal": network.refusal}
     (folder / _JSON).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def write_network(model: Any, record: Mapping[str, Any], folder: Path) -> None:
+    """Write a network of OpenVINO into a folder, with its record and the files' checksums.
+
+    Raises
+    ------
+    CannotExportError
+        If OpenVINO cannot write it.
+    OSError
+        If the disk is full.
+    """
+    try:
+        import_openvino().serialize(model, str(folder / _XML), str(folder / _BIN))
+    except RuntimeError as error:  # all that OpenVINO has for a full disk, too
+        _ask_the_disk(folder / _BIN, model)
+        raise CannotExportError(f"its export failed: {first_line(error)[:200]}") from error
+    files = {name: file_digest(folder / name) for name in (_XML, _BIN)}
+    whole = {**record, "files": files, "digest": digest_of_files(files)}
+    (folder / _JSON).write_text(json.dumps(whole, indent=2) + "\n")
+
+
+def digest_of_files(files: Mapping[str, str]) -> str:
+    """Give the SHA-256 of a network, from those of its files."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _ask_the_disk(path: Path, model: Any) -> None:
@@ -466,7 +490,7 @@ def _ask_the_disk(path: Path, model: Any) -> None:
 def _keep(network: _Network, folder: Path) -> None:
     with making_folder(folder) as fresh:
         _write(network, fresh)
-        if folder.is_dir() and not _is_whole_quietly(folder):  # the damaged one of before
+        if folder.is_dir() and not is_whole_quietly(folder):  # the damaged one of before
             aside = new_name(folder)
             folder.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
@@ -480,7 +504,8 @@ def _write_for_the_moment(network: _Network, folder: Path) -> None:
         raise cannot_write(folder / _BIN, error) from error
 
 
-def _is_whole_quietly(folder: Path) -> bool:
+def is_whole_quietly(folder: Path) -> bool:
+    """Say whether a network is kept in a folder, as it was written."""
     try:
         return _is_whole(folder)
     except CannotExportError:

@@ -54,7 +54,8 @@ def run_on_openvino(
     outputs : tuple of Output
         What it gives.
     jobs : int, optional
-    precision : {"float32", "bfloat16"}
+    precision : str
+        "float32", "bfloat16", or "int8:DIGITS", of a network that is quantised.
 
     Raises
     ------

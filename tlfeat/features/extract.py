@@ -14,6 +14,7 @@ from tlfeat.backbones.table import DEFAULT_BACKBONE, Output
 from tlfeat.data.check import nothing_readable
 from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import StoreError
+from tlfeat.features.calibrate import calibrated
 from tlfeat.features.costs import read_costs
 from tlfeat.features.matrix import Features, load_features, open_entry
 from tlfeat.features.pipeline import Network, Sink, embed_pictures
@@ -64,8 +65,8 @@ def extract(
         If the dataset, backbone, weights, features or store cannot be used.
     """
     settings, where = read_options(backbone, options)
-    request = settings.resolve(where.cache_folder)
     dataset = as_dataset(dataset, where)
+    request = calibrated(settings, dataset, where).resolve(where.cache_folder)
     done = embed(dataset, [request], where)
     return load_features(dataset, request, FeatureStore(where.cache_folder), done.failures)
 

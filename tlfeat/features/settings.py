@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypedDict, get_type_hints
 
 from tlfeat.backbones.network_files import FileBackbone, find_network
-from tlfeat.backbones.precision import PRECISIONS
+from tlfeat.backbones.precision import INT8, PRECISIONS, get_precision
 from tlfeat.backbones.table import DEFAULT_BACKBONE, Backbone
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import RULES, Resize
@@ -66,9 +66,9 @@ class FeatureSettings:
         Side in pixels of the square that the network sees; its own size if None.
     resize : {"squash", "crop", "pad"} or Resize
         How a picture becomes that square.
-    precision : {"float32", "bfloat16", "mixed"}
+    precision : {"float32", "bfloat16", "int8", "mixed"}
         Of the forward pass. bfloat16 is for processors that have it, and for GPUs; mixed
-        (float16) is for GPUs.
+        (float16) is for GPUs; int8 is settled on pictures of train, see `calibrated`.
     dtype : {"float32", "float16"}
         Of the stored rows; `Features.X` is float32 in any case.
     seed : int
@@ -103,7 +103,12 @@ class FeatureSettings:
     resize: str | Resize = setting(
         "squash", "text", "How a picture becomes that square.", words=RULES
     )
-    precision: str = setting("float32", "text", "Of the forward pass.", words=PRECISIONS)
+    precision: str = setting(
+        "float32",
+        "text",
+        "Of the forward pass; int8:DIGITS is a network that is quantised already.",
+        metavar="|".join(PRECISIONS),
+    )
     dtype: str = setting("float32", "text", "Of the stored rows.", words=("float32", "float16"))
     seed: int = setting(0, "whole", "Of random weights, of folds and of random heads.")
 
@@ -118,6 +123,7 @@ class FeatureSettings:
             If another setting cannot be.
         """
         row = find_network(self.backbone, self.weights)
+        get_precision(self.precision)
         values = checked_values(replace(self, resize=self.rule.rule, weights=str(self.weights)))
         if self.size is not None and self.size < row.min_size:
             raise TlfeatError(
@@ -168,6 +174,11 @@ class FeatureSettings:
         from tlfeat.backbones.networks import feature_shape  # what can be said needs no NumPy
 
         settings = self.checked()
+        if settings.precision == INT8:
+            raise TlfeatError(
+                f"{INT8} is settled on the pictures of a dataset, by which a network is "
+                f"quantised: name one that is kept, {INT8}:DIGITS."
+            )
         if settings.is_auto:
             raise TlfeatError(
                 f"Features {AUTO!r} are chosen head by head, on held rows, so they are no one "

@@ -16,7 +16,9 @@ from tlfeat.audit.groups import keep_groups
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.groups import AUTO_GROUPS, groups_file
 from tlfeat.errors import TlfeatError
+from tlfeat.features.calibrate import calibrated
 from tlfeat.features.candidates import Candidates
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
 from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
@@ -98,6 +100,7 @@ def run_planned(
     """
     folder = where.study_folder(dataset)
     study = replace(study, runs=_with_data_stand_in(study, dataset))
+    study = replace(study, runs=_with_calibrated(study, dataset, where))
     jobs: dict[str, Job] = {}
     for planned in study.runs:
         if planned.head is not None:
@@ -149,6 +152,20 @@ def _with_data_stand_in(study: Study, dataset: Dataset) -> tuple[PlannedRun, ...
     return tuple(replace(run, stand_in=run_stand_in(run, stand_in)) for run in study.runs)
 
 
+def _with_calibrated(study: Study, dataset: Dataset, where: Where) -> tuple[PlannedRun, ...]:
+    """Give the runs with the quantised network that int8 means for this dataset."""
+    return tuple(
+        run
+        if run.head is None
+        else replace(run, network=calibrated(_network(study, run), dataset, where))
+        for run in study.runs
+    )
+
+
+def _network(study: Study, planned: PlannedRun) -> FeatureSettings:
+    return replace(planned.network, weights=weights_of(planned, study.folder))
+
+
 def _joined(
     study: Study, jobs: "Mapping[str, Job]", there: Sequence[Run]
 ) -> tuple[PlannedRun, ...]:
@@ -173,8 +190,7 @@ def _head_job(
     study: Study, planned: PlannedRun, dataset: Dataset, folder: Path, where: Where
 ) -> HeadJob:
     assert planned.head is not None
-    settings = replace(planned.network, weights=weights_of(planned, study.folder))
-    candidates = Candidates.of(settings, where.cache_folder)
+    candidates = Candidates.of(_network(study, planned), where.cache_folder)
     return HeadJob(dataset, candidates, planned.head, folder, planned.name, planned.stand_in)
 
 
