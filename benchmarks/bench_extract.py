@@ -18,7 +18,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def main() -> None:
             began = time.process_time()
             for sample in dataset.samples[:FEW]:
                 decode(dataset.read(sample), request.size, Resize())
-            decoding.append((time.process_time() - began) / FEW)
+            decoding.append((time.process_time() - began) / len(squares))
 
         model = build_network(request.backbone, request.size, request.weights)
         ways: dict[str, Callable[[], object]] = {
@@ -87,14 +86,14 @@ def main() -> None:
         for engine in engines.values():
             engine.close()
 
-    n = len({sample.digest for sample in dataset.samples})
+    n, few = len({sample.digest for sample in dataset.samples}), len(squares)
     print(f"\n{n} pictures, {request.backbone.name} at {request.size}, {usable_cores()} cores")
     print(f"decode, one core {1000 * statistics.median(decoding):8.2f} ms a picture")
     print(f"\n{'pictures/s':<12}{'forward':>9}{'bound':>9}{'tlfeat':>9}{'of bound':>9}", end="")
     print(f"{'x float32':>11}{'x keras':>9}" + f"{'x torch':>9}" * bool(options.torch))
-    every = {"keras": (seconds["keras"], len(dataset)), "torch": (seconds.get("torch"), FEW)}
+    every = {"keras": (seconds["keras"], len(dataset)), "torch": (seconds.get("torch"), few)}
     for precision in engines:
-        forward = [FEW / taken for taken in seconds[f"forward {precision}"]]
+        forward = [few / taken for taken in seconds[f"forward {precision}"]]
         bounds = [1 / (1 / f + d / usable_cores()) for f, d in zip(forward, decoding, strict=True)]
         taken = seconds[precision]
         shares = [n / t / bound for t, bound in zip(taken, bounds, strict=True)]
@@ -112,10 +111,15 @@ def settled(backbone: str, dataset: Dataset, cache: Path) -> dict[str, FeatureRe
     """Ask for the features in each precision that the processor has."""
     found = {}
     for precision in PRECISIONS:
-        with suppress(NetworkError):
+        try:
             settings = FeatureSettings(backbone, precision=precision)
             request = calibrated(settings, dataset, Where(cache)).resolve(cache)
             open_engine(to_run(request), cache=cache, on_note=print).close()
+        except NetworkError as error:
+            if precision == "float32":
+                raise
+            print(error)
+        else:
             found[precision] = request
     return found
 

@@ -21,20 +21,23 @@ def write_onnx(
     shape=None,
     kind=TensorProto.FLOAT,
     outputs=("features",),
-    fixed_batch=False,
+    fixed_batch=0,
     external=False,
+    one_file=True,
 ):
-    """Write a network whose nodes are called map, tokens, classed and features.
+    """Write a network whose nodes are called map, tokens, classed, windows and features.
 
-    tokens are the places in a row, (n, 64, 4), classed has a token of ones before them.
+    tokens are the places in a row, (n, 64, 4), classed has a token of ones before them, windows
+    are two a picture on the first axis; `fixed_batch` pictures go in at a time, any if 0.
     """
     shape = shape or (["n", 3, SIZE, SIZE] if layout == "NCHW" else ["n", SIZE, SIZE, 3])
-    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    is_bytes = kind == TensorProto.UINT8
+    dtype = np.float32 if is_bytes else helper.tensor_dtype_to_np_dtype(kind)
     channels = shape[1] if isinstance(shape[1], int) and layout == "NCHW" else 3
     constants = {
         "w": np.resize(WEIGHTS, (4, 3 if len(shape) == 3 else channels, 1, 1)).astype(dtype),
         "batch": np.array([0], np.int64),
-        "row": np.array([1 if fixed_batch else 0, -1], np.int64),
+        "row": np.array([fixed_batch, -1], np.int64),
         "square": np.array([0, SIZE * SIZE, 4], np.int64),
         "one": np.ones((1, 1, 4), dtype),
         "axes": np.array([2, 3], np.int64),
@@ -44,6 +47,8 @@ def write_onnx(
         first = [helper.make_node("Unsqueeze", ["pixels", "batch"], ["turned"])]
     elif layout == "NHWC":
         first = [helper.make_node("Transpose", ["pixels"], ["turned"], perm=[0, 3, 1, 2])]
+    if is_bytes:
+        first = [helper.make_node("Cast", ["pixels"], ["turned"], to=TensorProto.FLOAT)]
     nodes = [
         *first,
         helper.make_node("Conv", ["turned" if first else "pixels", "w"], ["sums"]),
@@ -52,6 +57,10 @@ def write_onnx(
         helper.make_node("Reshape", ["mean", "row"], ["features"]),
     ]
     ends = {"map": ["n", 4, SIZE, SIZE], "features": ["n", 4]}
+    if "windows" in outputs:
+        nodes.append(helper.make_node("Reshape", ["map", "halves"], ["windows"]))
+        constants["halves"] = np.array([-1, 2, SIZE, SIZE], np.int64)
+        ends["windows"] = ["m", 2, SIZE, SIZE]
     if {"tokens", "classed"} & set(outputs):
         nodes += [
             helper.make_node("Transpose", ["map"], ["places"], perm=[0, 2, 3, 1]),
@@ -63,11 +72,17 @@ def write_onnx(
         ]
         constants["others"] = np.array([1, 4], np.int64)
         ends |= {"tokens": ["n", SIZE * SIZE, 4], "classed": ["n", SIZE * SIZE + 1, 4]}
+    ends_in = TensorProto.FLOAT if is_bytes else kind
     graph = helper.make_graph(
         nodes,
         "made",
         [helper.make_tensor_value_info("pixels", kind, shape)],
-        [helper.make_tensor_value_info(name, kind, ends[name]) for name in outputs],
+        [
+            helper.make_tensor_value_info(
+                name, TensorProto.FLOAT if is_bytes else kind, ends[name]
+            )
+            for name in outputs
+        ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -75,7 +90,8 @@ def write_onnx(
         model,
         path,
         save_as_external_data=external,
-        location=f"{path.name}.data",
+        all_tensors_to_one_file=one_file,
+        location=f"{path.name}.data" if one_file else None,
         size_threshold=0,
     )
     return path

@@ -1,26 +1,30 @@
 """`tlfeat backbones`: the networks that can embed a picture."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from tlfeat.backbones.network_files import (
+from tlfeat.backbones.network_facts import (
     NetworkFacts,
-    describe,
     facts_file,
-    find_network,
-    is_network_file,
+    how_to_say,
     write_facts,
 )
-from tlfeat.backbones.scaling import MODES
-from tlfeat.errors import NetworkError, TlfeatError, UnknownName, did_you_mean
+from tlfeat.backbones.network_files import describe, find_network, is_network_file
+from tlfeat.errors import NetworkError, TlfeatError, UnknownName, WeightsError, did_you_mean
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.settings import settings_of
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.options import JsonOpt
 from tlfeat_cli.terminal import print_json, print_table, say
+
+_MUST_BE_SAID: Final = {
+    "scaling": "scaling=torch",
+    "pictures": "size=224",
+    "feature": "output=NAME",
+}
 
 if TYPE_CHECKING:
     from tlfeat.backbones.table import Backbone
@@ -40,7 +44,8 @@ def backbones(
         typer.Option(
             "--say",
             metavar="KEY=VALUE",
-            help="What must be known of a file and is not in it; written beside it. "
+            help="What must be known of a file and is not in it; written beside it. KEY= takes it "
+            "back. "
             f"KEY is one of {', '.join(settings_of(NetworkFacts))}.",
         ),
     ] = None,
@@ -52,11 +57,17 @@ def backbones(
     as_json: JsonOpt = False,
 ) -> None:
     """List the frozen networks: size, features, parameters, licence, weights."""
-    if is_network_file(pattern) and not layers:
-        _show_file(Path(pattern), say_of_it or [], as_json)
-        return
     if say_of_it:
-        raise UnknownName("--say is of a network's file: name one, .onnx, .xml or .keras.")
+        if not is_network_file(pattern):
+            raise UnknownName("--say is of a network's file: name one, .onnx, .xml or .keras.")
+        path = Path(pattern).expanduser()
+        if not path.is_file():
+            raise WeightsError(f"There is no network at {path}.")
+        write_facts(path, dict(map(_fact, say_of_it)))
+        say(f"Written: {facts_file(path)}", style="dim")
+    if is_network_file(pattern) and not layers:
+        _show_file(Path(pattern).expanduser(), as_json)
+        return
     if layers:
         _list_layers(pattern, features.size, where.cache_folder, as_json)
         return
@@ -123,30 +134,26 @@ def _list_layers(name: str | None, size: int | None, cache: Path, as_json: bool)
     say(f"At {size or row.size} pixels. Take one with --features LAYER:POOL.", style="dim")
 
 
-def _show_file(path: Path, said: list[str], as_json: bool) -> None:
-    """Show what is understood of a network's file, and write what is said of it."""
-    if said:
-        write_facts(path, dict(map(_fact, said)))
-        say(f"Written: {facts_file(path)}", style="dim")
+def _show_file(path: Path, as_json: bool) -> None:
+    """Show what is understood of a network's file, and what must still be said."""
     told = describe(path)
     if as_json:
         print_json(told)
     else:
         width = max(map(len, told))
         for name, text in told.items():
-            say(f"{name:<{width}}  {text or 'not said'}")
-    if not told["scaling"]:
-        raise NetworkError(
-            f"Nothing says how pixels are scaled: `tlfeat backbones {path} --say scaling=torch` "
-            f"does, with one of {', '.join(MODES)}, or --say mean=R,G,B --say std=R,G,B."
-        )
+            if text or name in _MUST_BE_SAID:
+                say(f"{name:<{width}}  {text or 'not said'}")
+    for name, fact in _MUST_BE_SAID.items():
+        if not told[name]:
+            raise NetworkError(f"{path.name} cannot be used yet: {how_to_say(path, fact)}.")
 
 
-def _fact(text: str) -> tuple[str, int | str]:
+def _fact(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
         raise TlfeatError(f"--say {text!r} cannot be read: wanted KEY=VALUE, as scaling=torch.")
-    return key.strip(), int(value) if value.strip().isdecimal() else value.strip()
+    return key.strip(), value.strip()
 
 
 def _where(row: "Backbone", here: bool) -> str:

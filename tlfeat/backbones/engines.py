@@ -70,18 +70,21 @@ def open_engine(
     if request.precision.startswith(INT8):
         return _quantised(request, engine, cache, jobs)
     hint = get_precision(request.precision).hint
-    if engine == "openvino" and hint is None:
+    if hint is None and (engine == "openvino" or not request.is_of_keras):
         raise NetworkError(
-            f"OpenVINO does not compute in {request.precision} here: leave out --precision, or "
-            "use --engine tensorflow."
+            f"OpenVINO does not compute in {request.precision} here: leave out --precision"
+            f"{', or use --engine tensorflow' * request.is_of_keras}."
         )
-    if engine == "tensorflow" or (engine == "auto" and (hint is None or has_gpu())):
+    prefers_tensorflow = request.is_of_keras and (hint is None or has_gpu())
+    if engine == "tensorflow" or (engine == "auto" and prefers_tensorflow):
         return TensorFlowEngine(request, jobs)
     check_processor(request.precision)
     try:
         with exported_network(request, cache, note) as exported:
             return _on_openvino(request, exported, jobs, note)
     except CannotExportError as error:
+        if not request.is_of_keras:
+            raise NetworkError(f"{request.name} cannot run on OpenVINO: {error}.") from error
         if engine == "openvino":
             raise NetworkError(
                 f"{request.name} cannot run on OpenVINO ({error}): use --engine tensorflow."
@@ -121,9 +124,8 @@ def _on_openvino(
             precision=precision,
         )
 
-    engine = running(request.precision)
     likeness = Likeness(exported, request.outputs, request.precision)
     if request.precision != "float32" and not likeness.is_known:
-        with closing(running("float32")) as float32:
-            note(likeness.measure(request.name, float32, engine, request.size))
-    return engine
+        with closing(running("float32")) as one, closing(running(request.precision)) as other:
+            note(likeness.measure(request.name, one, other, request.size))
+    return running(request.precision)

@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.backbones.network_files import FileBackbone
+from tlfeat.backbones.network_files import FileBackbone, is_network_file
 from tlfeat.backbones.networks import build_network
 from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Backbone, Output
@@ -64,6 +64,10 @@ class Exportable(Protocol):
     def key(self) -> str:
         """The name of its folder in the store."""
 
+    @property
+    def is_of_keras(self) -> bool:
+        """Whether Keras can build it; else it is in a file that OpenVINO reads."""
+
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain JSON values."""
 
@@ -71,7 +75,7 @@ class Exportable(Protocol):
         """Build it with Keras, to take pictures (n, size, size, 3) of uint8."""
 
     def read(self) -> Any:
-        """Read it with OpenVINO, where it is in a file for that; None where Keras has it."""
+        """Read it with OpenVINO, where it is in a file for that."""
 
     def as_exported(self) -> "Exportable":
         """Give the same network in the precision that it is exported in."""
@@ -114,12 +118,16 @@ class NetworkRequest:
             self.backbone, self.size, self.weights, self.outputs, precision=self.precision
         )
 
+    @property
+    def is_of_keras(self) -> bool:
+        """Whether Keras can build it; else it is in a file that OpenVINO reads."""
+        return not isinstance(self.backbone, FileBackbone) or self.backbone.file.is_keras
+
     def read(self) -> Any:
         """Read it with OpenVINO, where it is in a file for that."""
-        if not isinstance(self.backbone, FileBackbone) or self.backbone.file.is_keras:
-            return None
         from tlfeat.backbones.openvino_files import openvino_network
 
+        assert isinstance(self.backbone, FileBackbone)
         file = self.backbone.file
         return openvino_network(file.path, file.facts, self.size, self.outputs)
 
@@ -337,6 +345,8 @@ def _larger(request: Exportable, shelf: Path) -> Exported | None:
             if any(record[name] != asked[name] for name in asked if name != "outputs"):
                 continue
             there = Exported(path.parent, tuple(Output(*one) for one in record["outputs"]))
+            if is_network_file(request.name) and not set(request.outputs) <= set(there.outputs):
+                continue  # a mean in somebody's file is theirs, and no pooling of ours
             with contextlib.suppress(LookupError, CannotExportError):
                 if there.names(request.outputs) and _is_whole(there.folder):
                     there.read(request.outputs)
@@ -372,9 +382,8 @@ def _compared(request: Exportable) -> _Network:
         "versions": versions(*_PACKAGES),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    read = request.read()
-    if read is not None:
-        return _Network(record, read)
+    if not request.is_of_keras:
+        return _Network(record, request.read())
     model = request.build()
     pictures = sample_pictures(request.size)
     expected = [np.asarray(output) for output in _listed(model(pictures, training=False))]

@@ -1,14 +1,15 @@
 """How near a network's features in a shorter precision are to those in float32, on this machine.
 
-    cache/networks/<key>/bfloat16.json
+    cache/networks/<key>/bfloat16-<outputs>.json
 
-Measured once a network, processor and version, on pictures made by code, and said then: the
-numbers of a shorter precision are the processor's own.
+Measured once for what is taken of a network, a processor and a version, on pictures made by
+code, and said then: the numbers of a shorter precision are the processor's own.
 """
 
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
@@ -58,7 +59,8 @@ class Likeness:
     """What is known, and kept beside an exported network, of one of its shorter precisions."""
 
     def __init__(self, exported: Exported, outputs: tuple[Output, ...], precision: str) -> None:
-        self._file = exported.folder / f"{precision}.json"
+        wanted = sha256(json.dumps([list(one) for one in outputs]).encode()).hexdigest()
+        self._file = exported.folder / f"{precision}-{wanted[:8]}.json"
         self._facts = {
             "outputs": [list(one) for one in outputs],
             "processor": machine()["processor"],

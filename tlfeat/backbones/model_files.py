@@ -1,7 +1,5 @@
 """Whole networks of Keras files: read without running code of their own, and run by an engine."""
 
-import re
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +10,6 @@ from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError, WeightsError, first_line
 
-_INPUT: Final = re.compile(r'"batch_shape": \[[^,\]]*, (\d+|null), (?:\d+|null), 3\]')
 _ANSWERS: Final = Output("answers", "none")  # what a whole network gives: a number a class
 
 
@@ -33,36 +30,6 @@ def load_model(path: Path) -> Any:
             f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
             "network of Keras, .keras or .h5, without code of its own."
         ) from error
-
-
-def told_side(path: Path) -> int | None:
-    """Read from a .keras file the side of the pictures that it takes; None where it takes any."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            text = file.read("config.json").decode()
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None  # Keras, which reads it next, says what is wrong with it
-    read = _INPUT.search(text)
-    return None if read is None or read[1] == "null" else int(read[1])
-
-
-def count_parameters(path: Path) -> int:
-    """Count the numbers in the weights of a .keras file."""
-    import h5py
-
-    total = 0
-
-    def add(name: str, item: Any) -> None:
-        nonlocal total
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            total += item.size
-
-    try:
-        with zipfile.ZipFile(path) as file, file.open("model.weights.h5") as weights:
-            h5py.File(weights).visititems(add)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return 0  # Keras, which reads it next, says what is wrong with it
-    return total
 
 
 @dataclass(frozen=True)
@@ -128,8 +95,14 @@ class ModelRequest:
         pixels = keras.layers.Rescaling(1.0, dtype="float32", name="pixels_of_uint8")(pictures)
         return keras.Model(pictures, model(pixels), name="whole")
 
-    def read(self) -> None:
-        """Keras has it."""
+    @property
+    def is_of_keras(self) -> bool:
+        """Whether Keras can build it."""
+        return True
+
+    def read(self) -> Any:
+        """Refuse: Keras builds it."""
+        raise NetworkError(f"{self.name} is a file of Keras, which OpenVINO does not read.")
 
     def as_exported(self) -> "ModelRequest":
         """Give the same network in the precision that it is exported in."""

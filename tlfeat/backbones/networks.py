@@ -88,19 +88,12 @@ def _base(backbone: Backbone, size: int, weights: Weights, *, include_top: bool)
 
 
 def _of_file(backbone: FileBackbone, size: int, include_top: bool) -> Any:
-    """Read a network of somebody's .keras file; what its pixels become stands before it."""
+    """Load a network of somebody's .keras file; what its pixels become stands before it."""
     if include_top or not backbone.file.is_keras:
-        raise NetworkError(
-            f"TensorFlow does not run {backbone.name}, which OpenVINO reads: leave --engine out."
-        )
-    from tlfeat.backbones.model_files import load_model, told_side
+        raise NetworkError(f"{backbone.name} is run by OpenVINO alone: leave --engine out.")
+    from tlfeat.backbones.keras_files import load_file
 
-    if told_side(backbone.file.path) not in (None, size):
-        raise NetworkError(
-            f"{backbone.name} takes pictures of {backbone.size}x{backbone.size} pixels and no "
-            "others: leave size out."
-        )
-    return load_model(backbone.file.path)
+    return load_file(backbone, size)
 
 
 def freeze(model: Any) -> None:
@@ -157,6 +150,11 @@ def build_network(
     keras = import_keras()
     from tlfeat.backbones.scaling import scaling_layers
 
+    if isinstance(backbone, FileBackbone) and precision != "float32":
+        raise NetworkError(
+            f"TensorFlow computes {backbone.name} in float32, as its file says: leave --precision "
+            "out, or use --engine openvino."
+        )
     with dtype_policy(keras, precision):
         base = _base(backbone, size, weights, include_top=include_top)
         freeze(base)
@@ -165,7 +163,7 @@ def build_network(
         else:
             layers = tensors_of(backbone, base)
             tensors = [find_layer(backbone, layers, base, output.layer) for output in outputs]
-        inner = keras.Model(base.input, tensors, name=_identifier(backbone))
+        inner = keras.Model(base.inputs, tensors, name=_identifier(backbone))
         pixels = keras.Input((size, size, 3), dtype="uint8", name="pixels")
         activations = inner(scaling_layers(pixels, backbone.scaling), training=False)
         if not isinstance(activations, list | tuple):
@@ -189,11 +187,9 @@ def tensors_of(backbone: Backbone, base: Any) -> dict[str, Any]:
     """Give what each layer puts out; of somebody's file by the names that are in it."""
     if not isinstance(backbone, FileBackbone):
         return named_tensors(base)
-    return {
-        layer.name: layer.output
-        for layer in base.layers
-        if type(layer).__name__ != "InputLayer" and hasattr(layer.output, "shape")
-    }
+    from tlfeat.backbones.keras_files import file_tensors
+
+    return dict(file_tensors(base))
 
 
 def named_tensors(model: Any) -> dict[str, Any]:
@@ -213,8 +209,10 @@ def named_tensors(model: Any) -> dict[str, Any]:
 
 def find_layer(backbone: Backbone, layers: Mapping[str, Any], base: Any, layer: str) -> Any:
     """Give what a layer puts out: `layers` from `named_tensors(base)`, `layer` as in a SPEC."""
-    if layer == "last" and isinstance(backbone, FileBackbone):
-        layer = backbone.file.facts.output or layer
+    if isinstance(backbone, FileBackbone):
+        from tlfeat.backbones.keras_files import file_layer
+
+        return file_layer(backbone, layers, base, layer)
     if layer == "last":
         # before the last normalisation where pooling comes first, see `pooled`
         return base.layers[-1].input if backbone.norm_after_pool else base.output

@@ -3,44 +3,62 @@
     uint8 pictures (n, size, size, 3) -> scaled, in the file's own layout -> network -> pooled
 
 An activation is (n, channels, rows, columns), (n, rows, columns, channels), the tokens of a
-transformer, (n, tokens, d), or (n, d).
+transformer, (n, tokens, d), or (n, d). Pictures are squares, and so are their places: that tells
+the channels.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from tlfeat.backbones.exported import import_openvino
+from tlfeat.backbones.network_facts import NetworkFacts, how_to_say
+from tlfeat.backbones.network_files import Understood
 from tlfeat.backbones.networks import cell_weights
 from tlfeat.backbones.scaling import get_scaling
 from tlfeat.backbones.table import Output, grid_side
-from tlfeat.errors import NetworkError, UnknownName, did_you_mean, first_line
-
-if TYPE_CHECKING:
-    from tlfeat.backbones.network_files import NetworkFacts
+from tlfeat.errors import NetworkError, UnknownName, did_you_mean
 
 _TYPES: Final = ("f32", "f16", "bf16", "u8")
 _SPATIAL: Final = {"NCHW": (2, 3), "NHWC": (1, 2)}
-_TRIED: Final = 2  # pictures at a time, to see whether a network takes several
+_TRIED: Final = (3, 2)  # pictures at a time, to see whether a network takes several
+_FIRST: Final = 5  # tokens before the patches, at most: a class token and four registers
 
 
-class Understood(NamedTuple):
-    """What a file says of its pictures."""
+def understood(path: Path, facts: NetworkFacts) -> Understood:
+    """Read what a file says of itself.
 
-    shape: str  # of its input
-    layout: str  # "NCHW" or "NHWC"
-    size: int | None  # side of its pictures; None where it takes any
-    type: str  # of its input
-    parameters: int
-    outputs: Mapping[str, str]  # name to shape
+    Raises
+    ------
+    NetworkError
+        If it is no network that takes pictures.
+    """
+    stat = path.stat()
+    layout, side, kind, parameters, shape, outputs = _told(
+        path, facts.layout, stat.st_mtime_ns, stat.st_size, stat.st_ino
+    )
+    if kind == "u8" and (facts.scaling not in (None, "none") or facts.mean is not None):
+        raise NetworkError(
+            f"{path.name} takes bytes and scales them itself: "
+            f"{how_to_say(path, 'scaling=none')} says so."
+        )
+    return Understood(side, parameters, f"{shape} of {kind}, {layout}", dict(outputs))
+
+
+def input_of(path: Path, facts: NetworkFacts) -> tuple[str, int | None, str]:
+    """Give the layout of a file's input, the side that it fixes, and the type of its numbers."""
+    stat = path.stat()
+    return _told(path, facts.layout, stat.st_mtime_ns, stat.st_size, stat.st_ino)[:3]
 
 
 @cache
-def _understood(path: Path, changed: int, layout: str | None) -> Understood:
+def _told(
+    path: Path, layout: str | None, *changed: int
+) -> tuple[str, int | None, str, int, str, tuple[tuple[str, str], ...]]:
     network = _read(path)
     if len(network.inputs) != 1:
         raise NetworkError(
@@ -59,6 +77,11 @@ def _understood(path: Path, changed: int, layout: str | None) -> Understood:
             f"{path.name} takes pictures as {kind}: wanted one of {', '.join(_TYPES)}. Export it "
             "in float32."
         )
+    if any(node.get_type_name() == "FakeQuantize" for node in network.get_ops()):
+        raise NetworkError(
+            f"{path.name} is quantised already, and would not compute in float32: export it "
+            "before it is quantised; --precision int8 quantises it here."
+        )
     found = _layout(path, shape, text, layout)
     rows, columns = (shape[axis] for axis in _SPATIAL[found])
     if rows is not None and columns is not None and rows != columns:
@@ -69,40 +92,29 @@ def _understood(path: Path, changed: int, layout: str | None) -> Understood:
         if node.get_type_name() == "Constant"
         and node.get_output_element_type(0).get_type_name() in ("f32", "f16", "bf16")
     )
-    outputs = {_name(one, number): _text(one.partial_shape) for number, one in _numbered(network)}
-    return Understood(text, found, rows or columns, kind, parameters, outputs)
-
-
-def understood(path: Path, facts: "NetworkFacts") -> Understood:
-    """Read what a file says of itself.
-
-    Raises
-    ------
-    NetworkError
-        If it is no network that takes pictures.
-    """
-    return _understood(path, path.stat().st_mtime_ns, facts.layout)
+    outputs = tuple((name, _text(one.partial_shape)) for name, one in _outputs(network).items())
+    return found, rows or columns, kind, parameters, text, outputs
 
 
 def _layout(path: Path, shape: Sequence[int | None], text: str, said: str | None) -> str:
-    told = [
-        layout for layout, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in (3, None)
-    ]  # channels may be 3
-    sure = [layout for layout, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] == 3]
-    if said is not None and said not in told:
+    axes = (("NCHW", 1), ("NHWC", 3))
+    can_be = [layout for layout, axis in axes if shape[axis] in (3, None)]
+    is_sure = [layout for layout, axis in axes if shape[axis] == 3]
+    if said is not None and said not in can_be:
         raise NetworkError(
-            f"{path.name} takes an input of shape {text}, which is not {said}: leave layout out."
+            f"{path.name} takes an input of shape {text}, which is not {said}: "
+            f"{how_to_say(path, 'layout=')} takes that back."
         )
-    if said is not None or len(sure) == 1:
-        return said or sure[0]
-    if not told:
+    if said is not None or len(is_sure) == 1:
+        return said or is_sure[0]
+    if not can_be:
         raise NetworkError(
             f"{path.name} takes an input of shape {text}: wanted 3 channels, at the second axis "
             "or the last."
         )
     raise NetworkError(
-        f"{path.name} takes an input of shape {text}, which does not tell where the channels are: "
-        "say layout=NCHW or layout=NHWC."
+        f"{path.name} takes an input of shape {text}, which does not tell where the channels "
+        f"are: {how_to_say(path, 'layout=NCHW')} does, or NHWC."
     )
 
 
@@ -112,20 +124,10 @@ def _read(path: Path) -> Any:
         return openvino.Core().read_model(path)
     except Exception as error:  # whatever its readers raise
         said = " ".join(str(error).split())
-        if "external" in said.lower():
-            raise NetworkError(
-                f"{path.name} keeps its weights in another file, which is not beside it: put that "
-                f"there too ({_tail(said)})."
-            ) from error
         raise NetworkError(
-            f"{path} cannot be read by OpenVINO ({_tail(said)}): wanted a whole network, ONNX or "
-            "OpenVINO's own with its .bin."
+            f"{path} cannot be read by OpenVINO ({said[-160:].lstrip('. ')}): wanted a whole "
+            "network, ONNX or OpenVINO's own, with the files that its weights are in."
         ) from error
-
-
-def _tail(said: str) -> str:
-    """Give the end of what OpenVINO says, where the reason stands."""
-    return said[-160:].lstrip(". ") if len(said) > 160 else said
 
 
 def _length(dimension: Any) -> int | None:
@@ -136,17 +138,15 @@ def _text(shape: Any) -> str:
     return f"({', '.join('any' if one.is_dynamic else str(one.get_length()) for one in shape)})"
 
 
-def _numbered(network: Any) -> list[tuple[int, Any]]:
-    return list(enumerate(network.outputs))
+def _outputs(network: Any) -> dict[str, Any]:
+    """Give the outputs by their names, the shortest where there are several."""
+    return {
+        min(one.names, key=lambda name: (len(name), name)) if one.names else f"output{i}": one
+        for i, one in enumerate(network.outputs)
+    }
 
 
-def _name(output: Any, number: int = 0) -> str:
-    return min(output.names, key=len) if output.names else f"output{number}"
-
-
-def openvino_network(
-    path: Path, facts: "NetworkFacts", size: int, outputs: Sequence[Output]
-) -> Any:
+def openvino_network(path: Path, facts: NetworkFacts, size: int, outputs: Sequence[Output]) -> Any:
     """Make a file's network take bytes and give features.
 
     Parameters
@@ -174,89 +174,120 @@ def openvino_network(
     """
     from openvino import opset13
 
-    told = understood(path, facts)
-    if told.size not in (None, size):
+    openvino = import_openvino()
+    layout, side, kind = input_of(path, facts)
+    if side not in (None, size):
         raise NetworkError(
-            f"{path.name} takes pictures of {told.size}x{told.size} pixels and no others: leave "
-            "size out."
+            f"{path.name} takes pictures of {side}x{side} pixels and no others: leave size out."
         )
     network = _read(path)
-    _set_size(path, network, told.layout, size)
-    network = _with_pixels(network, told, facts)
+    wanted = [output.layer for output in outputs]
+    for layer in wanted:
+        _found(path, network, facts, layer)
+    takes_several = _set_size(path, network, facts, layout, size, wanted)
+    network = _with_pixels(network, layout, kind, facts)
     results = []
     for output in outputs:
-        node = _found(path, network, facts, output.layer)
-        given = opset13.convert(_pooled(path, node, told.layout, facts, output), "f32")
-        results.append(opset13.result(given))
-    openvino = import_openvino()
-    return openvino.Model(results, network.get_parameters(), path.stem)
+        activation = _found(path, network, facts, output.layer)
+        pooled = _pooled(path, activation, facts, output)
+        results.append(opset13.result(opset13.convert(pooled, "f32")))
+    made = openvino.Model(results, network.get_parameters(), path.stem)
+    if takes_several:
+        made.reshape([-1, size, size, 3])
+    return made
 
 
-def _set_size(path: Path, network: Any, layout: str, size: int) -> None:
-    """Fix the side, and let the batch be of any length where the network takes several."""
-    for batch in (_TRIED, 1):
-        shape: list[int] = [batch, 3, size, size] if layout == "NCHW" else [batch, size, size, 3]
-        try:
-            network.reshape(shape)
-        except RuntimeError as error:
-            if batch == 1:
-                raise NetworkError(
-                    f"{path.name} does not take pictures of {size}x{size} pixels "
-                    f"({_tail(first_line(error))})."
-                ) from error
-            continue
-        if all(_batch_of(one) == batch for one in network.outputs):
-            break
-    if batch > 1:
-        network.reshape([-1, *shape[1:]])
+def _set_size(
+    path: Path, network: Any, facts: NetworkFacts, layout: str, size: int, wanted: Sequence[str]
+) -> bool:
+    """Fix the side and a batch; say whether several pictures can go in at a time.
+
+    The first axis of all that is wanted must be the picture, whatever the number of them.
+    """
+    for batches in (_TRIED, (1,)):
+        if all(_fits(path, network, facts, layout, size, wanted, n) for n in batches):
+            return batches is _TRIED
+    raise NetworkError(
+        f"{path.name} does not give a row a picture of {size}x{size} pixels at "
+        f"{', '.join(wanted)}: the first axis must be the picture, for one picture at a time or "
+        "for any number."
+    )
 
 
-def _batch_of(output: Any) -> int | None:
-    shape = output.partial_shape
+def _fits(
+    path: Path,
+    network: Any,
+    facts: NetworkFacts,
+    layout: str,
+    size: int,
+    wanted: Sequence[str],
+    batch: int,
+) -> bool:
+    try:
+        network.reshape([batch, 3, size, size] if layout == "NCHW" else [batch, size, size, 3])
+    except RuntimeError:
+        return False
+    return all(_first(_found(path, network, facts, layer)) == batch for layer in wanted)
+
+
+def _first(activation: Any) -> int | None:
+    shape = activation.partial_shape
     return _length(shape[0]) if shape.rank.is_static and len(shape) else None
 
 
-def _with_pixels(network: Any, told: Understood, facts: "NetworkFacts") -> Any:
+def _with_pixels(network: Any, layout: str, kind: str, facts: NetworkFacts) -> Any:
     """Put the scaling of bytes before a network."""
     from openvino import Layout, Type
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
-    scaling = get_scaling(facts.scaling_mode)
     steps = PrePostProcessor(network)
     pixels = steps.input()
     pixels.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
     pixels.tensor().set_color_format(ColorFormat.RGB)
-    pixels.model().set_layout(Layout(told.layout))
+    pixels.model().set_layout(Layout(layout))
+    scaling = get_scaling(facts.scaling_mode or "none")
     change = pixels.preprocess()
     if scaling.bgr:
         change.convert_color(ColorFormat.BGR)
-    if told.type != "u8":
+    if kind != "u8":
         change.convert_element_type(Type.f32)
         change.mean([-o / s for o, s in zip(scaling.offset, scaling.scale, strict=True)])
         change.scale([1 / s for s in scaling.scale])
     return steps.build()
 
 
-def _found(path: Path, network: Any, facts: "NetworkFacts", layer: str) -> Any:
+def _found(path: Path, network: Any, facts: NetworkFacts, layer: str) -> Any:
     """Find what an output or a layer gives."""
-    outputs = {_name(one, number): one for number, one in _numbered(network)}
+    outputs = _outputs(network)
     wanted = layer
     if layer == "last":
         if facts.output is None and len(outputs) > 1:
             shapes = ", ".join(f"{name} {_text(o.partial_shape)}" for name, o in outputs.items())
             raise NetworkError(
-                f"{path.name} has {len(outputs)} outputs: say output=NAME, one of {shapes}."
+                f"{path.name} has {len(outputs)} outputs: {how_to_say(path, 'output=NAME')} says "
+                f"which is its feature, one of {shapes}."
             )
         wanted = facts.output or next(iter(outputs))
     if wanted in outputs:
         return outputs[wanted].get_node().input_value(0)
-    names = _named(network)
-    if wanted not in names:
+    named = _named(network)
+    if wanted not in named:
         raise UnknownName(
-            f"{path.name} has no output or layer {wanted!r}.{did_you_mean(wanted, names)} "
+            f"{path.name} has no output or layer {wanted!r}.{did_you_mean(wanted, named)} "
             f"`tlfeat backbones {path} --layers` lists them."
         )
-    return names[wanted]
+    return named[wanted]
+
+
+def check_output(path: Path, facts: NetworkFacts) -> None:
+    """Look for the output that the facts name.
+
+    Raises
+    ------
+    UnknownName
+        If nothing in the file has that name.
+    """
+    _found(path, _read(path), facts, "last")
 
 
 def _named(network: Any) -> dict[str, Any]:
@@ -267,95 +298,93 @@ def _named(network: Any) -> dict[str, Any]:
             continue
         for one in node.outputs():
             if one.partial_shape.rank.is_static and 2 <= len(one.partial_shape) <= 4:
-                found |= dict.fromkeys(one.names, one)
+                found |= dict.fromkeys(sorted(one.names), one)
     return found
 
 
-def _pooled(path: Path, node: Any, layout: str, facts: "NetworkFacts", output: Output) -> Any:
+def _pooled(path: Path, activation: Any, facts: NetworkFacts, output: Output) -> Any:
     """Pool an activation as an output has it."""
     from openvino import opset13
 
-    rank = len(node.partial_shape) if node.partial_shape.rank.is_static else 0
-    if rank == 3 and output.pool != "none":
-        return _of_tokens(path, node, facts, output)
-    if rank == 2 and output.pool in ("avg", "none"):  # pooled already
-        return node
-    if rank != 4:
-        if output.pool == "none" and rank >= 2:
-            return node
+    shape = [int(one.get_length()) for one in activation.partial_shape]
+    if len(shape) == 3 and output.pool != "none":
+        return _of_tokens(path, activation, shape, facts, output)
+    if len(shape) == 4:
+        layout = _layout_of_places(path, shape, output.layer)
+        if output.pool in ("avg", "max"):
+            pool = opset13.reduce_mean if output.pool == "avg" else opset13.reduce_max
+            return pool(activation, np.array(_SPATIAL[layout]))
+        places = activation
+        if layout == "NCHW":
+            places = opset13.transpose(activation, np.array([0, 2, 3, 1]))
+            shape = [shape[axis] for axis in (0, 2, 3, 1)]
+        return places if output.pool == "none" else _cells(places, shape[1], output.pool)
+    if output.pool in ("avg", "none") and len(shape) in (2, 3):  # (n, d) is pooled already
+        return activation
+    raise NetworkError(
+        f"{output.layer} of {path.name} has the shape {tuple(shape[1:])}, which cannot be pooled "
+        f"by {output.pool}."
+    )
+
+
+def _layout_of_places(path: Path, shape: Sequence[int], layer: str) -> str:
+    """Tell the channels from the places, which are as many down as across."""
+    first, last = shape[2] == shape[3], shape[1] == shape[2]
+    if first == last:
         raise NetworkError(
-            f"{output.layer} of {path.name} has the shape {_text(node.partial_shape)}, which "
-            f"cannot be pooled by {output.pool}."
+            f"{layer} of {path.name} has the shape {tuple(shape[1:])}, which does not tell which "
+            "axis is its channels: name another layer."
         )
-    axes = list(_SPATIAL[layout])
-    if output.pool in ("avg", "max"):
-        pool = opset13.reduce_mean if output.pool == "avg" else opset13.reduce_max
-        return pool(node, np.array(axes))
-    places = node if layout == "NHWC" else opset13.transpose(node, np.array([0, 2, 3, 1]))
-    return places if output.pool == "none" else _cells(places, grid_side(output.pool))
+    return "NCHW" if first else "NHWC"
 
 
-def _cells(places: Any, side: int) -> Any:
-    """Average (n, rows, columns, channels) over side x side cells, one after the other."""
+def _cells(places: Any, side: int, pool: str) -> Any:
+    """Average (n, side, side, channels) over cells, one after the other."""
     from openvino import opset13
 
-    shape = places.output(0).partial_shape if hasattr(places, "output") else places.partial_shape
-    rows, columns = (cell_weights(int(shape[axis].get_length()), side) for axis in (1, 2))
-    x = opset13.einsum([opset13.constant(rows), _in_float32(places)], "ih,nhwc->niwc")
-    x = opset13.einsum([opset13.constant(columns), x], "jw,niwc->nijc")
+    weights = opset13.constant(cell_weights(side, grid_side(pool)))
+    x = opset13.einsum([weights, opset13.convert(places, "f32")], "ih,nhwc->niwc")
+    x = opset13.einsum([weights, x], "jw,niwc->nijc")
     return opset13.reshape(x, np.array([0, -1]), special_zero=True)
 
 
-def _in_float32(node: Any) -> Any:
-    from openvino import opset13
-
-    return opset13.convert(node, "f32")
-
-
-def _of_tokens(path: Path, node: Any, facts: "NetworkFacts", output: Output) -> Any:
+def _of_tokens(
+    path: Path, activation: Any, shape: Sequence[int], facts: NetworkFacts, output: Output
+) -> Any:
     """Pool tokens (n, tokens, d): a square of patches, after those that stand for the whole."""
     from openvino import opset13
 
-    tokens = _length(node.partial_shape[1])
-    if tokens is None:
+    side = math.isqrt(shape[1])
+    first = shape[1] - side**2
+    taken = facts.tokens or ("class" if first else None)
+    if first > _FIRST or (first == 0 and "class" in (taken or "")):
         raise NetworkError(
-            f"{output.layer} of {path.name} has the shape {_text(node.partial_shape)}: wanted a "
-            "known number of tokens."
+            f"{output.layer} of {path.name} has {shape[1]} tokens, which are not a square of "
+            f"patches after {'1' if first == 0 else f'1 to {_FIRST}'} for the class: name another "
+            f"layer{', or say tokens=mean' if first == 0 else ''}."
         )
-    side = math.isqrt(tokens)
-    first = tokens - side**2
+    if taken is None:
+        raise NetworkError(
+            f"{output.layer} of {path.name} has the shape {tuple(shape[1:])}: if these are "
+            f"{shape[1]} tokens of {shape[2]} numbers, {how_to_say(path, 'tokens=mean')} says so."
+        )
     end = np.array([np.iinfo(np.int64).max])
-    patches = opset13.slice(node, np.array([first]), end, np.array([1]), np.array([1]))
+    patches = opset13.slice(activation, np.array([first]), end, np.array([1]), np.array([1]))
     if output.pool == "max":
         return opset13.reduce_max(patches, np.array([1]))
     if output.pool != "avg":
-        d = int(node.partial_shape[2].get_length())
-        square = opset13.reshape(patches, np.array([0, side, side, d]), special_zero=True)
-        return _cells(square, grid_side(output.pool))
-    taken = facts.tokens or ("class" if first else "mean")
-    if "class" in taken and not first:
-        raise NetworkError(
-            f"{output.layer} of {path.name} has {tokens} tokens, a square of patches, and none "
-            "for the class: say tokens=mean."
-        )
+        square = np.array([0, side, side, shape[2]])
+        return _cells(opset13.reshape(patches, square, special_zero=True), side, output.pool)
     parts = []
     if "class" in taken:
-        parts.append(opset13.gather(node, np.array(0), np.array(1)))
+        parts.append(opset13.gather(activation, np.array(0), np.array(1)))
     if "mean" in taken:
         parts.append(opset13.reduce_mean(patches, np.array([1])))
     return parts[0] if len(parts) == 1 else opset13.concat(parts, 1)
 
 
-@cache
-def _shape_of(
-    path: Path, facts: "NetworkFacts", size: int, output: Output, changed: int
-) -> tuple[int, ...]:
-    network = openvino_network(path, facts, size, [output])
-    return tuple(int(one.get_length()) for one in list(network.output(0).partial_shape)[1:])
-
-
 def file_feature_shape(
-    path: Path, facts: "NetworkFacts", size: int, layer: str, pool: str
+    path: Path, facts: NetworkFacts, size: int, layer: str, pool: str
 ) -> tuple[int, ...]:
     """Give the shape of one picture's features.
 
@@ -364,19 +393,30 @@ def file_feature_shape(
     NetworkError, UnknownName
         As from `openvino_network`.
     """
-    return _shape_of(path, facts, size, Output(layer, pool), path.stat().st_mtime_ns)
+    stat = path.stat()
+    wanted = Output(layer, pool)
+    return _shape_of(path, facts, size, wanted, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-def file_layers(path: Path, facts: "NetworkFacts", size: int) -> dict[str, tuple[int, ...]]:
+@cache
+def _shape_of(
+    path: Path, facts: NetworkFacts, size: int, output: Output, *changed: int
+) -> tuple[int, ...]:
+    network = openvino_network(path, facts, size, [output])
+    return tuple(int(one.get_length()) for one in list(network.output(0).partial_shape)[1:])
+
+
+def file_layers(path: Path, facts: NetworkFacts, size: int) -> dict[str, tuple[int, ...]]:
     """List what nodes give for one picture, by name, "last" first; channels last."""
-    told = understood(path, facts)
+    layout, _, _ = input_of(path, facts)
     network = _read(path)
-    _set_size(path, network, told.layout, size)
+    several = _set_size(path, network, facts, layout, size, ["last"])
     found: dict[str, tuple[int, ...]] = {}
     for name, one in {"last": _found(path, network, facts, "last"), **_named(network)}.items():
-        lengths = [_length(axis) for axis in list(one.partial_shape)[1:]]
-        if None not in lengths:
-            shape = [int(length or 0) for length in lengths]
-            turned = len(shape) == 3 and told.layout == "NCHW"
-            found[name] = tuple([*shape[1:], shape[0]] if turned else shape)
+        lengths = [_length(axis) for axis in one.partial_shape]
+        if None in lengths or lengths[0] != (_TRIED[-1] if several else 1):
+            continue  # its first axis is not the picture
+        shape = [int(length or 0) for length in lengths[1:]]
+        turned = len(shape) == 3 and shape[1] == shape[2] != shape[0]
+        found[name] = tuple([*shape[1:], shape[0]] if turned else shape)
     return found

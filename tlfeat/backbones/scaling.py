@@ -49,7 +49,7 @@ def get_scaling(mode: str) -> Scaling:
         "tf" gives [-1, 1]; "torch" [0, 1], then ImageNet mean and deviation; "caffe" BGR
         minus the ImageNet mean; "lite" (pixel - 127) / 128; "none" leaves the values alone
         (the network scales them itself). "M,M,M/D,D,D" are other means and deviations of
-        pixels in [0, 1]; " bgr" after any turns the channels.
+        pixels in [0, 1], red first; " bgr" after any but "caffe" turns the channels.
 
     Raises
     ------
@@ -58,12 +58,12 @@ def get_scaling(mode: str) -> Scaling:
 
     Examples
     --------
-    >>> get_scaling("0.5,0.5,0.5/0.25,0.25,0.25 bgr").offset
-    (-2.0, -2.0, -2.0)
+    >>> get_scaling("0.25,0.5,0.75/0.25,0.25,0.25 bgr").offset
+    (-3.0, -2.0, -1.0)
     """
     name, _, colour = mode.partition(" ")
     read = _OTHER.fullmatch(name)
-    if colour not in ("", "bgr") or (name not in _MODES and read is None):
+    if colour not in ("", "bgr") or (name not in _MODES and read is None) or mode == "caffe bgr":
         raise ValueError(
             f"Scaling must be one of {', '.join(_MODES)}, or MEANS/DEVIATIONS. Got {mode!r} "
             "instead."
@@ -73,7 +73,9 @@ def get_scaling(mode: str) -> Scaling:
     else:
         means, deviations = ([float(x) for x in part.split(",")] for part in read.groups())
         found = Scaling.of_statistics(means, deviations)
-    return found._replace(bgr=found.bgr or bool(colour))
+    if not colour:
+        return found
+    return Scaling(found.scale[::-1], found.offset[::-1], bgr=True)  # each stays with its colour
 
 
 def scaling_layers(pixels: Any, mode: str) -> Any:

@@ -40,7 +40,7 @@ class Weights:
     def name(self) -> str:
         """What a user says to get them: imagenet, random, or where the file is."""
         if self.kind == "file" and self.path is not None:
-            return str(self.path.resolve())
+            return str(self.path.absolute())
         return self.kind
 
 

@@ -112,7 +112,7 @@ def network_of(recipes: Sequence[Recipe], weights: str | Path | None = None) -> 
     """
     first = recipes[0]
     return NetworkRequest(
-        backbone=find_network(first.backbone, weights or "imagenet"),
+        backbone=find_network(first.backbone, weights or "imagenet", moved=True),
         size=first.size,
         weights=find_weights(first, weights),
         outputs=tuple(Output(recipe.layer, recipe.pool) for recipe in recipes),

@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tlfeat.backbones.network_files import find_network
+from tlfeat.backbones.network_facts import facts_file
+from tlfeat.backbones.network_files import FileBackbone, find_network
 from tlfeat.backbones.table import POOL, Output
 from tlfeat.backbones.weights import Weights, resolve_weights
 from tlfeat.data.resize import DECODER, Resize
@@ -117,8 +118,9 @@ def parse_spec(spec: str) -> tuple[Output, ...]:
     """
     outputs = []
     for part in spec.split("+"):
-        layer, _, pool = part.strip().partition(":")
-        pool = pool or "avg"
+        layer, _, pool = part.strip().rpartition(":")  # names of ONNX may have colons
+        if not layer:
+            layer, pool = pool, "avg"
         if not layer or not POOL.fullmatch(pool):
             raise TlfeatError(
                 f"Features {spec!r} cannot be read at {part!r}: wanted LAYER:POOL with POOL one "
@@ -168,8 +170,13 @@ def find_weights(recipe: Recipe, where: str | Path | None = None) -> Weights:
     if recipe.weights.startswith("random:"):
         seed = int(recipe.weights.split(":")[1])
         where = where or "random"
-    row = find_network(recipe.backbone, where or "imagenet")
+    row = find_network(recipe.backbone, where or "imagenet", moved=True)
     found = resolve_weights(row, where or "imagenet", seed=seed)
+    if found.digest != recipe.weights and isinstance(row, FileBackbone):
+        raise WeightsError(
+            f"{row.file.path} is not the network that features were made with, or what "
+            f"{facts_file(row.file.path).name} says of it has changed: put back what was there."
+        )
     if found.digest != recipe.weights:
         named = f"The weights {where or 'imagenet'!s} of {recipe.backbone} are not the ones wanted"
         if found.kind == "random":

@@ -101,6 +101,7 @@ def run_planned(
     folder = where.study_folder(dataset)
     study = replace(study, runs=_with_data_stand_in(study, dataset))
     study = replace(study, runs=_with_calibrated(study, dataset, where))
+    _check_names(study.runs)
     jobs: dict[str, Job] = {}
     for planned in study.runs:
         if planned.head is not None:
@@ -126,6 +127,17 @@ def run_planned(
     runs = {run.name: done[run.name] for run in study.runs if run.name in done}
     before = {run.id for run in there}
     return Ran(folder, runs, refused, sum(run.id not in before for run in runs.values()))
+
+
+def _check_names(runs: Sequence[PlannedRun]) -> None:
+    """Refuse two runs of one name, which networks in files of one name have."""
+    names = [run.name for run in runs]
+    for run in runs:
+        if names.count(run.name) > 1:
+            raise TlfeatError(
+                f"Two runs would be called {run.name}: name no network twice, and give files of "
+                f"two networks two names (one is {run.network.weights})."
+            )
 
 
 def _keep_groups(folder: Path, dataset: Dataset) -> None:
