@@ -77,12 +77,7 @@ def write_onnx(
         nodes,
         "made",
         [helper.make_tensor_value_info("pixels", kind, shape)],
-        [
-            helper.make_tensor_value_info(
-                name, TensorProto.FLOAT if is_bytes else kind, ends[name]
-            )
-            for name in outputs
-        ],
+        [helper.make_tensor_value_info(name, ends_in, ends[name]) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

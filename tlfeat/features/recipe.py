@@ -118,9 +118,10 @@ def parse_spec(spec: str) -> tuple[Output, ...]:
     """
     outputs = []
     for part in spec.split("+"):
-        layer, _, pool = part.strip().rpartition(":")  # names of ONNX may have colons
-        if not layer:
-            layer, pool = pool, "avg"
+        layer, colon, pool = part.strip().rpartition(":")  # names of ONNX may have colons
+        if not colon:
+            layer, pool = pool, ""
+        pool = pool or "avg"
         if not layer or not POOL.fullmatch(pool):
             raise TlfeatError(
                 f"Features {spec!r} cannot be read at {part!r}: wanted LAYER:POOL with POOL one "
