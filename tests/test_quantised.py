@@ -58,6 +58,9 @@ def test_a_network_is_quantised_once_and_alike_each_time(folder, cache, tmp_path
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\xff")
     with pytest.raises(pytest.fail.Exception, match="quantised again"):
         settled(folder, tmp_path / "another")
+    monkeypatch.undo()
+    assert settled(folder, tmp_path / "another") == before
+    extract(folder, size=SIZE, cache=tmp_path / "another", precision=before)
 
 
 def test_only_pictures_of_train_settle_it(folder, cache, monkeypatch):

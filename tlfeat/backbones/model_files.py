@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tlfeat.backbones.exported import SCHEMA, key_of
 from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.network_request import SCHEMA, key_of
 from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError, WeightsError, first_line

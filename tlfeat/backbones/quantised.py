@@ -20,20 +20,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.exported import (
-    Exportable,
     Exported,
     exported_network,
     import_openvino,
     is_whole_quietly,
-    key_of,
+    keeping,
     versions,
     write_network,
 )
 from tlfeat.backbones.likeness import least_cosine
+from tlfeat.backbones.network_request import Exportable, key_of
 from tlfeat.backbones.precision import DIGITS, INT8, get_precision
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError
-from tlfeat.files import making_folder
+from tlfeat.files import cannot_write
 
 _JSON = "network.json"
 
@@ -84,6 +84,8 @@ def quantise(
     ------
     NetworkError
         If NNCF is not installed, or cannot do it.
+    TlfeatError
+        If the store has no room for it.
     """
     nncf = _import_nncf()
     with exported_network(request, cache, note) as exported:
@@ -110,8 +112,11 @@ def quantise(
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     folder = _folder(request, sample, cache)
-    with making_folder(folder) as fresh:
-        write_network(found, record, fresh)
+    try:
+        with keeping(folder) as fresh:
+            write_network(found, record, fresh)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     digits = _digits(folder)
     note(
         f"{request.name} is quantised to {INT8}:{digits}, on {len(squares)} pictures of train: "

@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.backbones.engine_base import EngineBase, Features, Pictures, Token
-from tlfeat.backbones.exported import Exportable, versions
+from tlfeat.backbones.exported import versions
 from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.network_request import Exportable
 
 _BATCH: Final = {"CPU": 8, "GPU": 32}
 

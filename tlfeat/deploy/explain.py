@@ -16,9 +16,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlfeat.backbones.engines import Engine
-from tlfeat.backbones.exported import NetworkRequest, is_exported
+from tlfeat.backbones.exported import is_exported
 from tlfeat.backbones.linear_top import opened_places
 from tlfeat.backbones.network_files import is_network_file
+from tlfeat.backbones.network_request import NetworkRequest
 from tlfeat.backbones.networks import feature_shape
 from tlfeat.backbones.table import Output, grid_side
 from tlfeat.data.sources.base import Picture

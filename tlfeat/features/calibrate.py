@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from tlfeat.backbones.exported import NetworkRequest
+from tlfeat.backbones.network_request import NetworkRequest
 from tlfeat.backbones.precision import INT8
 from tlfeat.backbones.quantised import kept_digest, quantise
 from tlfeat.backbones.table import Output

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlfeat.audit.groups import keep_groups
+from tlfeat.backbones.precision import INT8
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.groups import AUTO_GROUPS, groups_file
 from tlfeat.errors import TlfeatError
@@ -130,13 +131,14 @@ def run_planned(
 
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:
-    """Refuse two runs of one name, which networks in files of one name have."""
-    names = [run.name for run in runs]
+    """Refuse two networks in files of one name: their runs would be taken for each other."""
+    networks: dict[str, FeatureSettings] = {}
     for run in runs:
-        if names.count(run.name) > 1:
+        other = networks.setdefault(run.name, run.network)
+        if other.weights != run.network.weights:
             raise TlfeatError(
-                f"Two runs would be called {run.name}: name no network twice, and give files of "
-                f"two networks two names (one is {run.network.weights})."
+                f"Two runs would be called {run.name}, of {other.weights} and "
+                f"{run.network.weights}: give the files two names."
             )
 
 
@@ -168,7 +170,7 @@ def _with_calibrated(study: Study, dataset: Dataset, where: Where) -> tuple[Plan
     """Give the runs with the quantised network that int8 means for this dataset."""
     return tuple(
         run
-        if run.head is None
+        if run.head is None or run.network.precision != INT8
         else replace(run, network=calibrated(_network(study, run), dataset, where))
         for run in study.runs
     )
