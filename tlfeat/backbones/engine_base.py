@@ -21,6 +21,10 @@ class Engine(Protocol):
         """One of "openvino" and "tensorflow"."""
 
     @property
+    def device(self) -> str:
+        """What computes: "CPU" or "GPU"."""
+
+    @property
     def outputs(self) -> tuple[Output, ...]:
         """What each array of a result is."""
 
@@ -56,6 +60,7 @@ class EngineBase:
     """What both engines share: their facts, and what a batch must be."""
 
     name = ""
+    device = "CPU"
 
     def __init__(self, size: int, outputs: tuple[Output, ...], batch: int) -> None:
         self.shape = (size, size, 3)

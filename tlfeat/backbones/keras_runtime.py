@@ -5,15 +5,25 @@ import os
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from tlfeat.backbones.precision import get_precision
 from tlfeat.errors import NetworkError
 
 
+def has_gpu_driver() -> bool:
+    """Say whether TensorFlow may have a GPU, without importing it."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/kfd").exists()
+
+
 def import_keras() -> Any:
     """Import Keras on TensorFlow, without their chatter.
+
+    A GPU's memory is taken as it is needed, not as a whole.
 
     Returns
     -------
@@ -41,12 +51,22 @@ def import_keras() -> Any:
             f"Keras is set to the backend {backend!r}, but tlfeat's networks need 'tensorflow': "
             "unset KERAS_BACKEND, or set it to tensorflow (~/.keras/keras.json counts too)."
         )
+    if has_gpu_driver():
+        _grow_as_needed()
     if keras.config.image_data_format() != "channels_last":
         raise NetworkError(
             "Keras is set to channels first, but tlfeat's networks need channels last: set "
             '"image_data_format": "channels_last" in ~/.keras/keras.json.'
         )
     return keras
+
+
+def _grow_as_needed() -> None:
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError, ValueError):  # at work already, as its user has settled
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 @contextmanager

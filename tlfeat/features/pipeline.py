@@ -116,15 +116,28 @@ def embed_pictures(
         )
         estimate = _Estimate(networks, len(samples), watch)
 
-        began = time.perf_counter()
+        first = began = time.perf_counter()
+        all_waited = 0.0
         for chunk in chunks:
             waited = time.perf_counter() - began
+            all_waited += waited
             unread |= {square.id: square.reason for square in chunk if square.passing}
             for block in blocks:
                 block.embed(chunk, waited)
             estimate.hear(len(chunk))
             began = time.perf_counter()
+        if any(engine.device == "GPU" for engine in engines):
+            _say_who_waited(all_waited, time.perf_counter() - first, watch)
     return unread
+
+
+def _say_who_waited(waited: float, seconds: float, watch: Watch) -> None:
+    """Say that a GPU waited for pictures, where a long run spent most of its time so."""
+    if seconds >= _LONG and waited > seconds / 2:
+        watch.note(
+            f"For {waited:.0f} of {seconds:.0f} s the GPU waited for pictures to be decoded: more "
+            "cores, or smaller pictures, would be faster."
+        )
 
 
 class _Blocks:
