@@ -88,9 +88,7 @@ def test_tokens_are_pooled_by_what_they_stand_for(tmp_path):
     write_facts(path, {"output": "tokens", "tokens": "mean"})
     alike(rows(path, "last:avg", "last:grid2"), mean, cells)
     write_facts(path, {"tokens": "class"})
-    with pytest.raises(
-        NetworkError, match=r"64 tokens, which are not a square .* or say tokens=mean"
-    ):
+    with pytest.raises(NetworkError, match=r"64 tokens, .* none for the class: say tokens=mean"):
         rows(path, "last:avg")
 
 

@@ -11,7 +11,7 @@ from tlfeat.backbones.network_facts import (
     how_to_say,
     write_facts,
 )
-from tlfeat.backbones.network_files import describe, find_network, is_network_file
+from tlfeat.backbones.network_files import describe, find_network, is_network_file, is_preset
 from tlfeat.errors import NetworkError, TlfeatError, UnknownName, WeightsError, did_you_mean
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.settings import settings_of
@@ -36,7 +36,8 @@ def backbones(
         str | None,
         typer.Argument(
             metavar="[PATTERN|FILE]",
-            help="Names to list, such as 'mobilenet*', or a network's file: .onnx, .xml, .keras.",
+            help="Names to list, such as 'mobilenet*', or a network's file: .onnx, .xml, .keras; "
+            "or hub:PRESET.",
         ),
     ] = None,
     say_of_it: Annotated[
@@ -58,7 +59,7 @@ def backbones(
 ) -> None:
     """List the frozen networks: size, features, parameters, licence, weights."""
     if say_of_it:
-        if not is_network_file(pattern):
+        if not is_network_file(pattern) or is_preset(pattern):
             raise UnknownName("--say is of a network's file: name one, .onnx, .xml or .keras.")
         path = Path(pattern).expanduser()
         if not path.is_file():
@@ -66,7 +67,7 @@ def backbones(
         write_facts(path, dict(map(_fact, say_of_it)))
         say(f"Written: {facts_file(path)}", style="dim")
     if is_network_file(pattern) and not layers:
-        _show_file(Path(pattern).expanduser(), as_json)
+        _show_file(pattern, as_json)
         return
     if layers:
         _list_layers(pattern, features.size, where.cache_folder, as_json)
@@ -134,9 +135,9 @@ def _list_layers(name: str | None, size: int | None, cache: Path, as_json: bool)
     say(f"At {size or row.size} pixels. Take one with --features LAYER:POOL.", style="dim")
 
 
-def _show_file(path: Path, as_json: bool) -> None:
+def _show_file(named: str, as_json: bool) -> None:
     """Show what is understood of a network's file, and what must still be said."""
-    told = describe(path)
+    told = describe(named)
     if as_json:
         print_json(told)
     else:
@@ -146,7 +147,7 @@ def _show_file(path: Path, as_json: bool) -> None:
                 say(f"{name:<{width}}  {text or 'not said'}")
     for name, fact in _MUST_BE_SAID.items():
         if not told[name]:
-            raise NetworkError(f"{path.name} cannot be used yet: {how_to_say(path, fact)}.")
+            raise NetworkError(f"{named} cannot be used yet: {how_to_say(Path(named), fact)}.")
 
 
 def _fact(text: str) -> tuple[str, str]:

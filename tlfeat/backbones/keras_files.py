@@ -5,9 +5,11 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tlfeat.backbones.hub import load_preset
 from tlfeat.backbones.model_files import load_model
 from tlfeat.backbones.network_facts import how_to_say
-from tlfeat.backbones.network_files import FileBackbone, Understood
+from tlfeat.backbones.network_files import FileBackbone
+from tlfeat.backbones.understood import Understood
 from tlfeat.errors import NetworkError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -63,11 +65,9 @@ def load_file(backbone: FileBackbone, size: int) -> Any:
         precision than float32.
     """
     path, facts = backbone.file.path, backbone.file.facts
-    model = load_model(path)
+    model = load_preset(path) if backbone.file.is_preset else load_model(path)
     if facts.layout == "NCHW":
         raise NetworkError(f"{path.name} is of Keras, which has channels last: leave layout out.")
-    if facts.tokens is not None:
-        raise NetworkError(f"{path.name} is of Keras: tokens are of ONNX files, leave them out.")
     if len(model.inputs) != 1:
         raise NetworkError(
             f"{path.name} has {len(model.inputs)} inputs: wanted one that takes pictures."

@@ -1,4 +1,4 @@
-"""Networks of anybody's, in files: FILE.onnx, FILE.xml of OpenVINO, FILE.keras.
+"""Networks of anybody's, in files: FILE.onnx, FILE.xml of OpenVINO, FILE.keras, hub:PRESET.
 
 What a file does not tell stands beside it, see `network_facts`. The file's bytes, those of the
 files that it keeps its weights in, and these facts make its digest, which stands where that of a
@@ -7,31 +7,23 @@ weight file does.
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Final, NamedTuple, TypeGuard
+from typing import Final, TypeGuard
 
+from tlfeat.backbones import hub
 from tlfeat.backbones.network_facts import NetworkFacts, facts_file, how_to_say, read_facts
 from tlfeat.backbones.table import Backbone, WeightsSource, get_backbone
+from tlfeat.backbones.understood import Understood
 from tlfeat.errors import NetworkError, TlfeatError, WeightsError
 from tlfeat.files import file_digest
 
 SUFFIXES: Final = (".onnx", ".xml", ".keras")
 # of an ONNX tensor, as protobuf writes it: external_data, of some length, {key: "location", value
 _LOCATION: Final = re.compile(rb"\x6a[\x00-\xff]{1,2}\x0a\x08location\x12")
-
-
-class Understood(NamedTuple):
-    """What a file says of itself."""
-
-    side: int | None  # of its pictures; None where it takes any
-    parameters: int
-    input: str
-    outputs: Mapping[str, str]  # name to shape; empty where only building it would tell
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,7 @@ class NetworkFile:
     Attributes
     ----------
     path : Path
+        A folder, of a preset.
     facts : NetworkFacts
     digest : str
         SHA-256 of the file's bytes and the facts.
@@ -53,7 +46,12 @@ class NetworkFile:
     @property
     def is_keras(self) -> bool:
         """Whether Keras reads it; OpenVINO reads the others."""
-        return self.path.suffix.lower() == ".keras"
+        return self.is_preset or self.path.suffix.lower() == ".keras"
+
+    @property
+    def is_preset(self) -> bool:
+        """Whether keras-hub builds it."""
+        return self.path.is_dir()
 
     def understood(self) -> Understood:
         """Read what it says of itself.
@@ -63,6 +61,8 @@ class NetworkFile:
         NetworkError
             If it is no network that takes pictures.
         """
+        if self.is_preset:
+            return hub.understood_preset(self.path)
         if self.is_keras:
             from tlfeat.backbones.keras_files import understood as of_keras
 
@@ -102,7 +102,14 @@ class FileBackbone(Backbone):
 
 def is_network_file(backbone: str | None) -> TypeGuard[str]:
     """Say whether a backbone is named by a file, or by the name of one."""
-    return backbone is not None and Path(backbone).suffix.lower() in SUFFIXES
+    return backbone is not None and (
+        is_preset(backbone) or Path(backbone).suffix.lower() in SUFFIXES
+    )
+
+
+def is_preset(backbone: str) -> bool:
+    """Say whether a backbone is a preset of keras-hub, or the name of one."""
+    return backbone.startswith(hub.PREFIX) or backbone.endswith(hub.SUFFIX)
 
 
 def read_network_file(path: Path) -> NetworkFile:
@@ -130,9 +137,23 @@ def read_network_file(path: Path) -> NetworkFile:
     return NetworkFile(path, facts, _digest(path, facts))
 
 
+def read_preset(preset: str) -> NetworkFile:
+    """Read a preset of keras-hub, by its name or its folder.
+
+    Raises
+    ------
+    TlfeatError
+        If it cannot be had, or is none of a network for pictures.
+    """
+    folder = hub.preset_folder(preset)
+    facts = hub.preset_facts(folder)
+    return NetworkFile(folder, facts, _digest(folder, facts))
+
+
 def _digest(path: Path, facts: NetworkFacts) -> str:
     try:
-        decisive = [file_digest(one) for one in (path, *_files_beside(path))]
+        files = hub.preset_files(path) if path.is_dir() else [path, *_files_beside(path)]
+        decisive = [file_digest(one) for one in files]
     except FileNotFoundError as error:
         raise WeightsError(
             f"{path.name} keeps its weights in another file, and {error.filename} is not there: "
@@ -169,8 +190,13 @@ def _external_names(path: Path, *changed: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def describe(path: Path) -> dict[str, str]:
+def describe(named: str | Path) -> dict[str, str]:
     """Say what is understood of a network's file, before it is used.
+
+    Parameters
+    ----------
+    named : str or Path
+        The file, or hub: and a preset.
 
     Returns
     -------
@@ -182,11 +208,15 @@ def describe(path: Path) -> dict[str, str]:
     WeightsError, TlfeatError
         If there is no such file, or it is no network that takes pictures.
     """
+    named = str(named)
+    of_hub = named.startswith(hub.PREFIX)
+    path = hub.preset_folder(named.removeprefix(hub.PREFIX)) if of_hub else Path(named)
     path = path.expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(f"There is no network at {path}.")
-    file = NetworkFile(path, read_facts(path))
-    told, facts = file.understood(), file.facts
+    facts = hub.preset_facts(path) if path.is_dir() else read_facts(path)
+    file = NetworkFile(path, facts)
+    told = file.understood()
     if facts.output is not None and not file.is_keras:
         from tlfeat.backbones.openvino_files import check_output
 
@@ -228,14 +258,24 @@ def find_network(
     """
     if not is_network_file(backbone):
         return get_backbone(backbone)
+    if is_preset(backbone):
+        named = backbone.removeprefix(hub.PREFIX) if weights == "imagenet" else str(weights)
+        if weights == "random":
+            raise NetworkError(f"{backbone} has its own weights: leave --weights out.")
+        name = Path(backbone.removeprefix(hub.PREFIX)).name.removesuffix(hub.SUFFIX)
+        return _row(read_preset(named), name_of(Path(name)) + hub.SUFFIX)
     path = Path(backbone) if weights == "imagenet" else Path(weights)
     is_other = name_of(path) != name_of(Path(backbone))
     if is_other and not (moved and is_network_file(path.name)):
         raise NetworkError(f"{Path(backbone).name} has its own weights: leave --weights out.")
     file = read_network_file(path)
+    return _row(file, name_of(file.path))
+
+
+def _row(file: NetworkFile, name: str) -> FileBackbone:
     told = file.understood()
     return FileBackbone(
-        name=name_of(file.path),
+        name=name,
         builder="",
         family="file",
         dim=0,

@@ -19,6 +19,7 @@ from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_in
 from tlfeat.backbones.layer_names import fresh_names, kind_of
 from tlfeat.backbones.network_files import FileBackbone
 from tlfeat.backbones.table import Backbone, Output, grid_side
+from tlfeat.backbones.tokens import read_tokens
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, TlfeatError, UnknownName, did_you_mean
 from tlfeat.files import write_text
@@ -254,6 +255,8 @@ def _pool(keras: Any, backbone: Backbone, x: Any, output: Output) -> Any:
         return x
     if isinstance(backbone, FileBackbone) and len(x.shape) == 2 and output.pool == "avg":
         return x  # pooled already
+    if isinstance(backbone, FileBackbone) and len(x.shape) == 3:
+        return _pool_tokens(keras, backbone, x, output)
     if len(x.shape) != 4:
         raise NetworkError(
             f"Layer {output.layer!r} of {backbone.name} has the shape {tuple(x.shape[1:])}, "
@@ -263,6 +266,24 @@ def _pool(keras: Any, backbone: Backbone, x: Any, output: Output) -> Any:
         return keras.ops.mean(x, axis=(1, 2))
     if output.pool == "max":
         return keras.ops.max(x, axis=(1, 2))
+    return _cells(keras, x, side)
+
+
+def _pool_tokens(keras: Any, backbone: FileBackbone, x: Any, output: Output) -> Any:
+    what = f"{output.layer} of {backbone.name}"
+    first, places, taken = read_tokens(what, x.shape[1], backbone.file.facts.tokens)
+    patches = x[:, first:]
+    if output.pool == "max":
+        return keras.ops.max(patches, axis=1)
+    side = grid_side(output.pool)
+    if side:
+        return _cells(keras, keras.ops.reshape(patches, (-1, places, places, x.shape[2])), side)
+    means = {"class": x[:, 0], "mean": keras.ops.mean(patches, axis=1)}
+    return keras.ops.concatenate([means[part] for part in taken.split("+")], axis=-1)
+
+
+def _cells(keras: Any, x: Any, side: int) -> Any:
+    """Average (n, height, width, channels) over side x side cells."""
     rows, columns = cell_weights(x.shape[1], side), cell_weights(x.shape[2], side)
     # (cells, height) x (n, height, width, channels) -> (n, cells, width, channels), then width
     x = keras.ops.einsum("ih,nhwc->niwc", rows, x)
@@ -378,6 +399,9 @@ def feature_shape(
     shape = shapes[layer]
     if pool == "none" or (of_file and len(shape) == 1 and pool == "avg"):
         return shape
+    if isinstance(backbone, FileBackbone) and len(shape) == 2:
+        told = read_tokens(f"{layer} of {backbone.name}", shape[0], backbone.file.facts.tokens)
+        return (told.columns(shape[1]) if pool == "avg" else shape[1] * cells,)
     if len(shape) != 3:
         raise NetworkError(
             f"Layer {layer!r} of {backbone.name} has the shape {shape}, which cannot be pooled "

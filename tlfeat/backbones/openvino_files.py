@@ -17,16 +17,16 @@ import numpy as np
 
 from tlfeat.backbones.exported import import_openvino
 from tlfeat.backbones.network_facts import NetworkFacts, how_to_say
-from tlfeat.backbones.network_files import Understood
 from tlfeat.backbones.networks import cell_weights
 from tlfeat.backbones.scaling import get_scaling
 from tlfeat.backbones.table import Output, grid_side
+from tlfeat.backbones.tokens import read_tokens
+from tlfeat.backbones.understood import Understood
 from tlfeat.errors import NetworkError, UnknownName, did_you_mean
 
 _TYPES: Final = ("f32", "f16", "bf16", "u8")
 _SPATIAL: Final = {"NCHW": (2, 3), "NHWC": (1, 2)}
 _TRIED: Final = (3, 2)  # pictures at a time, to see whether a network takes several
-_FIRST: Final = 5  # tokens before the patches, at most: a class token and four registers
 
 
 def understood(path: Path, facts: NetworkFacts) -> Understood:
@@ -354,16 +354,8 @@ def _of_tokens(
     """Pool tokens (n, tokens, d): a square of patches, after those that stand for the whole."""
     from openvino import opset13
 
-    side = math.isqrt(shape[1])
-    first = shape[1] - side**2
-    taken = facts.tokens or ("class" if first else None)
-    if first > _FIRST or (first == 0 and "class" in (taken or "")):
-        raise NetworkError(
-            f"{output.layer} of {path.name} has {shape[1]} tokens, which are not a square of "
-            f"patches after {'1' if first == 0 else f'1 to {_FIRST}'} for the class: name another "
-            f"layer{', or say tokens=mean' if first == 0 else ''}."
-        )
-    if taken is None:
+    first, side, taken = read_tokens(f"{output.layer} of {path.name}", shape[1], facts.tokens)
+    if first == 0 and facts.tokens is None:  # it may be channels, too
         raise NetworkError(
             f"{output.layer} of {path.name} has the shape {tuple(shape[1:])}: if these are "
             f"{shape[1]} tokens of {shape[2]} numbers, {how_to_say(path, 'tokens=mean')} says so."

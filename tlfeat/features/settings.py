@@ -57,7 +57,7 @@ class FeatureSettings:
     ----------
     backbone : str
         A name of `list_backbones`, or a network's file, .onnx, .xml of OpenVINO or .keras, with
-        what must be known of it beside it.
+        what must be known of it beside it, or hub: and a preset of keras-hub.
     features : str
         Layers and pooling, LAYER:POOL[+LAYER:POOL...], see `parse_spec`; "auto" lets each head
         choose on held rows.
@@ -81,7 +81,8 @@ class FeatureSettings:
     backbone: str = setting(
         DEFAULT_BACKBONE,
         "text",
-        "The frozen network; `tlfeat backbones` lists them. Or FILE.onnx, .xml, .keras.",
+        "The frozen network; `tlfeat backbones` lists them. Or FILE.onnx, .xml, .keras; "
+        "hub:PRESET.",
     )
     features: str = setting(
         "last:avg",
