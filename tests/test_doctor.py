@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tlfeat.backbones.exported import import_openvino
 from tlfeat.backbones.golden import LENGTHS
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
@@ -36,6 +37,17 @@ def test_a_sound_machine_has_nothing_wrong_and_its_networks_give_their_numbers(
     for engine in ("openvino", "tensorflow"):
         assert found[f"efficientnet-lite0 on {engine}"].found == "gives the numbers that it should"
     assert not (tmp_path / "reports").exists()
+
+
+def test_precisions_are_those_of_the_processor(monkeypatch):
+    class Core:
+        def get_property(self, device, name):
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(import_openvino(), "Core", Core)
+    assert doctor._precisions().found == "float32, int8"
+    monkeypatch.setattr(doctor, "versions", lambda *packages: {})
+    assert doctor._precisions().found == "float32, int8 (with the extra int8)"
 
 
 def test_a_network_that_gives_other_numbers_is_wrong(one_network, cache, tmp_path, monkeypatch):

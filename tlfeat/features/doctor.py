@@ -10,6 +10,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -18,11 +19,13 @@ import numpy as np
 from tlfeat.backbones.engines import has_gpu
 from tlfeat.backbones.exported import greatest_difference, versions
 from tlfeat.backbones.golden import LENGTHS, TOLERANCE, golden_features
+from tlfeat.backbones.openvino_engine import check_processor
+from tlfeat.backbones.precision import INT8, PRECISIONS, get_precision
 from tlfeat.backbones.table import Backbone, list_backbones
 from tlfeat.backbones.weights import resolve_weights, weights_here
 from tlfeat.cores import usable_cores
 from tlfeat.data.decode import decodable
-from tlfeat.errors import TlfeatError
+from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.features.maintenance import list_items
 from tlfeat.features.store import FeatureStore
 from tlfeat.machine import machine
@@ -60,6 +63,7 @@ def examine(where: Where = Where()) -> Iterator[Point]:
     yield _python()
     yield from _packages()
     yield _processor()
+    yield _precisions()
     yield _gpu()
     yield _memory()
     for what, folder in (("cache", where.cache_folder), ("reports", where.reports_folder)):
@@ -120,6 +124,19 @@ def _processor() -> Point:
             "Other work runs here: times will be longer than they need be.",
         )
     return Point("processor", found)
+
+
+def _precisions() -> Point:
+    """Tell what `--precision` may say here, of what OpenVINO runs."""
+    found = []
+    for name in PRECISIONS:
+        if get_precision(name).hint is not None:
+            with suppress(NetworkError):
+                check_processor(name)
+                found.append(name)
+    if INT8 in found and not versions("nncf"):
+        found[found.index(INT8)] = f"{INT8} (with the extra {INT8})"
+    return Point("precisions", ", ".join(found))
 
 
 def _gpu() -> Point:
