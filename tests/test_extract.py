@@ -384,6 +384,7 @@ cache = Path(sys.argv[1])
 open_engine = forward.open_engine
 
 class Counted:
+    device = "CPU"
     def __init__(self, engine):
         self.engine, self.name, self.batch = engine, engine.name, engine.batch
         self.versions, self.close = engine.versions, engine.close
