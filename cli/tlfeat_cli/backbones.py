@@ -35,7 +35,7 @@ def backbones(
     pattern: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PATTERN|FILE]",
+            metavar="PATTERN|FILE",
             help="Names to list, such as 'mobilenet*', or a network's file: .onnx, .xml, .keras; "
             "or hub:PRESET.",
         ),
