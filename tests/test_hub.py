@@ -8,7 +8,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tlfeat import extract, predict, train
+from tlfeat import extract, predict, run_study, train
 from tlfeat.backbones import hub
 from tlfeat.backbones.engines import NetworkRequest, open_engine
 from tlfeat.backbones.exported import greatest_difference, sample_pictures
@@ -145,3 +145,17 @@ def test_tokens_are_told_apart():
     assert read_tokens("it", 197, "class+mean").columns(8) == 16
     with pytest.raises(TlfeatError, match="206 tokens, which are not a square"):
         read_tokens("it", 206, None)
+
+
+def test_a_study_names_a_preset_and_goes_on_with_it(preset, pictures, tmp_path):
+    study = tmp_path / "own.toml"
+    study.write_text(
+        f'schema = 1\nname = "own"\n[data]\npath = {json.dumps(str(pictures))}\n'
+        f'[[run]]\nname = "lda"\nhead = "lda"\nbackbone = "hub:{preset}"\n'
+    )
+    where = {"cache": tmp_path / "cache", "reports": tmp_path / "reports"}
+    [run] = run_study(study, **where).runs
+    assert run.backbone == "small_vit.hub"
+    assert run.stand_in is None
+    again = run_study(tmp_path / "reports" / "own" / "study.toml", **where)
+    assert [one.id for one in again.runs] == [run.id]

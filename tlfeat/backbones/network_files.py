@@ -262,14 +262,13 @@ def find_network(
         named = backbone.removeprefix(hub.PREFIX) if weights == "imagenet" else str(weights)
         if weights == "random":
             raise NetworkError(f"{backbone} has its own weights: leave --weights out.")
-        name = Path(backbone.removeprefix(hub.PREFIX)).name.removesuffix(hub.SUFFIX)
-        return _row(read_preset(named), name_of(Path(name)) + hub.SUFFIX)
+        return _row(read_preset(named), name_of(backbone))
     path = Path(backbone) if weights == "imagenet" else Path(weights)
-    is_other = name_of(path) != name_of(Path(backbone))
+    is_other = name_of(path.name) != name_of(backbone)
     if is_other and not (moved and is_network_file(path.name)):
         raise NetworkError(f"{Path(backbone).name} has its own weights: leave --weights out.")
     file = read_network_file(path)
-    return _row(file, name_of(file.path))
+    return _row(file, name_of(file.path.name))
 
 
 def _row(file: NetworkFile, name: str) -> FileBackbone:
@@ -290,6 +289,15 @@ def _row(file: NetworkFile, name: str) -> FileBackbone:
     )
 
 
-def name_of(path: Path) -> str:
-    """Give what runs and entries call a network of a file."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name)
+def name_of(backbone: str) -> str:
+    """Give what runs and entries call a network of a file, or a preset.
+
+    Examples
+    --------
+    >>> name_of("nets/my net.onnx"), name_of("hub:presets/vit"), name_of("vit.hub")
+    ('my_net.onnx', 'vit.hub', 'vit.hub')
+    """
+    name = Path(backbone.removeprefix(hub.PREFIX)).name
+    if is_preset(backbone):
+        name = name.removesuffix(hub.SUFFIX) + hub.SUFFIX
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)

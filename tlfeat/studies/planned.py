@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 from tlfeat.backbones.network_files import find_network, is_network_file, name_of
@@ -284,7 +283,7 @@ def _texts(value: Any) -> list[str]:
 
 def _canonical(name: str) -> str:
     if is_network_file(name):
-        return name_of(Path(name))
+        return name_of(name)
     try:
         return get_backbone(name).name
     except TlfeatError:  # a text with {keys}
