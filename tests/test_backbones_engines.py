@@ -16,6 +16,7 @@ from tlfeat.backbones import engines, exported
 from tlfeat.backbones.engines import NetworkRequest, open_engine
 from tlfeat.backbones.exported import greatest_difference, is_exported, sample_pictures
 from tlfeat.backbones.golden import LENGTHS, golden_pictures
+from tlfeat.backbones.openvino_package import import_openvino
 from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.errors import NetworkError, TlfeatError, WeightsError
@@ -326,7 +327,7 @@ def test_a_network_that_does_not_serialize_on_a_disk_with_room_falls_back(tmp_pa
     def broken(*_):
         raise RuntimeError("no such operation")
 
-    monkeypatch.setattr(exported.import_openvino(), "serialize", broken)
+    monkeypatch.setattr(import_openvino(), "serialize", broken)
     notes = []
     assert open_engine(request(32), "auto", tmp_path, on_note=notes.append).name == "tensorflow"
     assert notes[-1].endswith("its export failed: no such operation.")

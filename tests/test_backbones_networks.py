@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 
 from tlfeat.backbones import networks
+from tlfeat.backbones.cells import cell_weights
 from tlfeat.backbones.golden import golden_pictures
 from tlfeat.backbones.keras_runtime import import_keras
-from tlfeat.backbones.networks import (
-    Output,
-    build_network,
-    cell_weights,
-    feature_shape,
-    layer_shapes,
-)
+from tlfeat.backbones.networks import Output, build_network, feature_shape, layer_shapes
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.errors import NetworkError, UnknownName

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tlfeat.backbones.exported import import_openvino
 from tlfeat.backbones.golden import LENGTHS
+from tlfeat.backbones.openvino_package import import_openvino
 from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.data.decode import decodable

@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from tlfeat import compare, explain, extract, predict, run_study, train
 from tlfeat.backbones import engines
 from tlfeat.backbones.engines import NetworkRequest, open_engine
-from tlfeat.backbones.exported import greatest_difference, import_openvino, sample_pictures
+from tlfeat.backbones.exported import greatest_difference, sample_pictures
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.network_facts import read_facts, write_facts
 from tlfeat.backbones.network_files import find_network
 from tlfeat.backbones.networks import layer_shapes
+from tlfeat.backbones.openvino_package import import_openvino
 from tlfeat.backbones.table import Output
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.errors import NetworkError, TlfeatError, UnknownName, WeightsError
@@ -282,13 +283,11 @@ def test_files_that_are_not_whole_are_one_sentence(tmp_path):
     with pytest.raises(WeightsError, match=r"in another file, and .*data is not there: put it"):
         rows(path, "last:avg")
     torn = tmp_path / "torn.onnx"
+    write_facts(torn, PLAIN)
     for bytes_left in (0, 100):
         torn.write_bytes(path.read_bytes()[:bytes_left])
-        with pytest.raises(TlfeatError, match=r"how pixels are scaled|cannot be read"):
+        with pytest.raises(NetworkError, match="cannot be read by OpenVINO"):
             rows(torn, "last:avg")
-    write_facts(torn, PLAIN)
-    with pytest.raises(NetworkError, match="cannot be read by OpenVINO"):
-        rows(torn, "last:avg")
     with pytest.raises(WeightsError, match="There is no network at"):
         rows(tmp_path / "none.onnx", "last:avg")
 

@@ -7,8 +7,9 @@ import pytest
 
 from tlfeat import extract, finetune, predict, train
 from tlfeat.backbones.engines import NetworkRequest, open_engine
-from tlfeat.backbones.exported import import_openvino, is_exported, sample_pictures
+from tlfeat.backbones.exported import is_exported, sample_pictures
 from tlfeat.backbones.likeness import least_cosine
+from tlfeat.backbones.openvino_package import import_openvino
 from tlfeat.backbones.table import Output, get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.data.digests import digest_of

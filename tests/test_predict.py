@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
-from tlfeat.backbones.exported import import_openvino
+from tlfeat.backbones.openvino_package import import_openvino
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import NetworkError, TlfeatError, WeightsError
 from tlfeat.finetuning.plan import Phase

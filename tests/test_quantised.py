@@ -4,7 +4,6 @@ import subprocess
 import sys
 import textwrap
 
-import numpy as np
 import pytest
 from pictures import colour_folders
 
@@ -115,7 +114,6 @@ def test_what_it_cannot_be_is_refused(folder, cache, tmp_path):
             extract(folder, **options)
     with pytest.raises(TlfeatError, match="is settled on the pictures of a dataset"):
         INT8.resolve()
-    assert np.all([get_precision(name).hint for name in ("float32", "int8")])
 
 
 def test_nncf_reports_nothing_over_the_network(folder, tmp_path):

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from tlfeat.backbones.engine_base import Engine
-from tlfeat.backbones.exported import CannotExportError, Exported, exported_network
+from tlfeat.backbones.exported import Exported, exported_network
 from tlfeat.backbones.likeness import Likeness
 from tlfeat.backbones.network_request import Exportable, NetworkRequest
 from tlfeat.backbones.openvino_engine import check_processor, run_on_openvino
+from tlfeat.backbones.openvino_package import CannotExportError
 from tlfeat.backbones.precision import INT8, get_precision
 from tlfeat.backbones.quantised import find_quantised
 from tlfeat.backbones.tensorflow_engine import TensorFlowEngine, has_gpu

@@ -12,10 +12,8 @@ or, for a network that cannot be exported, the reason why, so that it is not tri
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,43 +26,15 @@ import numpy.typing as npt
 
 from tlfeat.backbones.network_files import is_network_file
 from tlfeat.backbones.network_request import Exportable
-from tlfeat.backbones.precision import get_precision
+from tlfeat.backbones.openvino_package import CannotExportError, import_openvino, versions
 from tlfeat.backbones.table import Output
-from tlfeat.errors import NetworkError, first_line
+from tlfeat.errors import first_line
 from tlfeat.files import cannot_write, clear_abandoned, file_digest, making_folder, new_name
 
 TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
 _XML, _BIN, _JSON = "network.xml", "network.bin", "network.json"
 _LARGE: Final = 4096  # numbers in a weight
 _PACKAGES: Final = ("keras", "tensorflow", "openvino")
-
-
-class CannotExportError(NetworkError):
-    """A network that OpenVINO cannot take, or not with the same numbers."""
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO so that it opens no connection.
-
-    It reports its import and every conversion over the network when its telemetry package can
-    be imported; without it, it falls back to a stub of its own.
-    """
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        import openvino
-    except ImportError as error:
-        raise CannotExportError(f"OpenVINO cannot be imported ({error})") from error
-    return openvino
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """Give the versions of packages without importing them."""
-    found = {}
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def sample_pictures(size: int, count: int = 4) -> npt.NDArray[np.uint8]:
@@ -223,12 +193,6 @@ def exported_network(
 
 def is_exported(request: Exportable, cache: Path) -> bool:
     """Say whether the store has a network that gives what is wanted."""
-    if get_precision(request.precision).quantised:
-        from tlfeat.backbones.quantised import find_quantised
-
-        with contextlib.suppress(NetworkError):
-            return bool(find_quantised(request, cache).outputs)
-        return False
     request, shelf = request.as_exported(), cache / "networks"
     return is_whole_quietly(shelf / request.key) or _larger(request, shelf) is not None
 

@@ -1,19 +1,16 @@
-"""Networks of somebody's .keras files, checked to take pictures and give rows of them."""
+"""Models in Keras' files, read without running code of their own; backbones that they are."""
 
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tlfeat.backbones.hub import load_preset
-from tlfeat.backbones.model_files import load_model
-from tlfeat.backbones.network_facts import how_to_say
-from tlfeat.backbones.network_files import FileBackbone
+from tlfeat.backbones.keras_runtime import import_keras
+from tlfeat.backbones.network_facts import NetworkFacts, how_to_say
 from tlfeat.backbones.understood import Understood
-from tlfeat.errors import NetworkError, UnknownName, did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from tlfeat.errors import NetworkError, UnknownName, WeightsError, did_you_mean, first_line
 
 _INPUT: Final = re.compile(r'"batch_shape": \[([^\]]*)\]')
 
@@ -55,8 +52,27 @@ def understood(path: Path) -> Understood:
     return Understood(side, total, f"({', '.join(shape).replace('null', 'any')}), NHWC", {})
 
 
-def load_file(backbone: FileBackbone, size: int) -> Any:
-    """Load a network of a file.
+def load_model(path: Path) -> Any:
+    """Read a whole model of Keras, without running code of its own.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
+    keras = import_keras()
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
+        reason = first_line(error)
+        raise WeightsError(
+            f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
+            "network of Keras, .keras or .h5, without code of its own."
+        ) from error
+
+
+def load_file(path: Path, facts: NetworkFacts, size: int) -> Any:
+    """Load a network of a file, or of the folder of a preset.
 
     Raises
     ------
@@ -64,8 +80,7 @@ def load_file(backbone: FileBackbone, size: int) -> Any:
         If it takes something else than squares of three channels, or computes in another
         precision than float32.
     """
-    path, facts = backbone.file.path, backbone.file.facts
-    model = load_preset(path) if backbone.file.is_preset else load_model(path)
+    model = load_preset(path) if path.is_dir() else load_model(path)
     if facts.layout == "NCHW":
         raise NetworkError(f"{path.name} is of Keras, which has channels last: leave layout out.")
     if len(model.inputs) != 1:
@@ -92,7 +107,7 @@ def load_file(backbone: FileBackbone, size: int) -> Any:
     return model
 
 
-def file_tensors(model: Any) -> "Mapping[str, Any]":
+def file_tensors(model: Any) -> Mapping[str, Any]:
     """Give what each layer puts out in a model, by the names that are in its file."""
     found = {}
     for layer in model.layers:
@@ -104,7 +119,9 @@ def file_tensors(model: Any) -> "Mapping[str, Any]":
     return found
 
 
-def file_layer(backbone: FileBackbone, layers: "Mapping[str, Any]", model: Any, layer: str) -> Any:
+def file_layer(
+    path: Path, facts: NetworkFacts, layers: Mapping[str, Any], model: Any, layer: str
+) -> Any:
     """Find what a layer puts out; "last" is the one that the facts name, or the only output.
 
     Raises
@@ -114,7 +131,6 @@ def file_layer(backbone: FileBackbone, layers: "Mapping[str, Any]", model: Any, 
     UnknownName
         If there is no such layer.
     """
-    path, facts = backbone.file.path, backbone.file.facts
     name = facts.output if layer == "last" else layer
     if name is None:
         if len(model.outputs) > 1:
@@ -125,7 +141,7 @@ def file_layer(backbone: FileBackbone, layers: "Mapping[str, Any]", model: Any, 
         return model.outputs[0]
     if name not in layers:
         raise UnknownName(
-            f"{backbone.name} has no layer {name!r}.{did_you_mean(name, layers)} "
+            f"{path.name} has no layer {name!r}.{did_you_mean(name, layers)} "
             f"`tlfeat backbones {path} --layers` lists them."
         )
     return layers[name]

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.engine_base import Engine
-from tlfeat.backbones.exported import Exported, sample_pictures, versions
+from tlfeat.backbones.exported import Exported, sample_pictures
+from tlfeat.backbones.openvino_package import versions
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.files import write_text

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.engine_base import Engine
-from tlfeat.backbones.exported import exported_network, import_openvino, places_of
+from tlfeat.backbones.exported import exported_network, places_of
 from tlfeat.backbones.model_files import ModelRequest
 from tlfeat.backbones.openvino_engine import run_on_openvino
+from tlfeat.backbones.openvino_package import import_openvino
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError
 from tlfeat.watch import Watch

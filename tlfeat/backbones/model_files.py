@@ -1,35 +1,17 @@
-"""Whole networks of Keras files: read without running code of their own, and run by an engine."""
+"""Whole networks of Keras files, as an engine is asked for them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tlfeat.backbones.keras_files import load_model
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.network_request import SCHEMA, key_of
 from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Output
-from tlfeat.errors import NetworkError, WeightsError, first_line
+from tlfeat.errors import NetworkError
 
 _ANSWERS: Final = Output("answers", "none")  # what a whole network gives: a number a class
-
-
-def load_model(path: Path) -> Any:
-    """Read a whole model of Keras, without running code of its own.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be read.
-    """
-    keras = import_keras()
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a damaged or unsafe file makes it
-        reason = first_line(error)
-        raise WeightsError(
-            f"The model file {path} cannot be loaded ({reason.rstrip('.')}): wanted a whole "
-            "network of Keras, .keras or .h5, without code of its own."
-        ) from error
 
 
 @dataclass(frozen=True)

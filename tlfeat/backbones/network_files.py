@@ -14,7 +14,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Final, TypeGuard
 
-from tlfeat.backbones import hub
+from tlfeat.backbones import hub, keras_files
 from tlfeat.backbones.network_facts import NetworkFacts, facts_file, how_to_say, read_facts
 from tlfeat.backbones.table import Backbone, WeightsSource, get_backbone
 from tlfeat.backbones.understood import Understood
@@ -64,9 +64,7 @@ class NetworkFile:
         if self.is_preset:
             return hub.understood_preset(self.path)
         if self.is_keras:
-            from tlfeat.backbones.keras_files import understood as of_keras
-
-            return of_keras(self.path)
+            return keras_files.understood(self.path)
         from tlfeat.backbones.openvino_files import understood
 
         return understood(self.path, self.facts)

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from tlfeat.backbones.network_files import FileBackbone
 from tlfeat.backbones.networks import build_network
+from tlfeat.backbones.openvino_files import openvino_network
 from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Backbone, Output
 from tlfeat.backbones.weights import Weights
@@ -99,8 +100,6 @@ class NetworkRequest:
 
     def read(self) -> Any:
         """Read it with OpenVINO, where it is in a file for that."""
-        from tlfeat.backbones.openvino_files import openvino_network
-
         assert isinstance(self.backbone, FileBackbone)
         file = self.backbone.file
         return openvino_network(file.path, file.facts, self.size, self.outputs)

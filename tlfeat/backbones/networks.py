@@ -12,12 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from tlfeat.backbones.cells import cell_weights
+from tlfeat.backbones.keras_files import file_layer, file_tensors, load_file
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
 from tlfeat.backbones.layer_names import fresh_names, kind_of
 from tlfeat.backbones.network_files import FileBackbone
+from tlfeat.backbones.openvino_files import file_feature_shape, file_layers
 from tlfeat.backbones.table import Backbone, Output, grid_side
 from tlfeat.backbones.tokens import read_tokens
 from tlfeat.backbones.weights import Weights
@@ -92,9 +92,7 @@ def _of_file(backbone: FileBackbone, size: int, include_top: bool) -> Any:
     """Load a network of somebody's .keras file; what its pixels become stands before it."""
     if include_top or not backbone.file.is_keras:
         raise NetworkError(f"{backbone.name} is run by OpenVINO alone: leave --engine out.")
-    from tlfeat.backbones.keras_files import load_file
-
-    return load_file(backbone, size)
+    return load_file(backbone.file.path, backbone.file.facts, size)
 
 
 def freeze(model: Any) -> None:
@@ -188,8 +186,6 @@ def tensors_of(backbone: Backbone, base: Any) -> dict[str, Any]:
     """Give what each layer puts out; of somebody's file by the names that are in it."""
     if not isinstance(backbone, FileBackbone):
         return named_tensors(base)
-    from tlfeat.backbones.keras_files import file_tensors
-
     return dict(file_tensors(base))
 
 
@@ -211,9 +207,7 @@ def named_tensors(model: Any) -> dict[str, Any]:
 def find_layer(backbone: Backbone, layers: Mapping[str, Any], base: Any, layer: str) -> Any:
     """Give what a layer puts out: `layers` from `named_tensors(base)`, `layer` as in a SPEC."""
     if isinstance(backbone, FileBackbone):
-        from tlfeat.backbones.keras_files import file_layer
-
-        return file_layer(backbone, layers, base, layer)
+        return file_layer(backbone.file.path, backbone.file.facts, layers, base, layer)
     if layer == "last":
         # before the last normalisation where pooling comes first, see `pooled`
         return base.layers[-1].input if backbone.norm_after_pool else base.output
@@ -290,28 +284,6 @@ def _cells(keras: Any, x: Any, side: int) -> Any:
     return keras.ops.einsum("jw,niwc->nijc", columns, x)
 
 
-def cell_weights(places: int, cells: int) -> npt.NDArray[np.float32]:
-    """Give the weights that average `places` into `cells`.
-
-    Cell i goes from floor(i places / cells) to ceil((i + 1) places / cells).
-
-    Returns
-    -------
-    weights : ndarray of shape (cells, places), float32
-        Each row sums to one.
-
-    Examples
-    --------
-    >>> cell_weights(3, 2).tolist()
-    [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]
-    """
-    weights = np.zeros((cells, places), np.float32)
-    for i in range(cells):
-        start, stop = i * places // cells, -(-(i + 1) * places // cells)
-        weights[i, start:stop] = 1 / (stop - start)
-    return weights
-
-
 def layer_shapes(
     backbone: Backbone, size: int, cache: Path | None = None
 ) -> dict[str, tuple[int, ...]]:
@@ -347,8 +319,6 @@ def layer_shapes(
 
 def _shapes(backbone: Backbone, size: int) -> dict[str, tuple[int, ...]]:
     if isinstance(backbone, FileBackbone) and not backbone.file.is_keras:
-        from tlfeat.backbones.openvino_files import file_layers
-
         return file_layers(backbone.file.path, backbone.file.facts, size)
     base = build_base(backbone, size, Weights("random", None, "shapes"))
     tensors = tensors_of(backbone, base)
@@ -381,8 +351,6 @@ def feature_shape(
     """
     of_file = isinstance(backbone, FileBackbone)
     if isinstance(backbone, FileBackbone) and not backbone.file.is_keras:
-        from tlfeat.backbones.openvino_files import file_feature_shape
-
         return file_feature_shape(backbone.file.path, backbone.file.facts, size, layer, pool)
     cells = max(grid_side(pool), 1) ** 2
     stage = backbone.layers.get(layer)

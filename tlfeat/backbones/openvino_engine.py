@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.backbones.engine_base import Engine, EngineBase, Features, Pictures, Token
-from tlfeat.backbones.exported import CannotExportError, import_openvino, versions
+from tlfeat.backbones.openvino_package import CannotExportError, import_openvino, versions
 from tlfeat.backbones.precision import get_precision
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tlfeat.backbones.exported import import_openvino
+from tlfeat.backbones.cells import cell_weights
 from tlfeat.backbones.network_facts import NetworkFacts, how_to_say
-from tlfeat.backbones.networks import cell_weights
+from tlfeat.backbones.openvino_package import import_openvino
 from tlfeat.backbones.scaling import get_scaling
 from tlfeat.backbones.table import Output, grid_side
 from tlfeat.backbones.tokens import read_tokens

@@ -22,14 +22,13 @@ import numpy.typing as npt
 from tlfeat.backbones.exported import (
     Exported,
     exported_network,
-    import_openvino,
     is_whole_quietly,
     keeping,
-    versions,
     write_network,
 )
 from tlfeat.backbones.likeness import least_cosine
 from tlfeat.backbones.network_request import Exportable, key_of
+from tlfeat.backbones.openvino_package import import_openvino, versions
 from tlfeat.backbones.precision import DIGITS, INT8, get_precision
 from tlfeat.backbones.table import Output
 from tlfeat.errors import NetworkError
@@ -158,6 +157,13 @@ def find_quantised(request: Exportable, cache: Path | None) -> Exported:
         f"The network {request.precision} is not in {shelf}: it is where it was quantised; name "
         "that store with --cache."
     )
+
+
+def is_kept(request: Exportable, cache: Path) -> bool:
+    """Say whether the store has the quantised network that a precision names."""
+    with contextlib.suppress(NetworkError):
+        return bool(find_quantised(request, cache).outputs)
+    return False
 
 
 def _is_of(record: dict[str, Any], request: Exportable) -> bool:

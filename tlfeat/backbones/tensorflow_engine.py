@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.backbones.engine_base import EngineBase, Features, Pictures, Token
-from tlfeat.backbones.exported import versions
 from tlfeat.backbones.keras_runtime import has_gpu_driver, import_keras
 from tlfeat.backbones.network_request import Exportable
+from tlfeat.backbones.openvino_package import versions
 
 _CPU_BATCH: Final = 8
 _GPU_BATCHES: Final = (256, 128, 64, 32)  # the first that its memory has room for; not measured

@@ -21,6 +21,8 @@ from tlfeat.backbones.linear_top import opened_places
 from tlfeat.backbones.network_files import is_network_file
 from tlfeat.backbones.network_request import NetworkRequest
 from tlfeat.backbones.networks import feature_shape
+from tlfeat.backbones.precision import get_precision
+from tlfeat.backbones.quantised import is_kept
 from tlfeat.backbones.table import Output, grid_side
 from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.networks import finetuned_network
@@ -193,7 +195,10 @@ def is_at_hand(run: Run, cache: Path) -> bool:
     WeightsError
         If the weights of the network are gone.
     """
-    return is_exported(_unpooled(run), cache)
+    network = _unpooled(run)
+    if get_precision(network.precision).quantised:
+        return is_kept(network, cache)
+    return is_exported(network, cache)
 
 
 def _linear_of(run: Run, label: str | None) -> _Linear:

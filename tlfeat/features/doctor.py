@@ -17,9 +17,10 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import has_gpu
-from tlfeat.backbones.exported import greatest_difference, versions
+from tlfeat.backbones.exported import greatest_difference
 from tlfeat.backbones.golden import LENGTHS, TOLERANCE, golden_features
 from tlfeat.backbones.openvino_engine import check_processor
+from tlfeat.backbones.openvino_package import versions
 from tlfeat.backbones.precision import INT8, PRECISIONS, get_precision
 from tlfeat.backbones.table import Backbone, list_backbones
 from tlfeat.backbones.weights import resolve_weights, weights_here

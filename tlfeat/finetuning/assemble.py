@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tlfeat.backbones.keras_files import load_model
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
-from tlfeat.backbones.model_files import load_model
 from tlfeat.backbones.networks import build_base, find_layer, freeze, named_tensors, pooled
 from tlfeat.backbones.table import Backbone, Output
 from tlfeat.backbones.weights import Weights

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlfeat.backbones.engines import Engine
-from tlfeat.backbones.model_files import load_model
+from tlfeat.backbones.keras_files import load_model
 from tlfeat.features.forward import chunk_length
 from tlfeat.files import replacing, write_text
 from tlfeat.finetuning.assemble import Network

@@ -143,7 +143,7 @@ def picture_side(path: Path) -> int:
     TlfeatError
         If it takes any, so that the side must be said.
     """
-    from tlfeat.backbones.model_files import load_model
+    from tlfeat.backbones.keras_files import load_model
 
     shape = tuple(getattr(load_model(path), "input_shape", ()) or ())
     if len(shape) == 4 and isinstance(shape[1], int):
