@@ -9,7 +9,7 @@ from onnx import TensorProto
 from onnx_maker import SIZE, activation, write_onnx
 from typer.testing import CliRunner
 
-from tlfeat import compare, explain, extract, predict, run_study, train
+from tlfeat import compare, explain, extract, finetune, predict, run_study, train
 from tlfeat.backbones import engines
 from tlfeat.backbones.engines import NetworkRequest, open_engine
 from tlfeat.backbones.exported import greatest_difference, sample_pictures
@@ -442,6 +442,12 @@ def test_what_a_file_is_not_for_is_refused(tmp_path, network, pictures):
         extract(pictures, backbone=str(network), weights="random")
     with pytest.raises(NetworkError, match="is run by OpenVINO alone: leave --engine out"):
         extract(pictures, backbone=str(network), engine="tensorflow", cache=tmp_path / "cache")
+    with pytest.raises(TlfeatError, match=r"gives features: only one of Keras can be trained on"):
+        finetune(pictures, str(network), reports=tmp_path / "reports")
+    with pytest.raises(
+        TlfeatError, match=r"gives features: start from it with --from mine\.keras"
+    ):
+        finetune(pictures, "mine.keras", reports=tmp_path / "reports")
     with pytest.raises(UnknownName, match="has no output or layer 'stage4'"):
         extract(pictures, backbone=str(network), features="stage4:avg")
 

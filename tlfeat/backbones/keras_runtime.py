@@ -88,7 +88,7 @@ def seeded_initialisers(seed: int) -> Iterator[None]:
 def dtype_policy(keras: Any, precision: str) -> Iterator[None]:
     """Build layers for a precision inside, and put the user's policy back after."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(get_precision(precision).policy or "float32")
+    keras.config.set_dtype_policy(get_precision(precision).policy)
     try:
         yield
     finally:

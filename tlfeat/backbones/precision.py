@@ -12,7 +12,7 @@ from tlfeat.errors import NetworkError
 class Precision(NamedTuple):
     """What a network computes in; its features are given in float32."""
 
-    policy: str | None  # the dtype policy of Keras; None where OpenVINO alone has it
+    policy: str  # the dtype policy that Keras builds it with
     exported: str  # the precision that its network is exported in
     hint: str | None  # OpenVINO's INFERENCE_PRECISION_HINT; None where TensorFlow alone has it
     capability: str | None = None  # what OpenVINO must say that the processor has
@@ -22,7 +22,7 @@ class Precision(NamedTuple):
 _TABLE: Final = {
     "float32": Precision("float32", "float32", "f32"),
     "bfloat16": Precision("mixed_bfloat16", "float32", "bf16", "BF16"),
-    "int8": Precision(None, "float32", "f32", "INT8"),
+    "int8": Precision("float32", "float32", "f32", "INT8"),
     "mixed": Precision("mixed_float16", "mixed", None),
 }
 INT8: Final = "int8"

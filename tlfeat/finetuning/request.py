@@ -84,10 +84,12 @@ class FinetuneRequest:
         checked_values(replace(network, resize=network.rule.rule, weights=str(network.weights)))
         name = network.backbone if parent is None else parent.backbone
         if parent is None and is_network_file(name):
-            raise TlfeatError(
-                f"{name} is a file: a network of Keras is trained on with --from {name}; others "
-                "give features alone."
+            from_it = (
+                f"start from it with --from {name}"
+                if name.endswith(".keras")
+                else ("only one of Keras can be trained on, with --from FILE.keras")
             )
+            raise TlfeatError(f"{name} is a network in a file, which gives features: {from_it}.")
         row = None if name in (None, plain_cnn.NAME) else get_backbone(str(name))
         name = row.name if row else name
         if parent is None:
