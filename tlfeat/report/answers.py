@@ -27,15 +27,13 @@ _WRONG_SHOWN = 60  # pictures that every run gets wrong
 _WIDE, _HIGH, _EDGE = 1000, 640, 26  # of the projection, in its own units
 
 
-def answers(part: Part, small: Mapping[str, str], draw: Draw) -> dict[str, Any]:
-    """Draw what runs say of single pictures and give what the template shows of it.
+def answers(part: Part, draw: Draw) -> dict[str, Any]:
+    """Draw what runs say of the pictures of classes and give what the template shows of it.
 
     Parameters
     ----------
     part : Part
         With predictions of one run or more.
-    small : mapping of str to str
-        Digest to the data URI of a small picture.
     draw : callable
         Saves an Axes under a name and gives its picture.
 
@@ -55,17 +53,37 @@ def answers(part: Part, small: Mapping[str, str], draw: Draw) -> dict[str, Any]:
         "f1": draw("class-f1", figures.draw_class_f1(per_class)),
         "unseen": sorted(set(part.classes) - set(per_class["class"])),
         "per_class": per_class.sort_values(["f1", "class"]).to_dict("records"),
-        "mistakes": cards(part, part.mistakes(0), small, 0),
         "most_mistakes": MISTAKES,
         "wrong_count": len(part.everywhere_wrong),
-        "wrong": cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
         "reliability": _reliability(part, draw),
         "projections": [_projection(part, one, draw) for one in part.projections],
         "projected_run": part.labels.get(part.projected_run.name, "")
         if part.projected_run
         else "",
-        "json": _for_script(part, small),
     }
+
+
+def single_answers(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
+    """Give what the template and the page's script show of single pictures.
+
+    Parameters
+    ----------
+    part : Part
+    small : mapping of str to str
+        Digest to the data URI of a small picture.
+
+    Returns
+    -------
+    values : dict
+    """
+    values: dict[str, Any] = {"pictures": len(small), "json": None}
+    if part.predictions and part.facts is not None:
+        values |= {
+            "mistakes": cards(part, part.mistakes(0), small, 0),
+            "wrong": cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
+            "json": _for_script(part, small),
+        }
+    return values
 
 
 def _largest(confusion: np.ndarray, part: Part) -> list[dict[str, Any]]:

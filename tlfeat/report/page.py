@@ -8,9 +8,10 @@ script run and nothing be loaded from anywhere.
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
@@ -31,6 +32,19 @@ if TYPE_CHECKING:
 INDEX = "index.html"
 RESULTS_TEX = "results.tex"
 FIGURES = "figures"
+
+_DRAWING: Final = (
+    "jinja2",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
+    "pandas",
+    "pyarrow.compute",
+    "sklearn.decomposition",
+    "tlfeat.report.latex",
+    "tlfeat.report.maps",
+    "tlfeat.report.sections",
+)
 
 
 def write_report(
@@ -122,6 +136,12 @@ def write_report(
     return page
 
 
+def import_drawing() -> None:
+    """Import what runs are ranked and pages drawn with, a second of it, where there is time."""
+    for name in _DRAWING:
+        import_module(name)
+
+
 def _draw(
     folder: Path,
     runs: Sequence[Run],
@@ -131,6 +151,7 @@ def _draw(
     watch: Watch,
 ) -> "tuple[list[list[RankedRun]], list[dict[str, Any]]]":
     """Draw the figures of each dataset; give its runs, ranked, and what the template shows."""
+    from tlfeat.report.answers import single_answers
     from tlfeat.report.contents import gather, split_by_data
     from tlfeat.report.maps import map_section, mistake_maps
     from tlfeat.report.pictures import MOST_SAMPLES
@@ -144,11 +165,12 @@ def _draw(
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
         part = gather(ranked, cache, MOST_SAMPLES // len(parts))
-        with ThreadPoolExecutor(1) as aside:  # another core draws maps beside the figures
+        with ThreadPoolExecutor(2) as aside:  # another core has the pictures beside the figures
+            small = aside.submit(_small, part, source, len(parts), watch)
             maps = None if source is None else aside.submit(mistake_maps, part, source, cache)
-            small = _small(part, source, len(parts), watch)
             prefix = "" if len(parts) == 1 else f"{number + 1}-"
-            values = section(part, small, folder / FIGURES, number, prefix)
+            values = section(part, folder / FIGURES, number, prefix)
+            values |= single_answers(part, small.result())
             values["maps"] = None if maps is None else map_section(part, maps.result())
         sections.append(values)
     return parts, sections

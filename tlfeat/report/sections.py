@@ -36,16 +36,12 @@ MOST_CURVES = 12  # fine-tunes whose curves are drawn
 MOST_PAIRS = 300  # rows
 
 
-def section(
-    part: Part, small: Mapping[str, str], folder: Path, number: int, prefix: str
-) -> dict[str, Any]:
+def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any]:
     """Draw the figures of one dataset and give what the template shows.
 
     Parameters
     ----------
     part : Part
-    small : mapping of str to str
-        Digest to the data URI of a small picture.
     folder : Path
         For the figures.
     number : int
@@ -98,12 +94,10 @@ def section(
         "data": _data(part),
         "repeat": _repeat(part),
         "judged": [],
-        "pictures": len(small),
         "most_pictures": MOST_PICTURES,
-        "json": None,
     }
     if part.predictions and part.facts is not None:
-        values |= answers(part, small, draw)
+        values |= answers(part, draw)
     return values
 
 

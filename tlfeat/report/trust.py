@@ -15,7 +15,6 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
 from tlfeat.runs.freshness import key_of
-from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT
 from tlfeat.where import Where
 
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
 TRUST: Final = "trust.json"
 
 
-def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Where) -> list[str]:
+def look_over(
+    folder: Path, dataset: "Dataset", network: FeatureSettings, where: Where
+) -> list[str]:
     """Look the pictures of a study over, by features that are stored, unless it was done.
 
     Parameters
@@ -33,8 +34,8 @@ def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Wher
     folder : Path
         Of the study.
     dataset : Dataset
-    runs : sequence of Run
-        The first that has features says of which network.
+    network : FeatureSettings
+        By whose features they are looked over, whatever layers are asked for.
     where : Where
 
     Returns
@@ -42,8 +43,7 @@ def look_over(folder: Path, dataset: "Dataset", runs: Sequence[Run], where: Wher
     sentences : list of str
         What was found, or why the pictures were not looked over.
     """
-    heads = (run.feature_settings for run in runs if not run.is_finetune)
-    settings = next(heads, FeatureSettings())
+    settings = replace(network, features=FeatureSettings().features)
     key = _key(dataset, settings)
     kept = _read(folder)
     if kept.get("key") == key:

@@ -1,7 +1,8 @@
 """Train heads on features: one run a head, and none that is finished already."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -56,6 +57,7 @@ def train_heads(
     where: Where = Where(),
     *,
     retry_failed: bool = False,
+    beside: Callable[[], object] | None = None,
 ) -> Trained:
     """Train heads on feature matrices, several at once; a run that is finished stays as it is.
 
@@ -66,6 +68,8 @@ def train_heads(
     where : Where
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    beside : callable, optional
+        Done while heads are trained, where a core has nothing else to do.
 
     Returns
     -------
@@ -79,40 +83,54 @@ def train_heads(
     """
     check_classes(dataset)
     todo = [job for job in jobs if finished_run(job.folder, where.watch) is None]
-    refused = _train_all(dataset, todo, where, retry_failed) if todo else {}
+    refused = _train_all(dataset, todo, where, retry_failed, beside) if todo else {}
     runs = [load_run(job.folder) for job in jobs if job.name not in refused]
     return Trained(runs, refused, len(todo) - len(refused))
 
 
 def _train_all(
-    dataset: Dataset, todo: Sequence[HeadJob], where: Where, retry_failed: bool
+    dataset: Dataset,
+    todo: Sequence[HeadJob],
+    where: Where,
+    retry_failed: bool,
+    beside: Callable[[], object] | None,
 ) -> dict[str, str]:
     """Embed what is missing, then train; give the names of runs that are refused, and why."""
     from tlfeat.heads.pool import run_jobs
 
-    matrices = Matrices(
-        dataset, [job.candidates for job in todo], where, retry_failed=retry_failed
-    )
-    _import_all(todo)
+    with ThreadPoolExecutor(1) as aside:  # a second of it, which embedding has no need to wait for
+        imported = aside.submit(_import_all, todo)
+        matrices = Matrices(
+            dataset, [job.candidates for job in todo], where, retry_failed=retry_failed
+        )
+        imported.result()
     trainings = [_train_one(job, matrices, matrices.choice(job.candidates)) for job in todo]
     said = [f"{job.plan.head} on {job.candidates.settings.features}" for job in todo]
+    if beside is not None:  # the last in the queue
+        trainings.append(_done_once(beside))
+        said.append("the pictures")
     where.watch.start("training", len(todo))
     try:
         ended = run_jobs(
             trainings,
             where.jobs or usable_cores(),
             doing=lambda number: where.watch.now(said[number]),
-            ended=lambda number: where.watch.step(),
+            ended=lambda number: where.watch.step() if number < len(todo) else None,
         )
     finally:
         where.watch.finish()
     refused: dict[str, str] = {}
-    for job, error in zip(todo, ended, strict=True):
-        if isinstance(error, HeadError):
-            refused[job.name] = str(error)
+    for number, error in enumerate(ended):
+        if isinstance(error, HeadError) and number < len(todo):
+            refused[todo[number].name] = str(error)
         elif isinstance(error, Exception):
             raise error
     return refused
+
+
+def _done_once(task: Callable[[], object]) -> "Job[None]":
+    """Give a job of one task."""
+    yield [task]
 
 
 def check_classes(dataset: Dataset) -> None:

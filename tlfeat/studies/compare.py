@@ -137,7 +137,9 @@ def compare(
         for head, mine in given.items()
     ]
     dataset = as_dataset(dataset, where)
-    ran = run_planned(Study(tuple(runs), joins=True), dataset, where, retry_failed=retry_failed)
+    ran = run_planned(
+        Study(tuple(runs), joins=True), dataset, where, retry_failed=retry_failed, with_page=True
+    )
     if not ran.runs:
         raise HeadError(" ".join(dict.fromkeys(ran.refused.values())))
     beside = comparable_runs(ran.folder, dataset)

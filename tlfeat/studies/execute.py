@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,7 @@ from tlfeat.files import write_text
 from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
-from tlfeat.report.page import write_report
+from tlfeat.report.page import import_drawing, write_report
 from tlfeat.report.trust import look_over
 from tlfeat.runs.orders import HeadJob
 from tlfeat.runs.record import Run, comparable_runs, finished_run, write_record
@@ -35,6 +36,7 @@ from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.resolved import names_of, resolved_study, runs_of_folder, start_of
 from tlfeat.studies.standins import data_stand_in, run_stand_in
 from tlfeat.studies.weights import weights_of
+from tlfeat.watch import SILENT
 from tlfeat.where import STUDY_FILE, Where
 
 if TYPE_CHECKING:
@@ -50,13 +52,14 @@ class Ran(NamedTuple):
     runs: dict[str, Run]  # by planned name, in the order of the study
     refused: dict[str, str]  # name of a run to the reason
     fresh: int  # runs that were not finished before
+    network: FeatureSettings  # by whose features the pictures are looked over
 
     def report(
         self, runs: Sequence[Run], dataset: Dataset, where: Where, metric: str | None
     ) -> None:
         """Write the tables of some runs and the page of them, ranked by a metric."""
         with ThreadPoolExecutor(1) as aside:  # the pictures are looked over beside the page
-            looking = aside.submit(look_over, self.folder, dataset, runs, where)
+            looking = aside.submit(look_over, self.folder, dataset, self.network, where)
             write_results(self.folder, runs, metric)
             write_report(
                 self.folder,
@@ -77,6 +80,7 @@ def run_planned(
     *,
     effort: Effort | None = None,
     retry_failed: bool = False,
+    with_page: bool = False,
 ) -> Ran:
     """Run what is not finished of a study.
 
@@ -93,6 +97,8 @@ def run_planned(
         each is to keep.
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    with_page : bool
+        A page will be drawn: what it needs beside the runs is got while heads are trained.
 
     Returns
     -------
@@ -119,15 +125,25 @@ def run_planned(
     write_text(folder / STUDY_FILE, resolved_study(listed, dataset, folder.name))
     refused = dict(study.left_out)
     done: dict[str, Run] = {}
+    networks = (_network(study, run) for run in study.runs if run.head is not None)
+    network = next(networks, FeatureSettings())
     if heads:
-        trained = train_heads(dataset, heads, where, retry_failed=retry_failed)
+        ahead = partial(_prepare_page, folder, dataset, network, where) if with_page else None
+        trained = train_heads(dataset, heads, where, retry_failed=retry_failed, beside=ahead)
         refused |= trained.refused
         names = [job.name for job in heads if job.name not in trained.refused]
         done = dict(zip(names, trained.runs, strict=True))
     _finetune_all(study, dataset, folder, where, effort, done, refused)
     runs = {run.name: done[run.name] for run in study.runs if run.name in done}
     before = {run.id for run in there}
-    return Ran(folder, runs, refused, sum(run.id not in before for run in runs.values()))
+    fresh = sum(run.id not in before for run in runs.values())
+    return Ran(folder, runs, refused, fresh, network)
+
+
+def _prepare_page(folder: Path, dataset: Dataset, network: FeatureSettings, where: Where) -> None:
+    """Look the pictures over and import what draws, before there is anything to draw."""
+    import_drawing()
+    look_over(folder, dataset, network, replace(where, watch=SILENT))
 
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:

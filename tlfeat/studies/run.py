@@ -196,7 +196,7 @@ def run_study(
     where = _named(Where(**options), study)
     check_weights(study)
     dataset = dataset or open_data(study, where)
-    ran = run_planned(study, dataset, where, retry_failed=retry_failed)
+    ran = run_planned(study, dataset, where, retry_failed=retry_failed, with_page=True)
     if not ran.runs:
         raise TlfeatError(" ".join(dict.fromkeys(ran.refused.values())))
     runs = list(ran.runs.values())
