@@ -19,6 +19,7 @@ from tlfeat_cli import (
     data,
     doctor,
     explain,
+    export,
     extract,
     finetune,
     heads,
@@ -49,6 +50,7 @@ app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("runs")(runs.runs)
 app.command("studies")(studies.studies)
 app.command("backbones")(backbones.backbones)

@@ -172,8 +172,8 @@ def _print_table(done: "Comparison", watch: "Watch") -> None:
 
 def _print_remarks(done: "Comparison") -> None:
     """Print what must be known of the table, and where the page is."""
+    from tlfeat.audit.kept import known_of
     from tlfeat.report.page import INDEX
-    from tlfeat.report.trust import known_of
     from tlfeat.runs.results import remarks
 
     for found in known_of([done.folder], done.runs[0].dataset.fingerprint):

@@ -24,7 +24,9 @@ from tlfeat_cli.options import (
 from tlfeat_cli.terminal import TerminalWatch, complain, settle
 
 if TYPE_CHECKING:
+    from tlfeat.deploy.exported_model import Export
     from tlfeat.deploy.predict import Prediction
+    from tlfeat.runs.record import Run
 
 
 @expand(where=("cache", "reports", "engine", "jobs"))
@@ -65,13 +67,9 @@ def predict(
     watch.doing(f"loading {run}")
     from tlfeat.data.names import be, counted
     from tlfeat.deploy.predict import predict as predict_pictures
-    from tlfeat.runs.find import find_run
 
-    chosen = find_run(run, where.reports)
-    if chosen.path != Path(run):
-        watch.note(f"Run: {chosen.path}")
     found = predict_pictures(
-        chosen,
+        _chosen(run, where, watch),
         picture_names(pictures),
         top=top,
         reject=share(reject, "--reject"),
@@ -98,6 +96,19 @@ def predict(
             "label: `reason` says why."
         )
         raise typer.Exit(1)
+
+
+def _chosen(run: str, where: Where, watch: TerminalWatch) -> "Run | Export":
+    """Find the run, or the exported model, that a user named."""
+    from tlfeat.deploy.exported_model import is_export, load_export
+    from tlfeat.runs.find import find_run
+
+    if is_export(Path(run)):
+        return load_export(run)
+    chosen = find_run(run, where.reports)
+    if chosen.path != Path(run):
+        watch.note(f"Run: {chosen.path}")
+    return chosen
 
 
 def _printed(

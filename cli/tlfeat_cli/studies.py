@@ -108,8 +108,8 @@ def run_study_file(
 
 
 def _print(result: "StudyResult") -> None:
+    from tlfeat.audit.kept import known_of
     from tlfeat.report.page import INDEX
-    from tlfeat.report.trust import known_of
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import best_rows, leaderboard
 

@@ -249,7 +249,7 @@ def _compared(request: Exportable) -> _Network:
     pictures = sample_pictures(request.size)
     expected = [np.asarray(output) for output in _listed(model(pictures, training=False))]
     try:
-        converted = _convert(model)
+        converted = convert_network(model)
         difference = greatest_difference(expected, _infer(converted, pictures))
     except CannotExportError:
         raise
@@ -270,7 +270,7 @@ def _listed(outputs: Any) -> list[Any]:
     return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
-def _convert(model: Any) -> Any:
+def convert_network(model: Any) -> Any:
     """Convert a Keras network.
 
     `model.export(format="openvino")` ends in the same call, but traces the network three times,

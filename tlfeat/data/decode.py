@@ -44,8 +44,8 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_PAD_GREY = 127
-_CROP_MARGIN = 32  # ImageNet's evaluation: the shorter side to size + 32, then the centre
+PAD_GREY = 127
+CROP_MARGIN = 32  # ImageNet's evaluation: the shorter side to size + 32, then the centre
 
 _ORIENTATION = 0x0112
 _TRANSPOSE = {
@@ -227,7 +227,7 @@ def _draft_size(width: int, height: int, size: int, rule: str) -> tuple[int, int
     if rule == "pad":
         longer = max(width, height)
         return max(1, 2 * size * width // longer), max(1, 2 * size * height // longer)
-    side = 2 * (size + _CROP_MARGIN if rule == "crop" else size)
+    side = 2 * (size + CROP_MARGIN if rule == "crop" else size)
     return side, side
 
 
@@ -286,7 +286,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 def _resize(image: Image.Image, size: int, resize: Resize) -> Image.Image:
     width, height = image.size
     if resize.rule == "crop":
-        side = min(width, height) * size / (size + _CROP_MARGIN)
+        side = min(width, height) * size / (size + CROP_MARGIN)
         left, top = (width - side) / 2, (height - side) / 2
         return _scale(image, (size, size), (left, top, left + side, top + side), resize)
     whole = (0.0, 0.0, float(width), float(height))
@@ -294,7 +294,7 @@ def _resize(image: Image.Image, size: int, resize: Resize) -> Image.Image:
         return _scale(image, (size, size), whole, resize)
     longer = max(width, height)
     to = max(1, round(size * width / longer)), max(1, round(size * height / longer))
-    square = Image.new(image.mode, (size, size), (_PAD_GREY,) * len(image.getbands()))
+    square = Image.new(image.mode, (size, size), (PAD_GREY,) * len(image.getbands()))
     square.paste(_scale(image, to, whole, resize), ((size - to[0]) // 2, (size - to[1]) // 2))
     return square
 

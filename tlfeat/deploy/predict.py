@@ -17,11 +17,12 @@ from tlfeat.backbones.engines import Exportable
 from tlfeat.data.resize import DECODER
 from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.doubt import Doubt
+from tlfeat.deploy.exported_model import Export
 from tlfeat.deploy.networks import finetuned_network
 from tlfeat.deploy.pictures import listed
 from tlfeat.errors import TlfeatError
 from tlfeat.features.forward import Forwarded, embedded_chunks, network_of
-from tlfeat.features.recipe import Recipe
+from tlfeat.features.recipe import PictureRule, Recipe
 from tlfeat.runs.metrics import name_outputs
 from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
@@ -70,7 +71,7 @@ class Prediction:
 
 
 def predict(
-    run: Run,
+    run: Run | Export,
     pictures: Iterable[str | Path | Picture] | str | Path,
     *,
     top: int = 1,
@@ -90,8 +91,8 @@ def predict(
 
     Parameters
     ----------
-    run : Run
-        A finished run.
+    run : Run or Export
+        A finished run, or what `export` has made of one, which its own runtime runs.
     pictures : path, or iterable of path, bytes or ndarray
         Picture files, or whatever `open_dataset` opens; uint8 arrays of shape
         (height, width, 3) and the bytes of picture files too. An iterable is taken as it
@@ -133,33 +134,57 @@ def predict(
     """
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
+    where = Where(cache, engine=engine, jobs=jobs, watch=watch)
+    unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
+    if isinstance(run, Export):
+        _refuse(run, reject=reject, coverage=coverage, weights=weights, precision=precision)
+        answerer, doubt = _answers_of(run.labels), Doubt()
+        chunks = run.forwarded(unread, where)
+    else:
+        rule = _rule(run)
+        network, answerer = (_of_finetune if run.is_finetune else _of_head)(
+            run, weights, precision
+        )
+        doubt = Doubt.of(run, reject, coverage, watch)
+        chunks = embedded_chunks(unread, network, rule.resize, where)
+    with closing(chunks):
+        for chunk in chunks:
+            yield from _predict_chunk(chunk, answerer, doubt, top)
+
+
+def _rule(run: Run) -> PictureRule:
+    """Give the rule for pictures that a run was trained by, if it is this version's."""
     rule = run.recipes[0].pictures if run.recipes else run.pictures
     if rule.decoder != DECODER:
         raise TlfeatError(
             f"{run.path} was trained on pictures decoded by rule {rule.decoder} and this tlfeat "
             f"has rule {DECODER}: train it again."
         )
-    answerer = (_of_finetune if run.is_finetune else _of_head)(run, weights, precision)
-    doubt = Doubt.of(run, reject, coverage, watch)
-    where = Where(cache, engine=engine, jobs=jobs, watch=watch)
-    unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
-    chunks = embedded_chunks(unread, answerer.network, rule.resize, where)
-    with closing(chunks):
-        for chunk in chunks:
-            yield from _predict_chunk(chunk, answerer, doubt, top)
+    return rule
+
+
+def _refuse(model: Export, **given: object) -> None:
+    """Refuse what only a run can be asked for."""
+    for name, value in given.items():
+        if value is not None:
+            raise TlfeatError(
+                f"{model.folder} is an exported model, which has no {name}: leave --{name} out, "
+                "or ask the run itself."
+            )
 
 
 class _Answerer(NamedTuple):
-    """A network, and what becomes of what it gives."""
+    """What becomes of what a network gives."""
 
-    network: Exportable
     classes: Sequence[str]
     score_kind: str
     features: Callable[[Sequence[_Outputs]], np.ndarray]  # of some pictures, (n, d)
     scores: Callable[[np.ndarray], np.ndarray]  # of features, (n, n_outputs)
 
 
-def _of_head(run: Run, weights: str | Path | None, precision: str | None) -> _Answerer:
+def _of_head(
+    run: Run, weights: str | Path | None, precision: str | None
+) -> tuple[Exportable, _Answerer]:
     head, recipes = run.head(), run.recipes
     if precision not in (None, recipes[0].precision):
         raise TlfeatError(
@@ -171,14 +196,19 @@ def _of_head(run: Run, weights: str | Path | None, precision: str | None) -> _An
         return np.stack([_as_stored(row, recipes) for row in rows])
 
     network = network_of(recipes, weights or run.weights)
-    return _Answerer(network, head.classes, head.score_kind, features, head.scores)
+    return network, _Answerer(head.classes, head.score_kind, features, head.scores)
 
 
-def _of_finetune(run: Run, weights: str | Path | None, precision: str | None) -> _Answerer:
-    network = finetuned_network(run, weights, precision)
+def _of_finetune(
+    run: Run, weights: str | Path | None, precision: str | None
+) -> tuple[Exportable, _Answerer]:
+    return finetuned_network(run, weights, precision), _answers_of(run.dataset.classes)
+
+
+def _answers_of(classes: Sequence[str]) -> _Answerer:
+    """Take a whole network at its word: it gives probabilities."""
     return _Answerer(
-        network,
-        run.dataset.classes,
+        classes,
         "probability",
         lambda rows: np.stack([answers for (answers,) in rows]),
         lambda answers: answers,

@@ -1,20 +1,19 @@
 """Make the report of one study again, or one report of several."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tlfeat.data.names import as_path
-from tlfeat.errors import DamagedFile, TlfeatError
-from tlfeat.files import read_toml, write_text
+from tlfeat.errors import TlfeatError
+from tlfeat.files import write_text
 from tlfeat.report.page import write_report
-from tlfeat.runs.record import Run, find_runs
+from tlfeat.runs.record import find_runs
+from tlfeat.runs.reopen import dataset_of
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import STUDY_FILE, Where
 
 if TYPE_CHECKING:
-    from tlfeat.data.dataset import Dataset
+    pass
 
 
 def report(
@@ -70,7 +69,7 @@ def report(
     store = Where(cache).cache_folder
     datasets = [
         dataset
-        for dataset in (_dataset(home, runs, store, watch) for home in homes)
+        for dataset in (dataset_of(home, runs, store, watch) for home in homes)
         if dataset is not None
     ]
     page = write_report(folder, runs, dataset=datasets, cache=store, studies=homes, watch=watch)
@@ -81,28 +80,3 @@ def report(
         write_results(place, ranked)
         write_text(place / RESULTS_TEX, latex_table(ranked))
     return page
-
-
-def _dataset(home: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> "Dataset | None":
-    """Open the dataset of a study where it still is; nothing is ever downloaded for a report."""
-    from tlfeat.data.dataset import OPENED_BY, open_dataset
-    from tlfeat.data.digests import DigestIndex
-    from tlfeat.data.groups import AUTO_GROUPS, groups_file
-
-    places = [run.dataset.source for run in runs if run.study == home]
-    asked: dict[str, Any] = {}
-    with suppress(DamagedFile):  # the page says so
-        data = read_toml(home / STUDY_FILE).get("data")
-        if isinstance(data, dict) and isinstance(data.get("path"), str):
-            places.insert(0, data["path"])
-            asked = {name: data[name] for name in OPENED_BY if name in data}
-            if asked.get("groups") == AUTO_GROUPS:
-                asked["groups"] = groups_file(home, asked)
-    for place in dict.fromkeys(places):
-        if place != "digits" and not as_path(place).exists():
-            continue
-        try:
-            return open_dataset(place, **asked, digests=DigestIndex(cache))
-        except TlfeatError as error:
-            watch.note(f"{place} cannot be opened, so the page has no pictures of it: {error}")
-    return None

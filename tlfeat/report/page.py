@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tlfeat.audit.kept import known_of
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.render import TEMPLATES, render
-from tlfeat.report.trust import known_of
 from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.record import Run, comparable_runs
 from tlfeat.runs.results import write_results

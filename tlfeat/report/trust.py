@@ -5,12 +5,12 @@ whoever looks at it again.
 """
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
+from tlfeat.audit.kept import TRUST, read_kept
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
@@ -20,8 +20,6 @@ from tlfeat.where import Where
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
-
-TRUST: Final = "trust.json"
 
 
 def look_over(
@@ -45,7 +43,7 @@ def look_over(
     """
     settings = replace(network, features=FeatureSettings().features)
     key = _key(dataset, settings)
-    kept = _read(folder)
+    kept = read_kept(folder)
     if kept.get("key") == key:
         return list(kept["found"])
     try:
@@ -90,32 +88,3 @@ def _key(dataset: "Dataset", settings: FeatureSettings) -> str:
     ours = Path(__file__)
     code = (ours, ours.with_name("audit_words.py"), *ours.parents[1].glob("audit/*.py"))
     return key_of(code, [], [dataset.fingerprint, str(settings)])
-
-
-def known_of(folders: Sequence[Path], fingerprint: str) -> list[str]:
-    """Give what was found of a dataset when its study was looked over.
-
-    Parameters
-    ----------
-    folders : sequence of Path
-        Of studies.
-    fingerprint : str
-        Of the dataset.
-
-    Returns
-    -------
-    sentences : list of str
-    """
-    for folder in folders:
-        kept = _read(folder)
-        if kept.get("fingerprint") == fingerprint:
-            return list(kept["found"])
-    return []
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        kept = json.loads((folder / TRUST).read_text(encoding="utf-8"))
-        if isinstance(kept, dict) and isinstance(kept.get("found"), list):
-            return kept
-    return {}

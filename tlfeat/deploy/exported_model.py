@@ -1,0 +1,216 @@
+"""A model that `export` has written, as it is read again."""
+
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tlfeat.data.resize import DECODER, Resize
+from tlfeat.deploy.formats import get_format
+from tlfeat.errors import TlfeatError, first_line
+from tlfeat.features.forward import Forwarded, Unread, decoded_chunks
+from tlfeat.where import Where
+
+LABELS: Final = "labels.txt"
+PREPROCESS: Final = "preprocess.json"
+PARITY: Final = "parity.json"
+SCRIPT: Final = "predict.py"
+TOLERANCE: Final = 1e-3  # of a probability, in float32
+_LOST: Final = 0.05  # of the accuracy: a file that loses more is not what it is taken for
+_BATCH: Final = 16  # pictures
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported model agrees with its run.
+
+    Attributes
+    ----------
+    pictures : int
+        Held pictures that both were asked for.
+    split : str
+        Of which split they are.
+    same_label : int
+        Of how many both say the same.
+    near : int
+        Of the others, those whose best two differ by under 1e-3.
+    greatest_difference : float
+        Of a probability.
+    accuracy, run_accuracy : float or None
+        Share of these pictures that the model, and the run, has right; None without labels.
+    """
+
+    pictures: int
+    split: str
+    same_label: int
+    near: int
+    greatest_difference: float
+    accuracy: float | None
+    run_accuracy: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain JSON values."""
+        return asdict(self)
+
+    def sentence(self, precision: str) -> str:
+        """Say how they agree."""
+        text = (
+            f"Of {self.pictures:,} {self.split} pictures, read from files by a process of its own, "
+            f"it says the same class as the run of {self.same_label:,}; probabilities differ by "
+            f"{self.greatest_difference:.1e} at the most."
+        )
+        if precision == "float32" or self.accuracy is None or self.run_accuracy is None:
+            return text
+        return (
+            f"{text} Of them it has {100 * self.accuracy:.1f}% right, and the run "
+            f"{100 * self.run_accuracy:.1f}%."
+        )
+
+    def problem(self, precision: str) -> str | None:
+        """Say what is wrong with a model in some precision; None where nothing is."""
+        if precision == "float32":
+            others = self.pictures - self.same_label - self.near
+            if not others and self.greatest_difference <= TOLERANCE:
+                return None
+            return (
+                f"it says another class of {others} of {self.pictures} pictures, and its "
+                f"probabilities differ by up to {self.greatest_difference:.2g}"
+            )
+        if self.accuracy is None or self.run_accuracy is None:
+            wrong = self.same_label < (1 - _LOST) * self.pictures
+        else:
+            wrong = self.accuracy < self.run_accuracy - _LOST
+        if not wrong:
+            return None
+        return (
+            f"in {precision} it says another class of {self.pictures - self.same_label} of "
+            f"{self.pictures} pictures"
+        )
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported model.
+
+    Attributes
+    ----------
+    folder : Path
+    format, precision : str
+    labels : tuple of str
+    size : int
+        Side of its pictures in pixels.
+    resize : Resize
+        How a picture becomes that square.
+    parity : Parity
+        How it agrees with the run.
+    """
+
+    folder: Path
+    format: str
+    precision: str
+    labels: tuple[str, ...]
+    size: int
+    resize: Resize
+    parity: Parity
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain JSON values."""
+        return {
+            "folder": str(self.folder),
+            "model": str(self.model),
+            "format": self.format,
+            "precision": self.precision,
+            "parity": self.parity.as_dict(),
+        }
+
+    @property
+    def model(self) -> Path:
+        """The model's file, or folder of a SavedModel."""
+        return self.folder / get_format(self.format).model
+
+    def forwarded(
+        self, pictures: Iterable[Unread], where: Where
+    ) -> Generator[list[Forwarded], None, None]:
+        """Ask it for pictures, by the runtime of its format.
+
+        Parameters
+        ----------
+        pictures : iterable of Unread
+        where : Where
+
+        Yields
+        ------
+        chunk : list of Forwarded
+            Whose features are the probabilities of the labels.
+
+        Raises
+        ------
+        TlfeatError
+            If its runtime is not installed, or cannot open it.
+        """
+        row = get_format(self.format)
+        where.watch.doing(f"loading {self.model}")
+        try:
+            model = row.load(str(self.model))
+        except Exception as error:  # runtimes raise whatever they come across
+            raise TlfeatError(f"{self.model} cannot be opened: {first_line(error)}") from error
+        where.watch.finish()
+        batch = 1 if row.takes_one else _BATCH
+        with decoded_chunks(pictures, self.size, self.resize, where.jobs) as chunks:
+            for chunk in chunks:
+                squares = [one.pixels for one in chunk if one.pixels is not None]
+                rows = iter(_rows(model, squares, batch))
+                yield [
+                    Forwarded(one.id, None if one.pixels is None else (next(rows),), one.reason)
+                    for one in chunk
+                ]
+
+
+def _rows(
+    model: Callable[[Any], Any], squares: Sequence[np.ndarray], batch: int
+) -> Iterator[np.ndarray]:
+    for start in range(0, len(squares), batch):
+        yield from np.asarray(model(np.stack(squares[start : start + batch])))
+
+
+def load_export(folder: str | Path) -> Export:
+    """Open what `export` has written.
+
+    Raises
+    ------
+    TlfeatError
+        If it is no such folder.
+    """
+    folder = Path(folder)
+    try:
+        kept = json.loads((folder / PARITY).read_text(encoding="utf-8"))
+        rule = json.loads((folder / PREPROCESS).read_text(encoding="utf-8"))
+        labels = (folder / LABELS).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        found = Export(
+            folder,
+            kept["format"],
+            kept["precision"],
+            tuple(labels),
+            int(rule["size"]),
+            Resize(**rule["resize"]),
+            Parity(**kept["parity"]),
+        )
+        decoder = rule["decoder"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TlfeatError(
+            f"{folder} is not a folder that `tlfeat export` has written ({error})."
+        ) from error
+    if decoder != DECODER:
+        raise TlfeatError(
+            f"{folder} was exported with pictures decoded by rule {decoder} and this tlfeat has "
+            f"rule {DECODER}: use its own {SCRIPT}."
+        )
+    return found
+
+
+def is_export(folder: Path) -> bool:
+    """Say whether a folder is one that `export` has written."""
+    return (folder / PARITY).is_file() and (folder / PREPROCESS).is_file()

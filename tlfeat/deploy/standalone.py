@@ -1,0 +1,162 @@
+"""The predict.py of an exported model, which knows nothing of tlfeat.
+
+It has the one rule for pictures that the model was trained by, written out, and the runtime of the
+model's format alone. `load_...` stand in it as they stand here, and read exports here too.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+from tlfeat.data.decode import CROP_MARGIN, PAD_GREY
+from tlfeat.data.resize import Resize
+
+_Model = Callable[[Any], Any]  # (n, size, size, 3) of uint8 to probabilities
+
+
+def load_onnx(path: str) -> _Model:
+    """Open an ONNX file."""
+    import onnxruntime
+
+    model = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda pixels: model.run(None, {model.get_inputs()[0].name: pixels})[0]
+
+
+def load_openvino(path: str) -> _Model:
+    """Open a network of OpenVINO."""
+    import openvino
+
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(path, "CPU", exact)
+    return lambda pixels: model(pixels)[0]
+
+
+def load_keras(path: str) -> _Model:
+    """Open a file of Keras."""
+    import keras
+
+    model = keras.saving.load_model(path)
+    return lambda pixels: model.predict(pixels, verbose=0)
+
+
+def load_savedmodel(path: str) -> _Model:
+    """Open a SavedModel of TensorFlow."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(path)
+    return lambda pixels: model.serve(tf.constant(pixels)).numpy()
+
+
+def load_litert(path: str) -> _Model:
+    """Open a LiteRT file; it takes one picture at a time."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = Interpreter(path)
+    model.allocate_tensors()
+    take, give = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
+    put, get = model.set_tensor, model.get_tensor
+    return lambda pixels: (put(take, pixels), model.invoke(), get(give))[2]
+
+
+_SCRIPT: Final = '''\
+"""Say what pictures show: python predict.py PICTURE..., a line of JSON for each."""
+import json, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+
+def square(path):
+    image = Image.open(path)
+{square}
+    return np.asarray(image if turn is None else image.transpose(turn))
+
+{load}
+here = Path(__file__).resolve().parent
+labels = (here / "labels.txt").read_text(encoding="utf-8").rstrip("\\n").split("\\n")
+model = load(str(here / "{model}"))
+for name in sys.argv[1:]:
+    shares = model(square(name)[None])[0]
+    found = dict(sorted(zip(labels, map(float, shares)), key=lambda one: -one[1]))
+    print(json.dumps({{"picture": name, "label": next(iter(found)), "probabilities": found}}))
+'''
+_MODES: Final = """\
+turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(image.getexif().get(274))
+if image.mode.startswith("I"):  # 16 bits
+    image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+if image.mode[-1] in "Aa" or "transparency" in image.info:
+    white = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(white, image.convert("RGBA"))
+image = image.convert("RGB")"""
+
+
+def predict_script(load: Callable[[str], _Model], model: str, size: int, resize: Resize) -> str:
+    """Write the script that predicts with one runtime, by one rule for pictures.
+
+    Parameters
+    ----------
+    load : callable
+        A `load_...` of this module.
+    model : str
+        Name of the model beside the script.
+    size : int
+        Side of the model's pictures in pixels.
+    resize : Resize
+
+    Returns
+    -------
+    text : str
+        40 lines at the most.
+    """
+    lines = [*_draft(size, resize), *_MODES.splitlines(), *_resized(size, resize)]
+    return _SCRIPT.format(
+        square="\n".join(f"    {line}" for line in lines), load=_plain(load), model=model
+    )
+
+
+def _plain(load: Callable[[str], _Model]) -> str:
+    """Give the text of a function without hints, docstring and blank lines."""
+    lines = [line for line in inspect.getsource(load).splitlines()[1:] if line.strip()]
+    return "\n".join(["def load(path):", *(line for line in lines if '"""' not in line)]) + "\n"
+
+
+def _draft(size: int, resize: Resize) -> list[str]:
+    """Let JPEG decode at a fraction of its size."""
+    if not resize.draft:
+        return []
+    least = 2 * (size + CROP_MARGIN * (resize.rule == "crop"))
+    sides = f"({least}, {least})"
+    if resize.rule == "pad":
+        sides = f"[max(1, {least} * side // max(image.size)) for side in image.size]"
+    return ['if image.format in ("JPEG", "MPO"):', f'    image.draft("RGB", {sides})']
+
+
+def _resized(size: int, resize: Resize) -> list[str]:
+    """Bring the picture to a square."""
+    kind = resize.filter.upper()
+    if not resize.antialias:
+        kind = {"BOX": "NEAREST", "LANCZOS": "BICUBIC"}.get(kind, kind)
+    how = f"Image.Resampling.{kind}"
+
+    def scaled(to: str, box: str) -> str:
+        if resize.antialias:
+            return f"image.resize({to}, {how}, {box})"
+        return f"image.transform({to}, Image.Transform.EXTENT, {box}, {how})"
+
+    lines, whole = ["width, height = image.size"], "(0, 0, width, height)"
+    if resize.rule == "squash":
+        return [*lines, f"image = {scaled(f'({size}, {size})', whole)}"]
+    if resize.rule == "crop":
+        share = f"{size} / {size + CROP_MARGIN}"
+        return [
+            *lines,
+            f"side = min(width, height) * {share}",
+            "left, top = (width - side) / 2, (height - side) / 2",
+            f"image = {scaled(f'({size}, {size})', '(left, top, left + side, top + side)')}",
+        ]
+    return [
+        *lines,
+        f"to = [max(1, round({size} * side / max(image.size))) for side in image.size]",
+        f"small = {scaled('to', whole)}",
+        f'image = Image.new("RGB", ({size}, {size}), ({PAD_GREY},) * 3)',
+        f"image.paste(small, (({size} - to[0]) // 2, ({size} - to[1]) // 2))",
+    ]
