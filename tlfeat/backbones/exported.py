@@ -294,7 +294,7 @@ def convert_network(model: Any) -> Any:
         ]
         return model.stateless_call(*inside, pictures, training=False)[0]
 
-    pictures = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    pictures = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
     function = tf.function(forward, autograph=False).get_concrete_function(pictures)
     network = openvino.convert_model(function, share_weights=False)
     # What TensorFlow gives a gradient of its own (silu) comes out as one more output each, and

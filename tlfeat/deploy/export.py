@@ -29,7 +29,7 @@ from tlfeat.deploy.formats import Format, get_format
 from tlfeat.deploy.model_card import model_card
 from tlfeat.deploy.parity import compared, held_samples, write_pictures
 from tlfeat.deploy.standalone import predict_script
-from tlfeat.deploy.whole_network import whole_network
+from tlfeat.deploy.whole_network import WholeNetwork, whole_network
 from tlfeat.errors import TlfeatError
 from tlfeat.files import making_folder
 from tlfeat.runs.record import Run
@@ -100,11 +100,16 @@ def export(
     watch.doing(f"joining {run.name} in one network")
     whole = whole_network(run, weights)
     _check_labels(whole.labels)
+    if not whole.is_of_keras and row.name != "openvino":
+        raise TlfeatError(
+            f"{run.backbone} is a network of another framework, which Keras cannot write as "
+            f"{row.name}: take --format openvino."
+        )
     squares = _train_squares(run, opened) if precision == "int8" else np.zeros(0, np.uint8)
     with making_folder(folder) as fresh:
         watch.doing(f"writing {row.model}")
         _write(row, whole.model, fresh / row.model, precision, squares)
-        _write_rule(run, row, fresh, whole.labels)
+        _write_rule(run, row, fresh, whole)
         watch.doing("comparing it with the run, in a process of its own")
         parity = _parity(run, fresh, opened, precision, weights, where)
         _write_about(run, row, precision, fresh, parity)
@@ -165,13 +170,13 @@ def _write(row: Format, network: Any, file: Path, precision: str, squares: np.nd
         ) from error
 
 
-def _write_rule(run: Run, row: Format, folder: Path, labels: Sequence[str]) -> None:
+def _write_rule(run: Run, row: Format, folder: Path, whole: WholeNetwork) -> None:
     """Write what the script needs, and the script."""
     rule = run.recipes[0].pictures if run.recipes else run.pictures
-    (folder / LABELS).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+    (folder / LABELS).write_text("".join(f"{label}\n" for label in whole.labels), encoding="utf-8")
     about = {
         "model": row.model,
-        "input": [1 if row.takes_one else None, rule.size, rule.size, 3],
+        "input": [1 if row.takes_one or whole.takes_one else None, rule.size, rule.size, 3],
         "dtype": "uint8",
         "colour": "RGB",
         "layout": "NHWC",

@@ -58,9 +58,9 @@ class Parity:
     def sentence(self, precision: str) -> str:
         """Say how they agree."""
         text = (
-            f"Of {self.pictures:,} {self.split} pictures, read from files by a process of its own, "
-            f"it says the same class as the run of {self.same_label:,}; probabilities differ by "
-            f"{self.greatest_difference:.1e} at the most."
+            f"Of {self.pictures:,} pictures of {self.split}, read from files in a process of its "
+            f"own, it says the same class as the run of {self.same_label:,}; probabilities "
+            f"differ by {self.greatest_difference:.1e} at the most."
         )
         if precision == "float32" or self.accuracy is None or self.run_accuracy is None:
             return text
@@ -104,6 +104,8 @@ class Export:
         Side of its pictures in pixels.
     resize : Resize
         How a picture becomes that square.
+    takes_one : bool
+        Whether it takes one picture at a time.
     parity : Parity
         How it agrees with the run.
     """
@@ -114,6 +116,7 @@ class Export:
     labels: tuple[str, ...]
     size: int
     resize: Resize
+    takes_one: bool
     parity: Parity
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,7 +161,7 @@ class Export:
         except Exception as error:  # runtimes raise whatever they come across
             raise TlfeatError(f"{self.model} cannot be opened: {first_line(error)}") from error
         where.watch.finish()
-        batch = 1 if row.takes_one else _BATCH
+        batch = 1 if self.takes_one else _BATCH
         with decoded_chunks(pictures, self.size, self.resize, where.jobs) as chunks:
             for chunk in chunks:
                 squares = [one.pixels for one in chunk if one.pixels is not None]
@@ -196,6 +199,7 @@ def load_export(folder: str | Path) -> Export:
             tuple(labels),
             int(rule["size"]),
             Resize(**rule["resize"]),
+            rule["input"][0] == 1,
             Parity(**kept["parity"]),
         )
         decoder = rule["decoder"]

@@ -48,13 +48,12 @@ class Format:
 
 
 def _write_onnx(network: Any, file: Path, precision: str, squares: _Squares) -> None:
-    with _quietly():
-        _without_normalization(network).export(file, format="onnx", verbose=False)
+    _export(_without_normalization(network), file, "onnx")
 
 
 def _write_openvino(network: Any, file: Path, precision: str, squares: _Squares) -> None:
     openvino = import_openvino()
-    model = convert_network(network)
+    model = network if isinstance(network, openvino.Model) else convert_network(network)
     openvino.save_model(model, file, compress_to_fp16=precision == "float16")
 
 
@@ -63,8 +62,7 @@ def _write_keras(network: Any, file: Path, precision: str, squares: _Squares) ->
 
 
 def _write_savedmodel(network: Any, file: Path, precision: str, squares: _Squares) -> None:
-    with _quietly():
-        network.export(file, format="tf_saved_model", verbose=False)
+    _export(network, file, "tf_saved_model")
 
 
 def _write_litert(network: Any, file: Path, precision: str, squares: _Squares) -> None:
@@ -81,8 +79,14 @@ def _write_litert(network: Any, file: Path, precision: str, squares: _Squares) -
         target["supported_types"] = [tf.float16]
     if precision == "int8":
         how["representative_dataset"] = lambda: ([square[None]] for square in squares)
+    _export(network, file, "litert", input_signature=[one], **how)
+
+
+def _export(network: Any, file: Path, kind: str, **how: Any) -> None:
+    """Let Keras export a network, which it must have called once."""
     with _quietly():
-        network.export(file, format="litert", verbose=False, input_signature=[one], **how)
+        network(np.zeros((1, *network.input_shape[1:]), np.uint8))
+        network.export(file, format=kind, verbose=False, **how)
 
 
 def _without_normalization(network: Any) -> Any:
@@ -104,7 +108,7 @@ def _without_normalization(network: Any) -> Any:
     ]
     if not kinds:
         return network
-    changed = keras.models.clone_model(network, clone_function=other)
+    changed = keras.models.clone_model(network, clone_function=other, recursive=True)
     mine = {id(weight) for layer in kinds for weight in layer.weights}
     changed.set_weights(
         [np.asarray(weight) for weight in network.weights if id(weight) not in mine]

@@ -6,8 +6,8 @@ from typing import Any, Final
 from tlfeat import __version__
 from tlfeat.audit.kept import read_kept
 from tlfeat.backbones.network_files import find_network
-from tlfeat.deploy.formats import Format
 from tlfeat.deploy.exported_model import Parity
+from tlfeat.deploy.formats import Format
 from tlfeat.errors import TlfeatError
 from tlfeat.runs.record import Run
 from tlfeat.runs.statistics import known_intervals

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.runs.record import Run
 from tlfeat.where import Where
 
+_HELD_FIRST: Final = ("test", "validation", "train")
 _LEAST: Final = 64  # pictures, where the set has as many
 _MOST: Final = 1000  # of a file in a short precision, whose accuracy is stated
 
@@ -30,7 +32,7 @@ _MOST: Final = 1000  # of a file in a short precision, whose accuracy is stated
 def held_samples(
     dataset: Dataset, precision: str, seed: int, skipped: Collection[str] = ()
 ) -> tuple[str, list[Sample]]:
-    """Draw pictures that the run has not learned from, where there are any.
+    """Draw pictures, those first that the run has not learned from.
 
     Parameters
     ----------
@@ -43,23 +45,25 @@ def held_samples(
 
     Returns
     -------
-    split : str
+    splits : str
+        That they are of, in words.
     samples : list of Sample
         As many of each class as there can be.
     """
-    splits = [one.split for one in dataset.samples]
-    split = next((name for name in ("test", "validation") if name in splits), "train")
-    mine = [one for one in dataset.samples if one.split == split and one.id not in skipped]
-    wanted = _LEAST if precision == "float32" else _MOST
-    order = np.random.default_rng(seed).permutation(len(mine))
-    turn: dict[int | None, int] = {}
+    there = [one for one in dataset.samples if one.split and one.id not in skipped]
+    order = np.random.default_rng(seed).permutation(len(there))
+    turn: Counter[tuple[str | None, int | None]] = Counter()
     ranked: list[tuple[int, int, Sample]] = []
     for i in order:
-        label = mine[i].label
-        turn[label] = turn.get(label, 0) + 1
-        ranked.append((turn[label], len(ranked), mine[i]))
+        one = there[i]
+        turn[one.split, one.label] += 1  # each class gives its first before any gives its second
+        ranked.append((_HELD_FIRST.index(str(one.split)), turn[one.split, one.label], one))
     ranked.sort(key=lambda one: one[:2])
-    return split, [sample for *_, sample in ranked[:wanted]]
+    wanted = _LEAST
+    if precision != "float32":
+        wanted = min(_MOST, max(_LEAST, sum(one.split == ranked[0][2].split for one in there)))
+    samples = [sample for *_, sample in ranked[:wanted]]
+    return " and ".join(dict.fromkeys(str(one.split) for one in samples)), samples
 
 
 def write_pictures(dataset: Dataset, samples: Sequence[Sample], folder: Path) -> list[Path]:
