@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tlfeat.backbones.table import list_backbones
     from tlfeat.data.dataset import Dataset, open_dataset
     from tlfeat.deploy.explain import explain
+    from tlfeat.deploy.export import export
+    from tlfeat.deploy.exported_model import load_export
     from tlfeat.deploy.predict import predict
     from tlfeat.errors import TlfeatError
     from tlfeat.features.extract import extract
@@ -40,11 +42,13 @@ __all__ = [
     "audit_dataset",
     "compare",
     "explain",
+    "export",
     "extract",
     "find_groups",
     "finetune",
     "list_backbones",
     "list_heads",
+    "load_export",
     "load_run",
     "open_dataset",
     "predict",
@@ -63,11 +67,13 @@ _HOME = {
     "audit_dataset": "tlfeat.audit.audit",
     "compare": "tlfeat.studies.compare",
     "explain": "tlfeat.deploy.explain",
+    "export": "tlfeat.deploy.export",
     "extract": "tlfeat.features.extract",
     "find_groups": "tlfeat.audit.groups",
     "finetune": "tlfeat.studies.finetune",
     "list_backbones": "tlfeat.backbones.table",
     "list_heads": "tlfeat.heads.table",
+    "load_export": "tlfeat.deploy.exported_model",
     "load_run": "tlfeat.runs.record",
     "open_dataset": "tlfeat.data.dataset",
     "predict": "tlfeat.deploy.predict",

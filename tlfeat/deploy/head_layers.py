@@ -15,6 +15,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.heads.trained import TrainedHead
 
 _LEAST: Final = 1e-12  # what scikit-learn adds to a probability before it takes its logarithm
+_NO_DISTANCE: Final = 1e-30
 _SAME: Final = 1e-5  # of |x|^2: rows as near as that are the same row
 
 _Array = npt.NDArray[Any]
@@ -219,7 +220,7 @@ def _votes(keras: Any, estimator: Any, x: Any) -> Any:
     length = _squares(keras, x)
     squared = length - best
     # rounding leaves something of the distance to a row that equals x, which then has the vote
-    squared = keras.ops.where(squared > _SAME * length, squared, _LEAST * (length + 1))
+    squared = keras.ops.where(squared > _SAME * length, squared, _NO_DISTANCE)
     half = keras.layers.Rescaling(0.5)
     distances = half(squared) if estimator.metric == "cosine" else keras.ops.sqrt(squared)
     weights = 1 / distances

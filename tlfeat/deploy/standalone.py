@@ -36,7 +36,7 @@ def load_keras(path: str) -> _Model:
     import keras
 
     model = keras.saving.load_model(path)
-    return lambda pixels: model.predict(pixels, verbose=0)
+    return lambda pixels: model.predict_on_batch(pixels)
 
 
 def load_savedmodel(path: str) -> _Model:
