@@ -170,7 +170,8 @@ def _asked(folder: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise TlfeatError(
-            f"The exported model does not run: its {SCRIPT} ended with: {last[:300]}"
+            f"The exported model does not run: its {SCRIPT} ended with: {last[:300]}. Nothing is "
+            "left of it; try another format."
         )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if len(lines) != len(files):
