@@ -1,17 +1,20 @@
 """A run as one file says elsewhere what it says here, or is not left."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from onnx_maker import write_onnx
+from PIL import Image
 
 from tlfeat import export, load_export, predict, train
 from tlfeat.backbones.keras_runtime import import_keras
 from tlfeat.backbones.network_facts import write_facts
 from tlfeat.deploy import formats, head_layers, parity, whole_network
+from tlfeat.deploy.exported_model import Parity
 from tlfeat.deploy.formats import FORMATS
 from tlfeat.errors import TlfeatError, UnknownName
 from tlfeat.finetuning.plan import Phase
@@ -42,6 +45,12 @@ def runs(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("export")
     pictures = colour_folders(root / "colours", per_class=30)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for number, path in enumerate(sorted(pictures.rglob("*-00?.png"))):  # as cameras leave them
+        exif = turned.tobytes() if number % 2 else b""
+        Image.open(path).resize((90, 60)).save(path.with_suffix(".jpg"), quality=90, exif=exif)
+        path.unlink()
     where = {"cache": root / "cache", "reports": root / "reports"}
     network = small_network(root / "net.keras")
     found = {
@@ -157,12 +166,22 @@ def another_square(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "broken", [wrong_scaling, swapped_labels, missing_softmax, another_square]
+    ("broken", "kind", "precision"),
+    [
+        (wrong_scaling, "onnx", "float32"),
+        (swapped_labels, "onnx", "float32"),
+        (swapped_labels, "litert", "int8"),
+        (missing_softmax, "onnx", "float32"),
+        (missing_softmax, "openvino", "float16"),
+        (another_square, "onnx", "float32"),
+    ],
 )
-def test_what_is_broken_is_seen_and_not_left(logistic, tmp_path, monkeypatch, broken):
+def test_what_is_broken_is_seen_and_not_left(
+    logistic, tmp_path, monkeypatch, broken, kind, precision
+):
     broken(monkeypatch)
     with pytest.raises(TlfeatError, match="What was exported is not the run"):
-        exported(logistic, tmp_path)
+        exported(logistic, tmp_path, kind, precision=precision)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -269,7 +288,7 @@ def test_the_command_exports_and_predicts(logistic, tmp_path, run):
     told = json.loads(run("export", logistic.path, "--format", "onnx", "--cache", cache, "--json"))
     assert told["folder"] == str(logistic.path / "export" / "onnx")
     assert told["parity"]["same_label"] == 64
-    picture = logistic.path.parents[3] / "colours/red/red-000.png"
+    picture = logistic.path.parents[3] / "colours/red/red-010.png"
     assert ",red," in run("predict", out, picture)
     # and without any of it
     done = subprocess.run(
@@ -282,13 +301,110 @@ def test_the_command_exports_and_predicts(logistic, tmp_path, run):
 
 
 def test_those_first_are_held(logistic):
-    from tlfeat import open_dataset
+    known = parity.known_pictures(logistic, 0)
+    n_test = logistic.metrics["test"]["n"]
+    assert [one.split for one in known] == ["test"] * n_test + ["train"] * (90 - n_test)
+    assert {one.label for one in known[:3]} == {"blue", "green", "red"}
+    assert len({one.digest for one in known}) == 90
 
-    dataset = open_dataset(logistic.path.parents[3] / "colours")
-    splits, samples = parity.held_samples(dataset, "float32", 0)
-    n_test = sum(one.split == "test" for one in dataset.samples)
-    assert splits == "test and train"
-    assert [one.split for one in samples[:n_test]] == ["test"] * n_test
-    assert len({one.label for one in samples[:3]}) == 3
-    splits, samples = parity.held_samples(dataset, "float32", 0, {samples[0].id})
-    assert len(samples) == 64
+
+def test_only_pictures_that_the_run_knows_are_asked_for(logistic, tmp_path, make_pictures):
+    changed = tmp_path / "changed"
+    shutil.copytree(logistic.path.parents[3] / "colours", changed)
+    broken = [*(changed / "red").iterdir()][:20]
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:100])
+    make_pictures(changed / "new", per_class=2, seed=5)
+    done = exported(logistic, tmp_path, dataset=changed)
+    assert done.parity.same_label == 64
+    (changed / "blue").rename(tmp_path / "blue")
+    assert exported(logistic, tmp_path / "fewer", dataset=changed).parity.pictures == 40
+    others = make_pictures(tmp_path / "others", seed=7)
+    for precision in ("float32", "int8"):
+        with pytest.raises(TlfeatError, match="Not one of the pictures"):
+            exported(logistic, tmp_path, "litert", dataset=others, precision=precision)
+
+
+def found(**values):
+    usual = {"pictures": 100, "splits": "test", "held": 100, "same_label": 100, "near": 0}
+    usual |= {"greatest_difference": 0.0, "accuracy": 0.8, "run_accuracy": 0.8}
+    return Parity(**usual | values)
+
+
+def test_what_may_differ_depends_on_the_precision():
+    for precision in ("float32", "float16", "int8"):
+        assert found().problem(precision) is None
+        assert "no numbers" in found(greatest_difference=np.inf).problem(precision)
+        assert "another class of 50" in found(same_label=50).problem(precision)
+        assert found(accuracy=0.7).problem(precision)
+        assert found(same_label=50, near=50).problem(precision) is None
+        assert found(held=0, accuracy=None, run_accuracy=None).problem(precision) is None
+    assert found(same_label=99).problem("float32")
+    assert found(same_label=99).problem("float16") is None
+    assert found(greatest_difference=0.01).problem("float32")
+    assert found(greatest_difference=0.01).problem("float16") is None
+    assert found(greatest_difference=0.1).problem("float16")
+    assert found(greatest_difference=0.1, same_label=91).problem("int8") is None
+
+
+@pytest.mark.parametrize("answer", ["float('nan')", "float('inf')"])
+def test_answers_that_are_no_numbers_are_refused(logistic, tmp_path, monkeypatch, answer):
+    from tlfeat.deploy import export as module
+
+    text = module.predict_script
+    monkeypatch.setattr(
+        module,
+        "predict_script",
+        lambda *given: text(*given).replace("[float(one) for", f"[{answer} for"),
+    )
+    with pytest.raises(TlfeatError, match="answers that are no numbers"):
+        exported(logistic, tmp_path)
+
+
+def test_what_lies_in_a_folder_of_before_is_not_lost(logistic, tmp_path, monkeypatch):
+    cache = logistic.path.parents[3] / "cache"
+    first = export(logistic, "openvino", cache=cache)
+    again = export(logistic, "openvino", cache=cache)
+    assert again.folder == first.folder
+    (first.folder / "notes.txt").write_text("mine")
+    with pytest.raises(TlfeatError, match=r"has notes\.txt, which is no part of an export"):
+        export(logistic, "openvino", cache=cache)
+    assert (first.folder / "notes.txt").read_text() == "mine"
+    (first.folder / "notes.txt").unlink()
+    monkeypatch.chdir(tmp_path)
+    for place in (".", "file"):
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(TlfeatError, match="name a new folder"):
+            export(logistic, "openvino", out=place, cache=cache)
+    with pytest.raises(TlfeatError, match="cannot be written"):
+        export(logistic, "openvino", out=tmp_path / "file" / "inside", cache=cache)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert export(logistic, "openvino", out="~/home", cache=cache).folder == tmp_path / "home"
+
+
+def test_a_picture_that_cannot_be_used_has_its_reason(logistic, tmp_path):
+    done = exported(logistic, tmp_path)
+    pictures = logistic.path.parents[3] / "colours" / "red"
+    bad, deep = tmp_path / "bad.jpg", tmp_path / "deep.tiff"
+    bad.write_text("no picture")
+    Image.fromarray(np.full((20, 20), 0.5, np.float32)).save(deep)
+    good = next(pictures.glob("*.png"))
+    asked = [sys.executable, "-I", done.folder / "predict.py", bad, deep, good]
+    said = subprocess.run(asked, capture_output=True, check=True, text=True).stdout
+    answers = [json.loads(line) for line in said.splitlines()]
+    assert [one["label"] for one in answers] == [None, None, "red"]
+    assert "range nobody knows" in answers[1]["reason"]
+    here = list(predict(done, [bad, deep, good]))
+    assert [one.label for one in here] == [None, None, "red"]
+
+
+def test_reading_an_export_needs_its_runtime_alone(logistic, tmp_path, monkeypatch):
+    done = exported(logistic, tmp_path)
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    picture = logistic.path.parents[3] / "colours/red/red-010.png"
+    assert next(predict(done, picture)).label == "red"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(TlfeatError, match=r"needs onnxruntime .*pip install -r"):
+        next(predict(done, picture))
+    with pytest.raises(TlfeatError, match="has no engine"):
+        next(predict(done, picture, engine="tensorflow"))

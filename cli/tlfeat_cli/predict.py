@@ -103,8 +103,9 @@ def _chosen(run: str, where: Where, watch: TerminalWatch) -> "Run | Export":
     from tlfeat.deploy.exported_model import is_export, load_export
     from tlfeat.runs.find import find_run
 
-    if is_export(Path(run)):
-        return load_export(run)
+    folder = Path(run).expanduser()
+    if is_export(folder):
+        return load_export(folder)
     chosen = find_run(run, where.reports)
     if chosen.path != Path(run):
         watch.note(f"Run: {chosen.path}")

@@ -115,7 +115,7 @@ def explain(
     """
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
-    rule = run.pictures if run.is_finetune else run.recipes[0].pictures
+    rule = run.picture_rule
     with (_of_finetune if run.is_finetune else _of_head)(run, label, weights, where) as opened_run:
         engine_, linear = opened_run
         watch.finish()

@@ -5,8 +5,11 @@ and said what the run says of them.
 """
 
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,22 +19,25 @@ from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.digests import DigestIndex
 from tlfeat.deploy.exported_model import (
+    CARD,
     LABELS,
     PARITY,
     PREPROCESS,
+    REQUIREMENTS,
     SCRIPT,
     Export,
     Parity,
     is_export,
     load_export,
 )
-from tlfeat.deploy.formats import Format, get_format
+from tlfeat.deploy.formats import Format, check_writable, get_format
 from tlfeat.deploy.model_card import model_card
-from tlfeat.deploy.parity import compared, held_samples, write_pictures
+from tlfeat.deploy.networks import checked_rule
+from tlfeat.deploy.parity import compared, known_pictures, pictures_as_files
 from tlfeat.deploy.standalone import predict_script
 from tlfeat.deploy.whole_network import WholeNetwork, whole_network
 from tlfeat.errors import TlfeatError
-from tlfeat.files import making_folder
+from tlfeat.files import cannot_write, making_folder, new_name
 from tlfeat.runs.record import Run
 from tlfeat.runs.reopen import dataset_of
 from tlfeat.watch import SILENT, Watch
@@ -90,13 +96,15 @@ def export(
         If a package is missing, the run cannot be joined in one network, its pictures are gone, or
         the file says something else than the run: nothing is left then.
     """
-    row = get_format(format, precision)
+    row = get_format(format)
+    check_writable(row, precision)
+    checked_rule(run)
+    suffix = "" if precision == "float32" else f"-{precision}"
+    folder = run.path / "export" / f"{row.name}{suffix}"
+    folder = (folder if out is None else Path(out).expanduser()).absolute()
+    _check_place(folder, is_ours=out is None)
     where = Where(cache, jobs=jobs, watch=watch)
     opened = _opened(run, dataset, where)
-    suffix = "" if precision == "float32" else f"-{precision}"
-    folder = run.path / "export" / f"{row.name}{suffix}" if out is None else Path(out)
-    if out is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise TlfeatError(f"{folder} is there already and not empty: name a new folder.")
     watch.doing(f"joining {run.name} in one network")
     whole = whole_network(run, weights)
     _check_labels(whole.labels)
@@ -106,16 +114,44 @@ def export(
             f"{row.name}: take --format openvino."
         )
     squares = _train_squares(run, opened) if precision == "int8" else np.zeros(0, np.uint8)
-    with making_folder(folder) as fresh:
-        watch.doing(f"writing {row.model}")
-        _write(row, whole.model, fresh / row.model, precision, squares)
-        _write_rule(run, row, fresh, whole)
-        watch.doing("comparing it with the run, in a process of its own")
-        parity = _parity(run, fresh, opened, precision, weights, where)
-        _write_about(run, row, precision, fresh, parity)
-        _make_room(folder)
+    try:
+        with making_folder(folder) as fresh:
+            watch.doing(f"writing {row.model}")
+            _write(row, whole.model, fresh / row.model, precision, squares)
+            _write_rule(run, row, fresh, whole)
+            watch.doing("comparing it with the run, in a process of its own")
+            parity = _parity(run, fresh, opened, precision, weights, where)
+            _write_about(run, row, precision, fresh, parity)
+            _make_room(folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     watch.finish()
     return load_export(folder)
+
+
+def _check_place(folder: Path, *, is_ours: bool) -> None:
+    """Refuse a place where something of the user's lies, before anything long is begun."""
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if names and is_ours and folder.is_dir():
+        names -= _files_of(folder)
+        if names:
+            raise TlfeatError(
+                f"{folder} has {min(names)}, which is no part of an export: name a new folder "
+                "with --out."
+            )
+    elif names or folder == Path.cwd():
+        raise TlfeatError(f"{folder} is there already: name a new folder.")
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Name what an export has written into its folder; nothing of another folder."""
+    if not is_export(folder):
+        return set()
+    model = load_export(folder).model
+    own = {LABELS, PREPROCESS, PARITY, SCRIPT, REQUIREMENTS, CARD}
+    return own | {model.with_suffix(suffix).name for suffix in (model.suffix, ".bin", ".toml")}
 
 
 def _opened(run: Run, dataset: Dataset | str | Path | None, where: Where) -> Dataset:
@@ -130,8 +166,7 @@ def _opened(run: Run, dataset: Dataset | str | Path | None, where: Where) -> Dat
                 "is compared on them before it is left: say with --data where they are."
             )
         return found
-    asked = {**run.dataset.asked, "split_seed": run.split.seed}
-    return open_dataset(dataset, **asked, digests=DigestIndex(where.cache_folder), jobs=where.jobs)
+    return open_dataset(dataset, digests=DigestIndex(where.cache_folder), jobs=where.jobs)
 
 
 def _check_labels(labels: Sequence[str]) -> None:
@@ -143,18 +178,21 @@ def _check_labels(labels: Sequence[str]) -> None:
 
 
 def _train_squares(run: Run, dataset: Dataset) -> np.ndarray:
-    """Decode some train pictures, as a network's ranges are measured on them."""
-    rule = run.recipes[0].pictures if run.recipes else run.pictures
-    train = [one for one in dataset.samples if one.split == "train"]
-    order = np.random.default_rng(run.seed).permutation(len(train))
+    """Decode some pictures that the run was trained on, as ranges are measured on them."""
+    samples = {sample.digest: sample for sample in dataset.samples}
+    train = [one for one in known_pictures(run, run.seed) if one.split == "train"]
     squares: list[np.ndarray] = []
-    for i in order:
+    for one in train:
         if len(squares) == _CALIBRATED_ON:
             break
-        try:
-            squares.append(decode(dataset.read(train[i]), rule.size, rule.resize))
-        except (UndecodableImage, OSError):
-            continue
+        with suppress(KeyError, UndecodableImage, OSError):
+            picture = dataset.read(samples[one.digest])
+            squares.append(decode(picture, run.picture_rule.size, run.picture_rule.resize))
+    if not squares:
+        raise TlfeatError(
+            f"Not one of the pictures that {run.name} was trained on is in {dataset.path}, and "
+            "int8 is measured on them: say with --data where they are."
+        )
     return np.stack(squares)
 
 
@@ -172,7 +210,7 @@ def _write(row: Format, network: Any, file: Path, precision: str, squares: np.nd
 
 def _write_rule(run: Run, row: Format, folder: Path, whole: WholeNetwork) -> None:
     """Write what the script needs, and the script."""
-    rule = run.recipes[0].pictures if run.recipes else run.pictures
+    rule = run.picture_rule
     (folder / LABELS).write_text("".join(f"{label}\n" for label in whole.labels), encoding="utf-8")
     about = {
         "model": row.model,
@@ -200,12 +238,9 @@ def _parity(
     weights: str | Path | None,
     where: Where,
 ) -> Parity:
-    skipped = {one["id"] for one in run.dataset.skipped}
-    split, samples = held_samples(dataset, precision, run.seed, skipped)
     with tempfile.TemporaryDirectory(prefix="tlfeat-") as place:
-        files = write_pictures(dataset, samples, Path(place))
-        truth = [dataset.label_name(sample) for sample in samples]
-        parity = compared(run, folder, files, truth, split, weights, where)
+        asked = pictures_as_files(run, dataset, precision, Path(place))
+        parity = compared(run, folder, asked, weights, where)
     problem = parity.problem(precision)
     if problem is not None:
         raise TlfeatError(
@@ -216,8 +251,6 @@ def _parity(
 
 
 def _write_about(run: Run, row: Format, precision: str, folder: Path, parity: Parity) -> None:
-    from importlib.metadata import version
-
     kept = {
         "run": run.id,
         "format": row.name,
@@ -225,16 +258,24 @@ def _write_about(run: Run, row: Format, precision: str, folder: Path, parity: Pa
         "parity": parity.as_dict(),
     }
     (folder / PARITY).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    packages = sorted({"numpy", "pillow", row.runtime})
-    pinned = "".join(f"{name}=={version(name)}\n" for name in packages)
-    (folder / "requirements.txt").write_text(pinned, encoding="utf-8")
+    packages = sorted({"numpy", "pillow", *row.runtime.split()})
+    pinned = "".join(f"{_pinned(name)}\n" for name in packages)
+    (folder / REQUIREMENTS).write_text(pinned, encoding="utf-8")
     card = model_card(run, row, precision, parity)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _pinned(package: str) -> str:
+    """Name a package with its version, where it is installed by that name."""
+    try:
+        return f"{package}=={version(package)}"
+    except PackageNotFoundError:  # as a build of another name, such as one for a GPU
+        return package
 
 
 def _make_room(folder: Path) -> None:
-    """Take away an export of before, or an empty folder, just before the new one comes."""
-    import shutil
-
-    if folder.is_dir() and (is_export(folder) or not any(folder.iterdir())):
-        shutil.rmtree(folder)
+    """Put an export of before, or an empty folder, aside just before the new one comes."""
+    if folder.is_dir():
+        aside = new_name(folder)
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)

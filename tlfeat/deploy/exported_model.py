@@ -18,8 +18,13 @@ LABELS: Final = "labels.txt"
 PREPROCESS: Final = "preprocess.json"
 PARITY: Final = "parity.json"
 SCRIPT: Final = "predict.py"
+REQUIREMENTS: Final = "requirements.txt"
+CARD: Final = "README.md"
 TOLERANCE: Final = 1e-3  # of a probability, in float32
-_LOST: Final = 0.05  # of the accuracy: a file that loses more is not what it is taken for
+# by precision of the file: the share of other labels, and the difference of a probability, that
+# are let pass; what int8 makes of a probability is stated
+_BOUNDS: Final = {"float32": (0, TOLERANCE), "float16": (0.01, 0.05), "int8": (0.1, 1.0)}
+_LOST: Final = 0.05  # of the accuracy, in any precision
 _BATCH: Final = 16  # pictures
 
 
@@ -30,21 +35,24 @@ class Parity:
     Attributes
     ----------
     pictures : int
-        Held pictures that both were asked for.
-    split : str
-        Of which split they are.
+        That both were asked for.
+    splits : str
+        Of which splits they are, in words.
+    held : int
+        Of how many the run has not learned.
     same_label : int
         Of how many both say the same.
     near : int
         Of the others, those whose best two differ by under 1e-3.
     greatest_difference : float
-        Of a probability.
+        Of a probability; infinite where labels differ or a number is none.
     accuracy, run_accuracy : float or None
-        Share of these pictures that the model, and the run, has right; None without labels.
+        Share of those held that the model, and the run, has right; None where none are held.
     """
 
     pictures: int
-    split: str
+    splits: str
+    held: int
     same_label: int
     near: int
     greatest_difference: float
@@ -58,36 +66,33 @@ class Parity:
     def sentence(self, precision: str) -> str:
         """Say how they agree."""
         text = (
-            f"Of {self.pictures:,} pictures of {self.split}, read from files in a process of its "
+            f"Of {self.pictures:,} pictures of {self.splits}, read from files in a process of its "
             f"own, it says the same class as the run of {self.same_label:,}; probabilities "
             f"differ by {self.greatest_difference:.1e} at the most."
         )
         if precision == "float32" or self.accuracy is None or self.run_accuracy is None:
             return text
         return (
-            f"{text} Of them it has {100 * self.accuracy:.1f}% right, and the run "
-            f"{100 * self.run_accuracy:.1f}%."
+            f"{text} Of the {self.held:,} that are held it has {100 * self.accuracy:.1f}% right, "
+            f"and the run {100 * self.run_accuracy:.1f}%."
         )
 
     def problem(self, precision: str) -> str | None:
         """Say what is wrong with a model in some precision; None where nothing is."""
-        if precision == "float32":
-            others = self.pictures - self.same_label - self.near
-            if not others and self.greatest_difference <= TOLERANCE:
-                return None
-            return (
-                f"it says another class of {others} of {self.pictures} pictures, and its "
-                f"probabilities differ by up to {self.greatest_difference:.2g}"
-            )
-        if self.accuracy is None or self.run_accuracy is None:
-            wrong = self.same_label < (1 - _LOST) * self.pictures
-        else:
-            wrong = self.accuracy < self.run_accuracy - _LOST
-        if not wrong:
+        others, difference = _BOUNDS[precision]
+        other = self.pictures - self.same_label - self.near
+        lost = (self.run_accuracy or 0) - (self.accuracy or 0)
+        if (
+            other <= others * self.pictures
+            and self.greatest_difference <= difference
+            and lost <= _LOST
+        ):
             return None
+        if not np.isfinite(self.greatest_difference):
+            return "it has other labels, or answers that are no numbers"
         return (
-            f"in {precision} it says another class of {self.pictures - self.same_label} of "
-            f"{self.pictures} pictures"
+            f"it says another class of {other:,} of {self.pictures:,} pictures, and its "
+            f"probabilities differ by up to {self.greatest_difference:.2g}"
         )
 
 
@@ -158,6 +163,11 @@ class Export:
         where.watch.doing(f"loading {self.model}")
         try:
             model = row.load(str(self.model))
+        except ImportError as error:
+            raise TlfeatError(
+                f"{self.model} needs {row.runtime} ({error}): pip install -r "
+                f"{self.folder / REQUIREMENTS}."
+            ) from error
         except Exception as error:  # runtimes raise whatever they come across
             raise TlfeatError(f"{self.model} cannot be opened: {first_line(error)}") from error
         where.watch.finish()

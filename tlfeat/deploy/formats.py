@@ -35,8 +35,8 @@ class Format:
     model: str  # name of its file or folder
     write: Writer
     load: Callable[[str], Callable[[Any], Any]]  # stands in its predict.py
-    runtime: str  # the package that runs it
-    module: str  # by which that is imported
+    runtime: str  # the packages that run it, as pip calls them
+    modules: tuple[str, ...]  # that write it, compare it, and run it
     extra: str | None = None  # of tlfeat, that has it and what writes the format
     precisions: tuple[str, ...] = ("float32",)
     takes_one: bool = False  # picture at a time
@@ -139,7 +139,7 @@ FORMATS: Final = (
         _write_onnx,
         standalone.load_onnx,
         "onnxruntime",
-        "onnxruntime",
+        ("onnxruntime", "tf2onnx"),
         "onnx",
     ),
     Format(
@@ -149,7 +149,7 @@ FORMATS: Final = (
         _write_openvino,
         standalone.load_openvino,
         "openvino",
-        "openvino",
+        ("openvino",),
         precisions=("float32", "float16"),
     ),
     Format(
@@ -158,8 +158,8 @@ FORMATS: Final = (
         "model.keras",
         _write_keras,
         standalone.load_keras,
-        "tensorflow",
-        "keras",
+        "keras tensorflow",
+        ("keras",),
     ),
     Format(
         "savedmodel",
@@ -168,7 +168,7 @@ FORMATS: Final = (
         _write_savedmodel,
         standalone.load_savedmodel,
         "tensorflow",
-        "tensorflow",
+        ("tensorflow",),
     ),
     Format(
         "litert",
@@ -177,7 +177,7 @@ FORMATS: Final = (
         _write_litert,
         standalone.load_litert,
         "ai-edge-litert",
-        "ai_edge_litert",
+        ("ai_edge_litert",),
         "litert",
         precisions=("float32", "float16", "int8"),
         takes_one=True,
@@ -186,30 +186,37 @@ FORMATS: Final = (
 _BY_NAME: Final = {row.name: row for row in FORMATS}
 
 
-def get_format(name: str, precision: str = "float32") -> Format:
-    """Find a format that has a precision, and whose packages are installed.
+def get_format(name: str) -> Format:
+    """Find a format.
 
     Raises
     ------
     UnknownName
         If there is none of that name.
-    TlfeatError
-        If it has not the precision, or a package is missing.
     """
     row = _BY_NAME.get(name)
     if row is None:
         hint = did_you_mean(name, _BY_NAME)
         raise UnknownName(f"Unknown format {name!r}.{hint} There are {', '.join(_BY_NAME)}.")
+    return row
+
+
+def check_writable(row: Format, precision: str) -> None:
+    """See that a format has a precision, and that its packages are installed.
+
+    Raises
+    ------
+    TlfeatError
+        If not.
+    """
     if precision not in row.precisions:
         able = " and ".join(one.name for one in FORMATS if precision in one.precisions)
         raise TlfeatError(
             f"{row.name} is written in {', '.join(row.precisions)}; {precision!r} is had of "
             f"{able or 'no format'}."
         )
-    needed = [row.module] + ["tf2onnx"] * (row.name == "onnx")
-    missing = [module for module in needed if find_spec(module) is None]
+    missing = [module for module in row.modules if find_spec(module) is None]
     if missing:
         raise TlfeatError(
             f"{row.name} needs {' and '.join(missing)}: pip install 'tlfeat[{row.extra}]'."
         )
-    return row

@@ -15,8 +15,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.heads.trained import TrainedHead
 
 _LEAST: Final = 1e-12  # what scikit-learn adds to a probability before it takes its logarithm
-_NO_DISTANCE: Final = 1e-30
-_SAME: Final = 1e-5  # of |x|^2: rows as near as that are the same row
+_NO_DISTANCE: Final = 1e-24  # squared: of a row that is the same
 
 _Array = npt.NDArray[Any]
 
@@ -210,17 +209,18 @@ def _votes(keras: Any, estimator: Any, x: Any) -> Any:
         x = keras.layers.UnitNormalization(axis=1)(x)
     # -|x - r|^2 but for |x|^2, which does not change the order
     near = _affine(keras, x, 2 * rows.T, -np.einsum("ij,ij->i", rows, rows))
-    best, places = keras.ops.top_k(near, estimator.n_neighbors)
+    _, places = keras.ops.top_k(near, estimator.n_neighbors)
     k = len(estimator.classes_)
     table = keras.layers.Embedding(len(rows), k)
     mine = table(places)  # (n, neighbours, k): one where the row is of the class
     table.set_weights([np.eye(k, dtype=np.float32)[np.ravel(estimator._y)]])
     if estimator.weights != "distance":
         return keras.ops.mean(mine, axis=1)
-    length = _squares(keras, x)
-    squared = length - best
-    # rounding leaves something of the distance to a row that equals x, which then has the vote
-    squared = keras.ops.where(squared > _SAME * length, squared, _NO_DISTANCE)
+    # rounding leaves too little of a small difference of products: those few are taken apart
+    kept = keras.layers.Embedding(*rows.shape)
+    away = kept(places) - keras.ops.expand_dims(x, 1)  # (n, neighbours, d)
+    kept.set_weights([rows.astype(np.float32)])
+    squared = keras.ops.maximum(keras.ops.sum(keras.ops.square(away), axis=2), _NO_DISTANCE)
     half = keras.layers.Rescaling(0.5)
     distances = half(squared) if estimator.metric == "cosine" else keras.ops.sqrt(squared)
     weights = 1 / distances

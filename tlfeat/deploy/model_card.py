@@ -37,7 +37,7 @@ def model_card(run: Run, row: Format, precision: str, parity: Parity) -> str:
         f"# {run.name}",
         _what(run, row, precision),
         "## Use\n\n```\npip install -r requirements.txt\npython predict.py PICTURE...\n```\n\n"
-        f"`{row.model}` takes RGB pictures of {_rule(run).size} x {_rule(run).size} pixels as "
+        f"`{row.model}` takes RGB pictures of {run.picture_rule.size} x {run.picture_rule.size} pixels as "
         "uint8, (n, height, width, 3), and gives a probability for each line of labels.txt; "
         "how a picture becomes that square stands in preprocess.json, and predict.py does it.",
         f"## Data\n\n{_data(run)}",
@@ -48,10 +48,6 @@ def model_card(run: Run, row: Format, precision: str, parity: Parity) -> str:
         f"## Limits\n\n{_limits(run)}",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _rule(run: Run) -> Any:
-    return run.recipes[0].pictures if run.recipes else run.pictures
 
 
 def _what(run: Run, row: Format, precision: str) -> str:
@@ -66,7 +62,7 @@ def _data(run: Run) -> str:
     lines = ["| split | pictures |", "|---|---:|"]
     for split, counts in run.dataset.counts.items():
         lines.append(f"| {split} | {sum(counts.values()):,} |")
-    classes = [_cell(name) for name in run.dataset.classes]
+    classes = [_quoted(name) for name in run.dataset.classes]
     named = ", ".join(classes[:_MOST_CLASSES])
     more = f", and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
     skipped = len(run.dataset.skipped)
@@ -85,13 +81,14 @@ def _measured(run: Run) -> str:
     ends = known_intervals(run)
     lines = ["| metric | split | value | 95% interval |", "|---|---|---:|---|"]
     for split in ("test", "validation"):
+        said = split if split in run.dataset.counts else "folds of train"
         found: Mapping[str, Any] = run.metrics.get(split, {})
         for key, name in _METRICS.items():
             if found.get(key) is None:
                 continue
             interval = ends.get(split, {}).get(key)
             shown = "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-            lines.append(f"| {name} | {split} | {found[key]:.3f} | {shown} |")
+            lines.append(f"| {name} | {said} | {found[key]:.3f} | {shown} |")
     return "\n".join(lines)
 
 
@@ -104,7 +101,7 @@ def _found(run: Run) -> str:
 
 
 def _recipe(run: Run) -> str:
-    rule = _rule(run)
+    rule = run.picture_rule
     said = [
         f"- network: {run.backbone}, weights {run.weights or 'of its parent'} "
         f"(SHA-256 {run.weights_digest[:12]}), licence of the weights: {_licence(run)}",
@@ -138,5 +135,7 @@ def _limits(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
+def _quoted(name: str) -> str:
+    """Write a name as it is, whatever Markdown would make of it."""
+    tick = "``" if "`" in name else "`"
+    return f"{tick}{name}{tick}"

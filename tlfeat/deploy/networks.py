@@ -1,14 +1,32 @@
-"""The network of a fine-tune, as an engine runs it."""
+"""What a run needs to be used: its rule for pictures, the network of a fine-tune."""
 
 from pathlib import Path
 from typing import Final
 
 from tlfeat.backbones.model_files import ModelRequest
+from tlfeat.data.resize import DECODER
 from tlfeat.errors import TlfeatError
+from tlfeat.features.recipe import PictureRule
 from tlfeat.files import file_digest
 from tlfeat.runs.record import MODEL, Run
 
 _OTHER: Final = ("float32", "bfloat16")  # trained in, and taken for answers
+
+
+def checked_rule(run: Run) -> PictureRule:
+    """Give the rule for pictures that a run was trained by, if it is this version's.
+
+    Raises
+    ------
+    TlfeatError
+        If pictures are decoded in another way now.
+    """
+    if run.picture_rule.decoder != DECODER:
+        raise TlfeatError(
+            f"{run.path} was trained on pictures decoded by rule {run.picture_rule.decoder} and this "
+            f"tlfeat has rule {DECODER}: train it again."
+        )
+    return run.picture_rule
 
 
 def finetuned_network(
@@ -38,7 +56,7 @@ def finetuned_network(
     if not path.is_file():
         raise TlfeatError(f"{path} is not there any more: remove {run.path} and train it again.")
     digest = run.files.get(MODEL) or file_digest(path)
-    rule = run.pictures
+    rule = run.picture_rule
     if precision not in (None, rule.precision) and (rule.precision, precision) != _OTHER:
         raise TlfeatError(
             f"{run.path} was trained in {rule.precision} and cannot compute in {precision}: leave "

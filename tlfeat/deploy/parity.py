@@ -1,92 +1,144 @@
 """Whether an exported model says what its run says, found out from files in a process of its own.
 
-The written predict.py is run, by the runtime of the format, on held pictures as files; what
+The written predict.py is run, by the runtime of the format, on pictures of the run as files; what
 `predict` says of the same files is what it must say.
 """
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.samples import Sample
+from tlfeat.data.decode import FORMATS, UndecodableImage, decode
+from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.exported_model import SCRIPT, TOLERANCE, Parity
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError
+from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.record import Run
 from tlfeat.where import Where
 
-_HELD_FIRST: Final = ("test", "validation", "train")
 _LEAST: Final = 64  # pictures, where the set has as many
-_MOST: Final = 1000  # of a file in a short precision, whose accuracy is stated
+_MOST: Final = 1000  # held ones of a file in a short precision, whose accuracy is stated
 
 
-def held_samples(
-    dataset: Dataset, precision: str, seed: int, skipped: Collection[str] = ()
-) -> tuple[str, list[Sample]]:
-    """Draw pictures, those first that the run has not learned from.
+class Known(NamedTuple):
+    """A picture that a run was measured on."""
+
+    digest: str
+    split: str
+    label: str  # its class
+
+
+class Asked(NamedTuple):
+    """A picture, as a file."""
+
+    path: Path
+    known: Known
+
+
+def known_pictures(run: Run, seed: int) -> list[Known]:
+    """List the pictures of a run, those first that it has not learned from.
 
     Parameters
     ----------
-    dataset : Dataset
-    precision : str
-        Of the file: one in a short precision is asked for more of them.
+    run : Run
     seed : int
-    skipped : collection of str
-        Ids of those that cannot be used.
+        Of the order within a split and class.
 
     Returns
     -------
-    splits : str
-        That they are of, in words.
-    samples : list of Sample
-        As many of each class as there can be.
+    pictures : list of Known
+        Of test, then validation, then train; in each every class gives its first before any
+        gives its second.
     """
-    there = [one for one in dataset.samples if one.split and one.id not in skipped]
-    order = np.random.default_rng(seed).permutation(len(there))
-    turn: Counter[tuple[str | None, int | None]] = Counter()
-    ranked: list[tuple[int, int, Sample]] = []
-    for i in order:
-        one = there[i]
-        turn[one.split, one.label] += 1  # each class gives its first before any gives its second
-        ranked.append((_HELD_FIRST.index(str(one.split)), turn[one.split, one.label], one))
-    ranked.sort(key=lambda one: one[:2])
-    wanted = _LEAST
-    if precision != "float32":
-        wanted = min(_MOST, max(_LEAST, sum(one.split == ranked[0][2].split for one in there)))
-    samples = [sample for *_, sample in ranked[:wanted]]
-    return " and ".join(dict.fromkeys(str(one.split) for one in samples)), samples
+    classes, ordered = run.dataset.classes, []
+    by_split = {
+        split: read_predictions(run, split, scores=False)
+        for split in ("test", "validation", "train")
+    }
+    learned = set(by_split["train"].digests.tolist())
+    rng = np.random.default_rng(seed)
+    for split, rows in by_split.items():
+        turn: Counter[int] = Counter()
+        mine: list[tuple[int, Known]] = []
+        for i in rng.permutation(len(rows)):
+            if split == "validation" and rows.digests[i] in learned:
+                continue  # out of fold
+            true = int(rows.true[i])
+            turn[true] += 1
+            mine.append((turn[true], Known(str(rows.digests[i]), split, classes[true])))
+        ordered += [one for _, one in sorted(mine, key=lambda pair: pair[0])]
+    return ordered
 
 
-def write_pictures(dataset: Dataset, samples: Sequence[Sample], folder: Path) -> list[Path]:
-    """Write pictures as files: those that are files as they are, others as PNG."""
-    paths = []
-    for number, sample in enumerate(samples):
-        picture = dataset.read(sample)
-        path = folder / f"{number:04}.{'png' if isinstance(picture, np.ndarray) else 'picture'}"
-        if isinstance(picture, np.ndarray):
-            squeezed = picture[:, :, 0] if picture.shape[2:] == (1,) else picture
-            Image.fromarray(np.ascontiguousarray(squeezed)).save(path)
-        else:
-            path.write_bytes(picture)
-        paths.append(path)
-    return paths
+def pictures_as_files(run: Run, dataset: Dataset, precision: str, folder: Path) -> list[Asked]:
+    """Write pictures of a run as files: those that are files as they are, others as PNG.
+
+    Parameters
+    ----------
+    run : Run
+    dataset : Dataset
+        That has its pictures; others are left alone.
+    precision : str
+        Of the exported model: one in a short precision is asked for all that are held.
+    folder : Path
+
+    Returns
+    -------
+    asked : list of Asked
+
+    Raises
+    ------
+    TlfeatError
+        If the dataset has not one of them.
+    """
+    known = known_pictures(run, run.seed)
+    held = sum(one.split != "train" for one in known)
+    wanted = _LEAST if precision == "float32" else max(_LEAST, min(_MOST, held))
+    samples = {sample.digest: sample for sample in dataset.samples}
+    found: list[Asked] = []
+    for one in known:
+        if len(found) == wanted:
+            break
+        try:
+            picture = dataset.read(samples[one.digest])
+            decode(picture, run.picture_rule.size, run.picture_rule.resize)
+            path = _written(picture, folder / f"{len(found):04}")
+        except (KeyError, OSError, UndecodableImage):
+            continue  # gone, changed or damaged since, or of a kind that needs a plug-in
+        found.append(Asked(path, one))
+    if not found:
+        raise TlfeatError(
+            f"Not one of the pictures that {run.name} was measured on is in {dataset.path}: say "
+            "with --data where they are."
+        )
+    return found
+
+
+def _written(picture: Picture, path: Path) -> Path:
+    if isinstance(picture, np.ndarray):
+        flat = picture[:, :, 0] if picture.shape[2:] == (1,) else picture
+        Image.fromarray(np.ascontiguousarray(flat)).save(path.with_suffix(".png"))
+        return path.with_suffix(".png")
+    Image.open(io.BytesIO(picture), formats=FORMATS)
+    path.write_bytes(picture)
+    return path
 
 
 def compared(
     run: Run,
     folder: Path,
-    files: Sequence[Path],
-    truth: Sequence[str | None],
-    split: str,
+    asked: Sequence[Asked],
     weights: str | Path | None,
     where: Where,
 ) -> Parity:
@@ -97,11 +149,7 @@ def compared(
     run : Run
     folder : Path
         Of the exported model.
-    files : sequence of Path
-    truth : sequence of str or None
-        The class of each.
-    split : str
-        What they are of.
+    asked : sequence of Asked
     weights : str or Path, optional
         Of the run's network, where they were moved.
     where : Where
@@ -111,51 +159,50 @@ def compared(
     TlfeatError
         If the exported model's own script fails.
     """
-    theirs = _asked(folder, files)
-    n_labels = len(theirs[0]["probabilities"]) if theirs else 1
-    said = list(
-        predict(
-            run,
-            files,
-            top=max(n_labels, len(run.dataset.classes)),
-            weights=weights,
-            engine=where.engine,
-            cache=where.cache,
-            jobs=where.jobs,
-        )
+    files = [one.path for one in asked]
+    theirs = _answers(folder, files)
+    mine = predict(
+        run,
+        files,
+        top=sys.maxsize,
+        weights=weights,
+        engine=where.engine,
+        cache=where.cache,
+        jobs=where.jobs,
     )
     same = near = right = run_right = 0
     worst = 0.0
-    for mine, other, true in zip(said, theirs, truth, strict=True):
-        if mine.label is None:
-            raise TlfeatError(f"A held picture cannot be used any more: {mine.reason}")
-        shares = dict(mine.top)
+    for one, ours, other in zip(asked, mine, theirs, strict=True):
+        shares = dict(ours.top)
         worst = max(worst, _difference(shares, other["probabilities"]))
-        best = sorted(shares.values())[-2:]
-        same += mine.label == other["label"]
-        near += mine.label != other["label"] and best[-1] - best[0] < TOLERANCE
-        right += other["label"] == true
-        run_right += mine.label == true
-    n = len(files)
-    labelled = None not in truth and n > 0
+        second, first = sorted(shares.values())[-2:]
+        same += ours.label == other["label"]
+        near += ours.label != other["label"] and first - second < TOLERANCE
+        is_held = one.known.split != "train"
+        right += is_held and other["label"] == one.known.label
+        run_right += is_held and ours.label == one.known.label
+    held = sum(one.known.split != "train" for one in asked)
+    splits = dict.fromkeys(one.known.split for one in asked)
     return Parity(
-        n,
-        split,
-        same,
-        near,
-        worst,
-        right / n if labelled else None,
-        run_right / n if labelled else None,
+        pictures=len(asked),
+        splits=" and ".join(splits),
+        held=held,
+        same_label=same,
+        near=near,
+        greatest_difference=worst,
+        accuracy=right / held if held else None,
+        run_accuracy=run_right / held if held else None,
     )
 
 
 def _difference(mine: Mapping[str, float], other: Mapping[str, float]) -> float:
-    if set(mine) != set(other):
+    """Give the greatest difference; infinite where labels differ or a number is none."""
+    if set(mine) != set(other) or not np.isfinite(list(other.values())).all():
         return float("inf")
     return max(abs(mine[label] - other[label]) for label in mine)
 
 
-def _asked(folder: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
+def _answers(folder: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
     """Run the script of an exported model, in a process that has nothing of this one."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
@@ -167,13 +214,18 @@ def _asked(folder: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
         errors="replace",
         check=False,
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    said = list(_lines(done.stdout))
+    failed = [str(one["reason"]) for one in said if one["label"] is None]
+    if done.returncode or failed or len(said) != len(files):
+        last = [*failed[:1], *done.stderr.strip().splitlines()[-1:], "it said too little"][0]
         raise TlfeatError(
             f"The exported model does not run: its {SCRIPT} ended with: {last[:300]}. Nothing is "
             "left of it; try another format."
         )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if len(lines) != len(files):
-        raise TlfeatError(f"The exported model's {SCRIPT} said nothing of some pictures.")
-    return [json.loads(line) for line in lines]
+    return said
+
+
+def _lines(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        if line.startswith("{"):  # runtimes may chatter
+            yield json.loads(line)

@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlfeat.backbones.engines import Exportable
-from tlfeat.data.resize import DECODER
 from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.doubt import Doubt
 from tlfeat.deploy.exported_model import Export
-from tlfeat.deploy.networks import finetuned_network
+from tlfeat.deploy.networks import checked_rule, finetuned_network
 from tlfeat.deploy.pictures import listed
 from tlfeat.errors import TlfeatError
 from tlfeat.features.forward import Forwarded, embedded_chunks, network_of
-from tlfeat.features.recipe import PictureRule, Recipe
+from tlfeat.features.recipe import Recipe
 from tlfeat.runs.metrics import name_outputs
 from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
@@ -137,11 +136,12 @@ def predict(
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
     if isinstance(run, Export):
-        _refuse(run, reject=reject, coverage=coverage, weights=weights, precision=precision)
+        said = {"engine": None if engine == "auto" else engine, "precision": precision}
+        _refuse(run, reject=reject, coverage=coverage, weights=weights, **said)
         answerer, doubt = _answers_of(run.labels), Doubt()
         chunks = run.forwarded(unread, where)
     else:
-        rule = _rule(run)
+        rule = checked_rule(run)
         network, answerer = (_of_finetune if run.is_finetune else _of_head)(
             run, weights, precision
         )
@@ -150,17 +150,6 @@ def predict(
     with closing(chunks):
         for chunk in chunks:
             yield from _predict_chunk(chunk, answerer, doubt, top)
-
-
-def _rule(run: Run) -> PictureRule:
-    """Give the rule for pictures that a run was trained by, if it is this version's."""
-    rule = run.recipes[0].pictures if run.recipes else run.pictures
-    if rule.decoder != DECODER:
-        raise TlfeatError(
-            f"{run.path} was trained on pictures decoded by rule {rule.decoder} and this tlfeat "
-            f"has rule {DECODER}: train it again."
-        )
-    return rule
 
 
 def _refuse(model: Export, **given: object) -> None:

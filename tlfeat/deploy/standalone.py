@@ -1,7 +1,8 @@
 """The predict.py of an exported model, which knows nothing of tlfeat.
 
 It has the one rule for pictures that the model was trained by, written out, and the runtime of the
-model's format alone. `load_...` stand in it as they stand here, and read exports here too.
+model's format alone. `load_...` stand in it as they stand here, but for hints and their docstrings
+of one line, and read exports here too.
 """
 
 import inspect
@@ -53,15 +54,13 @@ def load_litert(path: str) -> _Model:
 
     model = Interpreter(path)
     model.allocate_tensors()
-    take, give = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
-    put, get = model.set_tensor, model.get_tensor
-    return lambda pixels: (put(take, pixels), model.invoke(), get(give))[2]
+    i, o = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
+    return lambda pixels: (model.set_tensor(i, pixels), model.invoke(), model.get_tensor(o))[2]
 
 
 _SCRIPT: Final = '''\
 """Say what pictures show: python predict.py PICTURE..., a line of JSON for each."""
-import json, sys
-from pathlib import Path
+import json, pathlib, sys
 import numpy as np
 from PIL import Image
 
@@ -69,23 +68,27 @@ def square(path):
     image = Image.open(path)
 {square}
     return np.asarray(image if turn is None else image.transpose(turn))
-
 {load}
-here = Path(__file__).resolve().parent
+here = pathlib.Path(__file__).resolve().parent
 labels = (here / "labels.txt").read_text(encoding="utf-8").rstrip("\\n").split("\\n")
 model = load(str(here / "{model}"))
-for name in sys.argv[1:]:
-    shares = model(square(name)[None])[0]
-    found = dict(sorted(zip(labels, map(float, shares)), key=lambda one: -one[1]))
-    print(json.dumps({{"picture": name, "label": next(iter(found)), "probabilities": found}}))
+def said(name):
+    try:
+        shares = [float(one) for one in model(square(name)[None])[0]]
+    except Exception as error:
+        return {{"picture": name, "label": None, "reason": str(error)}}
+    found = dict(sorted(zip(labels, shares), key=lambda one: -one[1]))
+    return {{"picture": name, "label": next(iter(found)), "probabilities": found}}
+for name in sys.argv[1:]: print(json.dumps(said(name)), flush=True)
 '''
 _MODES: Final = """\
 turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(image.getexif().get(274))
+if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+    raise ValueError("pixels whose range nobody knows: scale them to 8 bits first")
 if image.mode.startswith("I"):  # 16 bits
     image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 if image.mode[-1] in "Aa" or "transparency" in image.info:
-    white = Image.new("RGBA", image.size, "white")
-    image = Image.alpha_composite(white, image.convert("RGBA"))
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "#fff"), image.convert("RGBA"))
 image = image.convert("RGB")"""
 
 
@@ -116,7 +119,7 @@ def predict_script(load: Callable[[str], _Model], model: str, size: int, resize:
 def _plain(load: Callable[[str], _Model]) -> str:
     """Give the text of a function without hints, docstring and blank lines."""
     lines = [line for line in inspect.getsource(load).splitlines()[1:] if line.strip()]
-    return "\n".join(["def load(path):", *(line for line in lines if '"""' not in line)]) + "\n"
+    return "\n".join(["def load(path):", *(line for line in lines if '"""' not in line)])
 
 
 def _draft(size: int, resize: Resize) -> list[str]:
@@ -135,28 +138,26 @@ def _resized(size: int, resize: Resize) -> list[str]:
     kind = resize.filter.upper()
     if not resize.antialias:
         kind = {"BOX": "NEAREST", "LANCZOS": "BICUBIC"}.get(kind, kind)
-    how = f"Image.Resampling.{kind}"
+    first = f"how = Image.Resampling.{kind}"
 
-    def scaled(to: str, box: str) -> str:
+    def scaled(to: str, box: str = "(0, 0, *image.size)") -> str:
         if resize.antialias:
-            return f"image.resize({to}, {how}, {box})"
-        return f"image.transform({to}, Image.Transform.EXTENT, {box}, {how})"
+            return f"image.resize({to}, how, {box})"
+        return f"image.transform({to}, Image.Transform.EXTENT, {box}, how)"
 
-    lines, whole = ["width, height = image.size"], "(0, 0, width, height)"
     if resize.rule == "squash":
-        return [*lines, f"image = {scaled(f'({size}, {size})', whole)}"]
+        return [first, f"image = {scaled(f'({size}, {size})')}"]
     if resize.rule == "crop":
-        share = f"{size} / {size + CROP_MARGIN}"
         return [
-            *lines,
-            f"side = min(width, height) * {share}",
-            "left, top = (width - side) / 2, (height - side) / 2",
+            first,
+            f"side = min(image.size) * {size} / {size + CROP_MARGIN}",
+            "left, top = [(whole - side) / 2 for whole in image.size]",
             f"image = {scaled(f'({size}, {size})', '(left, top, left + side, top + side)')}",
         ]
     return [
-        *lines,
+        first,
         f"to = [max(1, round({size} * side / max(image.size))) for side in image.size]",
-        f"small = {scaled('to', whole)}",
+        f"small = {scaled('to')}",
         f'image = Image.new("RGB", ({size}, {size}), ({PAD_GREY},) * 3)',
         f"image.paste(small, (({size} - to[0]) // 2, ({size} - to[1]) // 2))",
     ]

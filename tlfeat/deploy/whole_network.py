@@ -52,7 +52,7 @@ def whole_network(run: Run, weights: str | Path | None = None) -> WholeNetwork:
     WeightsError
         If the weights are not those of the run.
     """
-    rule = run.recipes[0].pictures if run.recipes else run.pictures
+    rule = run.picture_rule
     if rule.precision != _EXACT:
         raise TlfeatError(
             f"{run.path} computes in {rule.precision}, and an exported file would not: train it "

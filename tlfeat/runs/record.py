@@ -159,6 +159,11 @@ class Run:
         return PictureRule.from_dict(self.record["pictures"])
 
     @property
+    def picture_rule(self) -> PictureRule:
+        """What its network sees of a picture, of a head as its recipes say it."""
+        return self.recipes[0].pictures if self.recipes else self.pictures
+
+    @property
     def engine(self) -> str | None:
         """What a fine-tune was measured by; None of a head, and before it was written down."""
         engine: str | None = self.record.get("engine")

@@ -141,9 +141,13 @@ def run_planned(
 
 
 def _prepare_page(folder: Path, dataset: Dataset, network: FeatureSettings, where: Where) -> None:
-    """Look the pictures over and import what draws, before there is anything to draw."""
-    import_drawing()
-    look_over(folder, dataset, network, replace(where, watch=SILENT))
+    """Look the pictures over and import what draws, before there is anything to draw.
+
+    It is only ahead: what fails here is done again where the page is made, and told there.
+    """
+    with suppress(Exception):
+        import_drawing()
+        look_over(folder, dataset, network, replace(where, watch=SILENT))
 
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:
