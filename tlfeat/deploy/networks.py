@@ -21,12 +21,13 @@ def checked_rule(run: Run) -> PictureRule:
     TlfeatError
         If pictures are decoded in another way now.
     """
-    if run.picture_rule.decoder != DECODER:
+    rule = run.picture_rule
+    if rule.decoder != DECODER:
         raise TlfeatError(
-            f"{run.path} was trained on pictures decoded by rule {run.picture_rule.decoder} and this "
-            f"tlfeat has rule {DECODER}: train it again."
+            f"{run.path} was trained on pictures decoded by rule {rule.decoder} and this tlfeat "
+            f"has rule {DECODER}: train it again."
         )
-    return run.picture_rule
+    return rule
 
 
 def finetuned_network(
