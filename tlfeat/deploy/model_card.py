@@ -39,7 +39,7 @@ def model_card(run: Run, row: Format, precision: str, parity: Parity) -> str:
         _what(run, row, precision),
         "## Use\n\n```\npip install -r requirements.txt\npython predict.py PICTURE...\n```\n\n"
         f"`{row.model}` takes RGB pictures of {side} x {side} pixels as uint8, "
-        " (n, height, width, 3), and gives a probability for each line of labels.txt; "
+        "(n, height, width, 3), and gives a probability for each line of labels.txt; "
         "how a picture becomes that square stands in preprocess.json, and predict.py does it.",
         f"## Data\n\n{_data(run)}",
         f"## Measured\n\n{_measured(run)}",
