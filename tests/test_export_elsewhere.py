@@ -59,7 +59,7 @@ def test_a_fresh_environment_says_the_same_of_all_test_pictures(root, runs, file
     done = export(run, row.name, out=root / name / row.name, cache=root / "cache")
     python = environment(root, done.folder / "requirements.txt")
     here = {"cwd": root, "capture_output": True, "text": True}
-    lacking = subprocess.run([python, "-c", "import tlfeat"], **here, check=False)
+    lacking = subprocess.run([python, "-I", "-c", "import tlfeat"], **here, check=False)
     assert "No module named 'tlfeat'" in lacking.stderr
     said = subprocess.run(
         [python, "-I", done.folder / "predict.py", *files],
