@@ -1,9 +1,9 @@
 """The README.md of an exported model: what it is, what it was measured on, where it ends."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, Final
 
-from tlfeat import __version__
 from tlfeat.audit.kept import read_kept
 from tlfeat.backbones.network_files import find_network
 from tlfeat.deploy.exported_model import Parity
@@ -55,7 +55,7 @@ def _what(run: Run, row: Format, precision: str) -> str:
     kind = "fine-tuned end to end" if run.is_finetune else f"with a {run.head_settings.name} head"
     return (
         f"An image classifier: {run.backbone}, {kind}, for {len(run.dataset.classes)} classes. "
-        f"Exported to {row.name} ({row.summary}) in {precision} by tlfeat {__version__}."
+        f"Exported to {row.name} ({row.summary}) in {precision} by tlfeat {version('tlfeat')}."
     )
 
 

@@ -6,7 +6,7 @@ does the work. Only what is new to the store is decoded and embedded.
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
@@ -77,6 +77,7 @@ def embed(
     where: Where = Where(),
     *,
     retry_failed: bool = False,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Embedded:
     """Bring every picture of a dataset into the store, for all requests in one pass.
 
@@ -88,6 +89,9 @@ def embed(
     where : Where
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    meanwhile : callable, optional
+        Done in a thread once the first network is open, where any picture is to be embedded; it
+        is over before this returns, and its errors are not heard.
 
     Returns
     -------
@@ -117,7 +121,8 @@ def embed(
     for networks in groups:
         wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
         tried.update(sample.digest for sample in wanted)
-        failures |= embed_pictures(dataset, wanted, networks, where)
+        failures |= embed_pictures(dataset, wanted, networks, where, meanwhile)
+        meanwhile = None
     for request in requests:
         for recipe in request.recipes:
             failures |= open_entry(store, recipe).failures(digests)

@@ -72,6 +72,7 @@ def embed_pictures(
     samples: Sequence[Sample],
     networks: Sequence[Network],
     where: Where,
+    meanwhile: Callable[[], object] | None = None,
 ) -> dict[str, str]:
     """Embed some pictures with networks that see the same squares.
 
@@ -84,6 +85,8 @@ def embed_pictures(
     networks : sequence of Network
         All of one size and resize rule.
     where : Where
+    meanwhile : callable, optional
+        As for `embed`.
 
     Returns
     -------
@@ -105,6 +108,9 @@ def embed_pictures(
     unread: dict[str, str] = {}
     with ExitStack() as stack:
         engines = [stack.enter_context(opened(network.to_run, where)) for network in networks]
+        if meanwhile is not None:
+            aside = ThreadPoolExecutor(1, thread_name_prefix="meanwhile")
+            stack.enter_context(aside).submit(meanwhile)
         watch.start("embedding", len(samples) * len(networks))
         stack.callback(watch.finish)
         blocks = [

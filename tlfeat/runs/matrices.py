@@ -1,6 +1,6 @@
 """The feature matrices that heads are trained on, read from the store once each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -45,14 +45,28 @@ class Matrices:
     where : Where
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    meanwhile : callable, optional
+        Done while pictures are embedded, see `embed`.
     """
 
     def __init__(
-        self, dataset: Dataset, asked: Sequence[Candidates], where: Where, *, retry_failed: bool
+        self,
+        dataset: Dataset,
+        asked: Sequence[Candidates],
+        where: Where,
+        *,
+        retry_failed: bool,
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         self.dataset, self.store = dataset, FeatureStore(where.cache_folder)
         wanted = {request.key: request for one in asked for request in one.requests}
-        done = embed(dataset, list(wanted.values()), where, retry_failed=retry_failed)
+        done = embed(
+            dataset,
+            list(wanted.values()),
+            where,
+            retry_failed=retry_failed,
+            meanwhile=meanwhile,
+        )
         self._failures = done.failures
         self._read: dict[tuple[str, ...], Features] = {}
         self._made: dict[tuple[tuple[str, ...], int], Candidate] = {}

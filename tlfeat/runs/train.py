@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -98,12 +97,14 @@ def _train_all(
     """Embed what is missing, then train; give the names of runs that are refused, and why."""
     from tlfeat.heads.pool import run_jobs
 
-    with ThreadPoolExecutor(1) as aside:  # a second of it, which embedding has no need to wait for
-        imported = aside.submit(_import_all, todo)
-        matrices = Matrices(
-            dataset, [job.candidates for job in todo], where, retry_failed=retry_failed
-        )
-        imported.result()
+    matrices = Matrices(
+        dataset,
+        [job.candidates for job in todo],
+        where,
+        retry_failed=retry_failed,
+        meanwhile=partial(_import_all, todo),  # a second of it
+    )
+    _import_all(todo)
     trainings = [_train_one(job, matrices, matrices.choice(job.candidates)) for job in todo]
     said = [f"{job.plan.head} on {job.candidates.settings.features}" for job in todo]
     if beside is not None:  # the last in the queue
