@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
@@ -11,9 +10,6 @@ from tlfeat.runs.record import find_runs
 from tlfeat.runs.reopen import dataset_of
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import STUDY_FILE, Where
-
-if TYPE_CHECKING:
-    pass
 
 
 def report(
