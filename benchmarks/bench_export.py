@@ -16,7 +16,7 @@ from pathlib import Path
 
 from side_by_side import measure
 
-from tlfeat.data.layout import PICTURE_SUFFIXES
+from tlfeat.data.layout import PICTURE_SUFFIXES, suffix_of
 from tlfeat.deploy.export import export
 from tlfeat.deploy.formats import FORMATS
 from tlfeat.runs.find import find_run
@@ -34,10 +34,12 @@ def main() -> None:
     pictures = [
         str(path)
         for path in sorted(options.folder.rglob("*"))
-        if path.suffix.lower() in PICTURE_SUFFIXES
+        if suffix_of(path.name) in PICTURE_SUFFIXES
     ]
-    here = [sys.executable, "-m", "tlfeat_cli", "predict", str(run.path), "--quiet"]
-    commands = {"tlfeat": [*here, "--cache", options.cache]}
+    tlfeat = str(Path(sys.executable).with_name("tlfeat"))
+    commands = {
+        "tlfeat": [tlfeat, "predict", str(run.path), "--quiet", "--cache", options.cache],
+    }
     with tempfile.TemporaryDirectory() as place:
         for row in FORMATS:
             for precision in row.precisions:

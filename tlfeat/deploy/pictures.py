@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tlfeat.data.decode import UndecodableImage
-from tlfeat.data.layout import PICTURE_SUFFIXES
+from tlfeat.data.layout import PICTURE_SUFFIXES, suffix_of
 from tlfeat.data.names import printable
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
@@ -85,7 +85,7 @@ def _pictures_at(picture: str | Path) -> Iterator[Unread]:
 
 def _is_dataset(path: Path) -> bool:
     """Say whether a file holds a table or an archive of pictures, rather than one picture."""
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    if suffix_of(path.name) in PICTURE_SUFFIXES:
         return False
     try:
         with damage_is_an_error(str(path)):
