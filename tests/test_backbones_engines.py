@@ -355,7 +355,7 @@ def cannot_convert(monkeypatch):
         attempts.append(model.name)
         raise RuntimeError("no rule for operation Fold\nand a long trace")
 
-    monkeypatch.setattr(exported, "_convert", convert)
+    monkeypatch.setattr(exported, "convert_network", convert)
     return attempts
 
 
