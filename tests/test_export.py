@@ -301,7 +301,7 @@ def test_the_command_exports_and_predicts(logistic, tmp_path, run):
 
 
 def test_those_first_are_held(logistic):
-    known = parity.known_pictures(logistic, 0)
+    known = parity.known_pictures(logistic)
     n_test = logistic.metrics["test"]["n"]
     assert [one.split for one in known] == ["test"] * n_test + ["train"] * (90 - n_test)
     assert {one.label for one in known[:3]} == {"blue", "green", "red"}

@@ -57,7 +57,7 @@ def test_rows_next_to_those_of_train_are_weighed_alike(weights, metric):
     assert difference(head, near) < 1e-4
 
 
-def test_members_of_an_ensemble_take_their_own_columns(monkeypatch):
+def test_members_of_an_ensemble_take_their_own_columns():
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline

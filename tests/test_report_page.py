@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -11,7 +12,7 @@ from made_study import ODD_NAMES, made_rows, make_run, rows_of
 from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.report.merge import report
-from tlfeat.report.page import write_report
+from tlfeat.report.page import import_drawing, write_report
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails
 from tlfeat.report.render import as_json
@@ -302,3 +303,8 @@ def test_latex_escapes_what_it_would_read(written):
     assert r"val \%" in text
     assert r"\textbf{" in text
     assert not re.search(r"(?<!\\)%", text)
+
+
+def test_what_draws_can_be_imported_ahead():
+    import_drawing()  # where it is done ahead nobody hears of an error
+    assert "matplotlib.backends.backend_svg" in sys.modules

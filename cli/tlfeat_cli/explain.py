@@ -9,6 +9,7 @@ import typer
 
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import chosen_run
 from tlfeat_cli.options import MovedWeightsOpt, PicturesArg, QuietOpt, RunArg, picture_names
 from tlfeat_cli.terminal import TerminalWatch, complain, say
 
@@ -39,11 +40,10 @@ def explain(
     from tlfeat.deploy.explain import explain as explain_pictures
     from tlfeat.errors import TlfeatError
     from tlfeat.files import write_bytes, write_text
-    from tlfeat.runs.find import find_run
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TlfeatError(f"{out} is there already and not empty: name a new folder with --out.")
-    chosen = find_run(run, where.reports)
+    chosen = chosen_run(run, where, watch)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["id", "map", "class", "predicted", "logit", "bias", "reason"])

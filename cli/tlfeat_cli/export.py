@@ -7,6 +7,7 @@ import typer
 
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import chosen_run
 from tlfeat_cli.options import JsonOpt, MovedWeightsOpt, QuietOpt, RunArg
 from tlfeat_cli.terminal import TerminalWatch, print_json, say
 
@@ -45,13 +46,9 @@ def export(
     watch.doing(f"loading {run}")
     from tlfeat.deploy.export import export as export_run
     from tlfeat.deploy.exported_model import SCRIPT
-    from tlfeat.runs.find import find_run
 
-    chosen = find_run(run, where.reports)
-    if chosen.path != Path(run):
-        watch.note(f"Run: {chosen.path}")
     done = export_run(
-        chosen,
+        chosen_run(run, where, watch),
         format,
         out=out,
         precision=precision,

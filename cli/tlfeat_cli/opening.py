@@ -1,7 +1,8 @@
-"""Opening the dataset that the user named, for every command alike."""
+"""Opening the dataset, or the run, that the user named, for every command alike."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tlfeat.settings import setting
@@ -11,6 +12,7 @@ from tlfeat_cli.options import assignments
 
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
+    from tlfeat.runs.record import Run
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,16 @@ class DataOptions:
         from tlfeat.audit.groups import find_groups
 
         return find_groups(dataset, **vars(where))
+
+
+def chosen_run(name: str, where: Where, watch: Watch) -> "Run":
+    """Find the run that the user named, and say which it is where a name was not its folder."""
+    from tlfeat.runs.find import find_run
+
+    chosen = find_run(name, where.reports)
+    if chosen.path != Path(name):
+        watch.note(f"Run: {chosen.path}")
+    return chosen
 
 
 def opened(watch: Watch, open_it: "Callable[[Callable[[int, int], None]], Dataset]") -> "Dataset":

@@ -12,6 +12,7 @@ import typer
 
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.opening import chosen_run
 from tlfeat_cli.options import (
     JsonOpt,
     MovedWeightsOpt,
@@ -101,15 +102,11 @@ def predict(
 def _chosen(run: str, where: Where, watch: TerminalWatch) -> "Run | Export":
     """Find the run, or the exported model, that a user named."""
     from tlfeat.deploy.exported_model import is_export, load_export
-    from tlfeat.runs.find import find_run
 
     folder = Path(run).expanduser()
     if is_export(folder):
         return load_export(folder)
-    chosen = find_run(run, where.reports)
-    if chosen.path != Path(run):
-        watch.note(f"Run: {chosen.path}")
-    return chosen
+    return chosen_run(run, where, watch)
 
 
 def _printed(

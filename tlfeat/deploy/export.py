@@ -6,11 +6,10 @@ and said what the run says of them.
 
 import json
 import shutil
-import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +43,7 @@ from tlfeat.watch import SILENT, Watch
 from tlfeat.where import Where
 
 _CALIBRATED_ON: Final = 200  # train pictures, of an int8 file
+_NONE: Final = np.zeros((0, 0, 0, 3), np.uint8)
 
 
 def export(
@@ -105,22 +105,22 @@ def export(
     _check_place(folder, is_ours=out is None)
     where = Where(cache, jobs=jobs, watch=watch)
     opened = _opened(run, dataset, where)
-    watch.doing(f"joining {run.name} in one network")
-    whole = whole_network(run, weights)
-    _check_labels(whole.labels)
-    if not whole.is_of_keras and row.name != "openvino":
-        raise TlfeatError(
-            f"{run.backbone} is a network of another framework, which Keras cannot write as "
-            f"{row.name}: take --format openvino."
-        )
-    squares = _train_squares(run, opened) if precision == "int8" else np.zeros(0, np.uint8)
     try:
-        with making_folder(folder) as fresh:
+        with (
+            TemporaryDirectory(prefix="tlfeat-") as place,
+            making_folder(folder) as fresh,
+        ):
+            asked = pictures_as_files(run, opened, precision, Path(place))
+            squares = _train_squares(run, opened) if precision == "int8" else _NONE
+            watch.doing(f"joining {run.name} in one network")
+            whole = whole_network(run, weights)
+            _check_whole(run, row, whole)
             watch.doing(f"writing {row.model}")
             _write(row, whole.model, fresh / row.model, precision, squares)
             _write_rule(run, row, fresh, whole)
             watch.doing("comparing it with the run, in a process of its own")
-            parity = _parity(run, fresh, opened, precision, weights, where)
+            parity = compared(run, fresh, asked, weights, where)
+            _check_parity(parity, precision)
             _write_about(run, row, precision, fresh, parity)
             _make_room(folder)
     except OSError as error:
@@ -169,8 +169,14 @@ def _opened(run: Run, dataset: Dataset | str | Path | None, where: Where) -> Dat
     return open_dataset(dataset, digests=DigestIndex(where.cache_folder), jobs=where.jobs)
 
 
-def _check_labels(labels: Sequence[str]) -> None:
-    broken = [label for label in labels if "\n" in label]
+def _check_whole(run: Run, row: Format, whole: WholeNetwork) -> None:
+    """Refuse what the format, or the file of the labels, cannot hold."""
+    if not whole.is_of_keras and row.name != "openvino":
+        raise TlfeatError(
+            f"{run.backbone} is a network of another framework, which Keras cannot write as "
+            f"{row.name}: take --format openvino."
+        )
+    broken = [label for label in whole.labels if "\n" in label]
     if broken:
         raise TlfeatError(
             f"The class {broken[0]!r} has a line break, and {LABELS} a line a class."
@@ -180,7 +186,7 @@ def _check_labels(labels: Sequence[str]) -> None:
 def _train_squares(run: Run, dataset: Dataset) -> np.ndarray:
     """Decode some pictures that the run was trained on, as ranges are measured on them."""
     samples = {sample.digest: sample for sample in dataset.samples}
-    train = [one for one in known_pictures(run, run.seed) if one.split == "train"]
+    train = [one for one in known_pictures(run) if one.split == "train"]
     squares: list[np.ndarray] = []
     for one in train:
         if len(squares) == _CALIBRATED_ON:
@@ -230,24 +236,13 @@ def _write_rule(run: Run, row: Format, folder: Path, whole: WholeNetwork) -> Non
         (folder / row.model).with_suffix(".toml").write_text(facts, encoding="utf-8")
 
 
-def _parity(
-    run: Run,
-    folder: Path,
-    dataset: Dataset,
-    precision: str,
-    weights: str | Path | None,
-    where: Where,
-) -> Parity:
-    with tempfile.TemporaryDirectory(prefix="tlfeat-") as place:
-        asked = pictures_as_files(run, dataset, precision, Path(place))
-        parity = compared(run, folder, asked, weights, where)
+def _check_parity(parity: Parity, precision: str) -> None:
     problem = parity.problem(precision)
     if problem is not None:
         raise TlfeatError(
             f"What was exported is not the run: {problem}. Nothing is left of it; try another "
             "format."
         )
-    return parity
 
 
 def _write_about(run: Run, row: Format, precision: str, folder: Path, parity: Parity) -> None:

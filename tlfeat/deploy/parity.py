@@ -46,20 +46,18 @@ class Asked(NamedTuple):
     known: Known
 
 
-def known_pictures(run: Run, seed: int) -> list[Known]:
+def known_pictures(run: Run) -> list[Known]:
     """List the pictures of a run, those first that it has not learned from.
 
     Parameters
     ----------
     run : Run
-    seed : int
-        Of the order within a split and class.
 
     Returns
     -------
     pictures : list of Known
         Of test, then validation, then train; in each every class gives its first before any
-        gives its second.
+        gives its second, in an order that the run's seed draws.
     """
     classes, ordered = run.dataset.classes, []
     by_split = {
@@ -67,7 +65,7 @@ def known_pictures(run: Run, seed: int) -> list[Known]:
         for split in ("test", "validation", "train")
     }
     learned = set(by_split["train"].digests.tolist())
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(run.seed)
     for split, rows in by_split.items():
         turn: Counter[int] = Counter()
         mine: list[tuple[int, Known]] = []
@@ -102,7 +100,7 @@ def pictures_as_files(run: Run, dataset: Dataset, precision: str, folder: Path) 
     TlfeatError
         If the dataset has not one of them.
     """
-    known = known_pictures(run, run.seed)
+    known = known_pictures(run)
     held = sum(one.split != "train" for one in known)
     wanted = _LEAST if precision == "float32" else max(_LEAST, min(_MOST, held))
     samples = {sample.digest: sample for sample in dataset.samples}

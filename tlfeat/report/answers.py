@@ -28,7 +28,7 @@ _WIDE, _HIGH, _EDGE = 1000, 640, 26  # of the projection, in its own units
 
 
 def answers(part: Part, draw: Draw) -> dict[str, Any]:
-    """Draw what runs say of the pictures of classes and give what the template shows of it.
+    """Draw what runs say, class by class and all together, and give what the template shows.
 
     Parameters
     ----------
