@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tlfeat.data.names import location
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
@@ -33,7 +34,7 @@ def audit(
 ) -> None:
     """Find copies, leaks, doubtful labels and odd pictures, and what they cost."""
     where = replace(where, watch=TerminalWatch(quiet))
-    where.watch.doing(f"reading {dataset}")
+    where.watch.doing(f"reading {location(dataset)}")
     from tlfeat.audit.audit import audit_dataset
     from tlfeat.audit.clean import check_table
     from tlfeat.audit.clean import write_clean as write_table

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlfeat.data.names import location
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
@@ -31,7 +32,7 @@ def data(
 ) -> None:
     """Show what was understood of a dataset: classes, counts, splits, problems."""
     watch = TerminalWatch(quiet)
-    watch.doing(f"reading {dataset}")
+    watch.doing(f"reading {location(dataset)}")
     from tlfeat.data.broken import find_broken
     from tlfeat.data.names import be, counted
     from tlfeat.runs.results import Column

@@ -1,11 +1,11 @@
 """`tlfeat extract`: embed every picture of a dataset once and keep the features."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tlfeat.data.names import location
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
@@ -31,9 +31,10 @@ def extract(
     options: DataOptions = DataOptions(),
     retry_failed: RetryOpt = False,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE.npz|.parquet", help="Also write the matrix, labels and splits to a file."
+            metavar="FILE.npz|.parquet",
+            help="Also write the matrix, labels and splits to a file, or to s3://BUCKET/FILE.",
         ),
     ] = None,
     where: Where = Where(),
@@ -42,7 +43,7 @@ def extract(
 ) -> None:
     """Embed every picture of a dataset once and keep the features."""
     where = replace(where, watch=TerminalWatch(quiet))
-    where.watch.doing(f"reading {dataset}")
+    where.watch.doing(f"reading {location(dataset)}")
     from tlfeat.errors import TlfeatError
     from tlfeat.features.calibrate import calibrated
     from tlfeat.features.candidates import Candidates
@@ -83,7 +84,7 @@ def extract(
                 "embedded": done.embedded,
                 "failed": failed,
                 "seconds": round(done.seconds, 3),
-                "out": None if out is None else str(out),
+                "out": None if out is None else location(out),
                 "entries": [str(store.root / "features" / name) for name in entries],
             }
         )
@@ -94,8 +95,9 @@ def extract(
         f"{done.there:,} were there."
     )
     if failed:
-        say(f"{failed} cannot be used and are left out: `tlfeat data {dataset}` names them.")
+        named = f"`tlfeat data {location(dataset)}` names them"
+        say(f"{failed} cannot be used and are left out: {named}.")
     for name in entries:
         say(str(store.root / "features" / name))
     if out is not None:
-        say(str(out))
+        say(location(out))

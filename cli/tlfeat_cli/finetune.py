@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tlfeat.data.names import location
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.plan import Phase, read_phase
@@ -88,7 +89,7 @@ def finetune(
 ) -> None:
     """Train a network end to end and keep the run beside those of the heads."""
     where = replace(where, watch=TerminalWatch(quiet))
-    where.watch.doing(f"reading {dataset}")
+    where.watch.doing(f"reading {location(dataset)}")
     from tlfeat.finetuning.request import native_size
     from tlfeat.studies.finetune import finetune as train_run
 

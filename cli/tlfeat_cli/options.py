@@ -14,7 +14,9 @@ _DATA, _NETWORK, _HEAD, _WHERE = "Data", "Features", "Heads", "Where and how"
 DataArg = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="A folder of pictures, an archive, a table, an array file, or digits."
+        metavar="DATA",
+        help="A folder of pictures, an archive, a table, an array file, an s3:// or "
+        "https:// URL, or digits.",
     ),
 ]
 RunArg = Annotated[
@@ -28,7 +30,8 @@ RunArg = Annotated[
 PicturesArg = Annotated[
     list[str],
     typer.Argument(
-        metavar="PICTURES...", help="Files, folders, tables, archives, or - for a list on stdin."
+        metavar="PICTURES...",
+        help="Files, folders, tables, archives, URLs of them, or - for a list on stdin.",
     ),
 ]
 MovedWeightsOpt = Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlfeat.data.names import location
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
@@ -44,7 +45,7 @@ def train(
 ) -> None:
     """Train one head on frozen features and keep the run."""
     where = replace(where, watch=TerminalWatch(quiet))
-    where.watch.doing(f"reading {dataset}")
+    where.watch.doing(f"reading {location(dataset)}")
     from tlfeat.runs.ranking import rank
     from tlfeat.runs.results import leaderboard, remarks
     from tlfeat.studies.train import train as train_run

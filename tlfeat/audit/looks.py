@@ -99,6 +99,7 @@ class Looks:
                 ) from error
 
         found: list[T] = []
+        self._dataset.expect(self._samples)
         self._watch.start("looking", len(self._samples))
         try:
             for chunk in chunks_ahead(seen, self._samples, length=_CHUNK, threads=self._jobs):

@@ -43,6 +43,7 @@ def find_broken(
         return sample, problem(sample)
 
     broken = []
+    dataset.expect(dataset.samples)
     watch.start("decoding", len(dataset))
     try:
         for chunk in chunks_ahead(judged, dataset.samples, length=_CHUNK, threads=jobs):

@@ -23,10 +23,12 @@ from tlfeat.data.sources.base import (
     Source,
     SourceOptions,
     damage_is_an_error,
+    expect,
     read_picture,
 )
 from tlfeat.data.splits import assign_splits, choose_evenly, name_splits, parse_splits
 from tlfeat.errors import DataError
+from tlfeat.remote.urls import is_url, name_of
 from tlfeat.where import Where
 
 _ByName = Mapping[str | None, int | None]  # a class's name to its number
@@ -62,6 +64,10 @@ class Dataset:
             If it cannot be read (any more).
         """
         return read_picture(self.source, sample.locator)
+
+    def expect(self, samples: Iterable[Sample]) -> None:
+        """Say which samples are going to be read: those on a server are fetched ahead."""
+        expect(self.source, [sample.locator for sample in samples])
 
     def label_name(self, sample: Sample) -> str | None:
         """Give the name of a sample's class, or None where it has no label."""
@@ -110,7 +116,7 @@ def open_dataset(
     Parameters
     ----------
     path : str or Path
-        A folder, a file, or `digits`.
+        A folder, a file, a URL such as s3://BUCKET/FOLDER, or `digits`.
     splits : mapping, optional
         Which of the source's splits to use as train, validation and test, for instance
         {"train": "training", "test": "validation"}; "a+b" joins two; others are left out.
@@ -149,11 +155,16 @@ def open_dataset(
     ours, split_notes = name_splits((row.split for row in listing.rows), chosen)
     rows = _wanted_rows(listing.rows, ours, limit)
     if not rows and not listing.skipped:
-        raise DataError(f"There is no picture in {str(path)!r}.")
+        raise DataError(f"There is no picture in {location(path)!r}.")
 
     index = digests or DigestIndex()
     digest_of_row, problems = index.digests(
-        rows, partial(read_picture, source), rehash=rehash, jobs=jobs, progress=progress
+        rows,
+        partial(read_picture, source),
+        expect=partial(expect, source),
+        rehash=rehash,
+        jobs=jobs,
+        progress=progress,
     )
     broken = [
         SkippedRow(rows[i].id, why, rows[i].label, rows[i].split) for i, why in problems.items()
@@ -165,7 +176,7 @@ def open_dataset(
         if digest is not None
     ]
     if not readable:
-        raise nothing_readable(str(path), [row.reason for row in (*broken, *listing.skipped)])
+        raise nothing_readable(location(path), [row.reason for row in (*broken, *listing.skipped)])
 
     splitting = assign_splits(
         [digest for _, digest in readable],
@@ -216,7 +227,7 @@ def _found(
     """Find the source, and list it."""
     named = grouping.columns(columns)
     try:
-        with damage_is_an_error(path):
+        with damage_is_an_error(location(path)):
             source = find_source(path, SourceOptions(frozenset(chosen), named))
             return source, source.listing()
     except DataError as error:
@@ -299,6 +310,8 @@ def default_name(path: str | Path) -> str:
     >>> default_name("/data/clothing/"), default_name("digits"), default_name("hf:user/birds")
     ('clothing', 'digits', 'birds')
     """
+    if is_url(str(path)):
+        return printable(name_of(str(path))).split(".")[0] or "remote"
     absolute = as_path(str(path)).absolute()
     name = printable(absolute.name)
     if absolute.is_file():

@@ -88,6 +88,7 @@ class DigestIndex:
         rows: Sequence[Row],
         read: Callable[[Hashable], Picture],
         *,
+        expect: Callable[[Sequence[Hashable]], object] = lambda locators: None,
         rehash: bool = False,
         jobs: int | None = None,
         progress: Progress | None = None,
@@ -99,6 +100,8 @@ class DigestIndex:
         rows : sequence of Row
         read : callable
             Reads the picture at a locator; called from several threads.
+        expect : callable
+            Told the locators that are going to be read, in about this order.
         rehash : bool
             Read everything, whatever the index says.
         jobs : int, optional
@@ -120,6 +123,7 @@ class DigestIndex:
         todo = [i for i, digest in enumerate(found) if digest is None]
         if not todo:
             return found, {}
+        expect([rows[i].locator for i in todo])
         problems: dict[int, str] = {}
         fresh: list[tuple[Stamp, int, str]] = []
         started = time.time_ns()

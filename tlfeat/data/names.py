@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from tlfeat.remote.urls import without_secrets
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 
@@ -61,12 +63,14 @@ def printable(name: str) -> str:
 def location(path: str | Path) -> str:
     r"""Write where something lies: the path as it is, or as a file URI where it is not UTF-8.
 
+    Of a URL, password and signature are left out.
+
     Examples
     --------
     >>> location("data/café"), location("/data/caf\udce9")
     ('data/café', 'file:///data/caf%E9')
     """
-    text = str(path)
+    text = without_secrets(str(path))
     try:
         text.encode()
     except UnicodeEncodeError:

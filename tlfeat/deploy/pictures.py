@@ -1,6 +1,7 @@
 """The pictures that a run is put to use on, however they were named."""
 
 from collections.abc import Iterable, Iterator
+from errno import EISDIR
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +15,14 @@ from tlfeat.data.sources.base import (
     Picture,
     SourceOptions,
     damage_is_an_error,
+    expect,
     read_picture,
 )
 from tlfeat.errors import DataError
 from tlfeat.features.forward import Unread
+from tlfeat.remote.endpoint import endpoint_of
+from tlfeat.remote.reader import Reader
+from tlfeat.remote.urls import is_url, name_of, without_secrets
 
 
 def listed(pictures: Iterable[str | Path | Picture]) -> Iterator[Unread]:
@@ -55,7 +60,10 @@ def _without(name: str, reason: str) -> Unread:
 
 
 def _pictures_at(picture: str | Path) -> Iterator[Unread]:
-    path, name = Path(picture), printable(str(picture))
+    path, name = Path(picture), printable(without_secrets(str(picture)))
+    if is_url(str(picture)):
+        yield from _pictures_on_server(str(picture), name)
+        return
     try:
         is_picture = path.is_file() and not _is_dataset(path)
     except (OSError, ValueError) as error:
@@ -67,13 +75,35 @@ def _pictures_at(picture: str | Path) -> Iterator[Unread]:
     if not path.exists() and not str(picture).startswith(("digits", "tfds:", "hf:")):
         yield _without(name, "there is no such file")
         return
+    yield from _pictures_in(str(picture), name)
+
+
+def _pictures_on_server(url: str, name: str) -> Iterator[Unread]:
+    """Give the picture at a URL, or those of the dataset there."""
+    if suffix_of(name_of(url)) not in PICTURE_SUFFIXES:
+        yield from _pictures_in(url, name)
+        return
+
+    def read() -> Picture:
+        endpoint = endpoint_of(url)
+        found = endpoint.about(url)
+        if found is None:
+            raise OSError(EISDIR, "it is a folder")
+        return Reader().read(found)
+
+    yield Unread(name, read)
+
+
+def _pictures_in(place: str, name: str) -> Iterator[Unread]:
+    """Give the pictures of the dataset at a place."""
     try:
-        with damage_is_an_error(str(picture)):
-            source = find_source(str(picture), SourceOptions())
+        with damage_is_an_error(name):
+            source = find_source(place, SourceOptions())
             listing = source.listing()
     except DataError as error:
         yield _without(name, str(error))
         return
+    expect(source, [row.locator for row in listing.rows])
     if not listing.rows and not listing.skipped:
         yield _without(name, "there is no picture in it")
     given = name.rstrip("/")

@@ -77,6 +77,7 @@ def _squares(
     dataset: Dataset, drawn: Sequence[Sample], size: int, settings: FeatureSettings
 ) -> np.ndarray:
     squares = []
+    dataset.expect(drawn)
     for one in drawn:
         try:
             squares.append(decode(dataset.read(one), size, settings.rule))

@@ -105,6 +105,7 @@ def embed_pictures(
         for one in samples
     ]
     shared, watch = networks[0].request, where.watch
+    dataset.expect(samples)
     unread: dict[str, str] = {}
     with ExitStack() as stack:
         engines = [stack.enter_context(opened(network.to_run, where)) for network in networks]

@@ -79,6 +79,7 @@ def reextract(
         )
     chosen = np.random.default_rng(seed).permutation(sorted(there))[:count].tolist()
     request = network_of([recipe], weights)
+    dataset.expect([there[digest] for digest in chosen])
     pictures = (Unread(digest, partial(dataset.read, there[digest]), digest) for digest in chosen)
     new = []
     for picture in chain.from_iterable(

@@ -100,6 +100,7 @@ class Pictures:
         self.skipped: list[Skipped] = list(dataset.skipped)
         squares = np.empty((len(wanted) if self.kept else 0, *self.shape), np.uint8)
         began = time.perf_counter()
+        dataset.expect(wanted)
         watch.start("decoding", len(wanted))
         try:
             with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
@@ -163,6 +164,7 @@ class Pictures:
             for batch in batches:
                 yield self._squares[batch]
             return
+        self._dataset.expect([self.samples[i] for batch in batches for i in batch])
         with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
             try:
                 ahead: list[Future[npt.NDArray[np.uint8]]] = []

@@ -11,13 +11,14 @@ from tlfeat.data.groups import AUTO_GROUPS, groups_file
 from tlfeat.data.names import as_path
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import read_toml
+from tlfeat.remote.urls import is_url
 from tlfeat.runs.record import Run
 from tlfeat.watch import Watch
 from tlfeat.where import STUDY_FILE
 
 
 def dataset_of(study: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> Dataset | None:
-    """Open the dataset of a study's runs; nothing is ever downloaded for it.
+    """Open the dataset of a study's runs; no hub is ever asked for it.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def dataset_of(study: Path, runs: Sequence[Run], cache: Path, watch: Watch) -> D
             if asked.get("groups") == AUTO_GROUPS:
                 asked["groups"] = groups_file(study, asked)
     for place in dict.fromkeys(places):
-        if place != "digits" and not as_path(place).exists():
+        if place != "digits" and not is_url(place) and not as_path(place).exists():
             continue
         try:
             return open_dataset(place, **asked, digests=DigestIndex(cache))

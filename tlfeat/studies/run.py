@@ -9,6 +9,7 @@ from tlfeat.audit.groups import find_groups
 from tlfeat.data.dataset import OPENED_BY, Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.data.groups import AUTO_GROUPS, Grouping
+from tlfeat.data.names import location
 from tlfeat.errors import DataError, TlfeatError, WeightsError
 from tlfeat.runs.record import Run
 from tlfeat.settings import explained
@@ -91,13 +92,13 @@ def open_data(
         )
     except DataError as error:
         raise DataError(
-            f"{study.file}: [data] path = {path!r}: {error} Say where the pictures are, or name a "
-            "stand-in, by --data PATH."
+            f"{study.file}: [data] path = {location(path)!r}: {error} Say where the pictures are, "
+            "or name a stand-in, by --data PATH."
         ) from None
     layout = data.get("layout")
     if layout is not None and dataset.kind != layout:
         raise DataError(
-            f"{study.file}: [data] layout = {layout!r}, and {path} is {dataset.kind!r}: "
+            f"{study.file}: [data] layout = {layout!r}, and {dataset.path} is {dataset.kind!r}: "
             f"--set data.layout={dataset.kind} if that is meant."
         )
     if finds:
@@ -105,8 +106,8 @@ def open_data(
     wanted = data.get("fingerprint")
     if wanted is not None and dataset.fingerprint != wanted:
         raise DataError(
-            f"{study.file}: {path} has not the pictures, labels, splits and groups that the file "
-            f"says (fingerprint {dataset.fingerprint[:12]}..., wanted {wanted[:12]}...): take the "
+            f"{study.file}: {dataset.path} has not the pictures, labels, splits and groups that the "
+            f"file says (fingerprint {dataset.fingerprint[:12]}..., wanted {wanted[:12]}...): take the "
             "line fingerprint out to run on these."
         )
     return dataset

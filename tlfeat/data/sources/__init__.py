@@ -11,7 +11,10 @@ from tlfeat.data.layout import looks_like_picture
 from tlfeat.data.names import as_path
 from tlfeat.data.sources import archive, arrays, digits, folder, gtsrb, hf, manifest, parquet, tfds
 from tlfeat.data.sources.base import Source, SourceOptions
+from tlfeat.data.sources.remote import open_url
+from tlfeat.data.sources.stored import DiskFile
 from tlfeat.errors import DataError
+from tlfeat.remote.urls import is_url
 
 _BY_PREFIX: dict[str, Callable[[str, SourceOptions], Source]] = {
     "tfds:": tfds.open_name,
@@ -28,13 +31,12 @@ _BY_FOLDER: tuple[Callable[[Path, frozenset[str], SourceOptions], Source | None]
 _BY_FILE: tuple[Callable[[Path, bytes, SourceOptions], Source | None], ...] = (
     arrays.detect_file,
     parquet.detect_file,
-    archive.detect_file,
 )
 _HEAD = 512  # bytes: a tar file tells what it is only at 257
 
 _KINDS = (
     "a folder of pictures, a CSV or TSV table, a zip or tar archive, Parquet, NPZ, HDF5, "
-    "tfds:NAME, hf:NAME or digits"
+    "tfds:NAME, hf:NAME, digits, or an s3:// or https:// URL of the first three"
 )
 
 
@@ -46,6 +48,8 @@ def find_source(target: str, options: SourceOptions) -> Source:
     DataError
         If nothing is there, or it is nothing that holds pictures.
     """
+    if is_url(target):
+        return open_url(target, options)
     path = as_path(target)
     if not _exists(path):
         for prefix, open_name in _BY_PREFIX.items():
@@ -85,20 +89,24 @@ def _find_folder(path: Path, options: SourceOptions) -> Source:
 
 def _find_file(path: Path, options: SourceOptions) -> Source:
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
+        with path.open("rb") as opened:
+            head = opened.read(_HEAD)
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
     for detect in _BY_FILE:
         source = detect(path, head, options)
         if source is not None:
             return source
+    file = DiskFile(path)
+    source = archive.detect_file(file, head, options)
+    if source is not None:
+        return source
     if looks_like_picture(head):
         raise DataError(
             f"{str(path)!r} is one picture; a dataset is a folder of them, or a table that lists "
             "them."
         )
-    source = manifest.detect_file(path, head, options)
+    source = manifest.detect_file(file, head, options)
     if source is not None:
         return source
     raise DataError(f"{str(path)!r} is a file of no known kind; expected {_KINDS}.")

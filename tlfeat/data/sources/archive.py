@@ -15,7 +15,7 @@ import weakref
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, cast
 
@@ -36,10 +36,10 @@ from tlfeat.data.sources.base import (
     SourceOptions,
     refuse_columns,
     size_problem,
-    stamp_of,
 )
 from tlfeat.data.sources.parquet import split_of_name
 from tlfeat.data.sources.spool import refuse_bomb, spool
+from tlfeat.data.sources.stored import DiskFile, StoredFile, read_all_at
 from tlfeat.errors import DataError
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
@@ -59,7 +59,7 @@ class Member(NamedTuple):
 class Archive(Protocol):
     """An archive: its members, and the bytes of each."""
 
-    path: Path
+    file: StoredFile
 
     def members(self) -> list[Member]:
         """List the files, each name once; links and other things only with their problem."""
@@ -70,14 +70,14 @@ class Archive(Protocol):
         ...
 
 
-def detect_file(path: Path, head: bytes, options: SourceOptions) -> "ArchiveSource | None":
+def detect_file(file: StoredFile, head: bytes, options: SourceOptions) -> "ArchiveSource | None":
     """Know zip and tar files, compressed ones too."""
     if head.startswith(b"PK"):
-        return ArchiveSource([ZipArchive(path)], options)
-    if head[257:262] == b"ustar" or _is_tar(path, head):
-        return ArchiveSource([TarArchive(path, head)], options)
+        return ArchiveSource([ZipArchive(file)], options)
+    if head[257:262] == b"ustar" or _is_tar(file, head):
+        return ArchiveSource([TarArchive(file, head)], options)
     if head.startswith(_COMPRESSED):
-        raise DataError(f"{str(path)!r} is compressed and no archive; unpack it first.")
+        raise DataError(f"{file.shown!r} is compressed and no archive; unpack it first.")
     return None
 
 
@@ -85,11 +85,19 @@ def detect_folder(
     path: Path, names: frozenset[str], options: SourceOptions
 ) -> "ArchiveSource | None":
     """Know a folder that holds tar files and nothing else that could be pictures."""
+    return of_shards([DiskFile(path / name) for name in shards_among(names)], options)
+
+
+def shards_among(names: Collection[str]) -> list[str]:
+    """Give the tar files among names, where nothing else of them could be pictures."""
     shards = sorted(n for n in names if n.endswith(".tar") and not is_clutter(n))
-    others = [n for n in names if not is_clutter(n) and suffix_of(n) not in OTHER_SUFFIXES]
-    if not shards or others:
-        return None
-    return ArchiveSource([TarArchive(path / name, b"") for name in shards], options)
+    others = any(not is_clutter(n) and suffix_of(n) not in OTHER_SUFFIXES for n in names)
+    return [] if others else shards
+
+
+def of_shards(files: Sequence[StoredFile], options: SourceOptions) -> "ArchiveSource | None":
+    """Give the one set that tar files hold, or None where there are none."""
+    return ArchiveSource([TarArchive(file, b"") for file in files], options) if files else None
 
 
 class ArchiveSource:
@@ -113,7 +121,7 @@ class ArchiveSource:
             skipped += part.skipped
             notes += [note for note in part.notes if note not in notes]
         if not rows and not skipped:
-            raise DataError(f"No picture is in {str(self.archives[0].path)!r}.")
+            raise DataError(f"No picture is in {self.archives[0].file.shown!r}.")
         if ignored:
             what = ", ".join(f"{n} {kind}" for kind, n in sorted(ignored.items()))
             notes.append(
@@ -147,17 +155,16 @@ class ArchiveSource:
                 ignored["." + printable(suffix) if suffix else "without a suffix"] += 1
         labels = _sidecars(archive, members) if isinstance(archive, TarArchive) else {}
         places, notes = find_places([parts[:-1] for parts, _ in found], self.options.split_names)
-        shard = f"{printable(archive.path.name)}/" if len(self.archives) > 1 else ""
-        shard_split = (
-            split_of_name(archive.path.stem, self.options.split_names) if shard or labels else None
-        )
+        shard = f"{printable(archive.file.name)}/" if len(self.archives) > 1 else ""
+        stem = archive.file.name.rpartition(".")[0] or archive.file.name
+        shard_split = split_of_name(stem, self.options.split_names) if shard or labels else None
         if labels:
             self.kind = "webdataset"
             for name in [n for n in ignored if n in (".cls", ".json")]:
                 del ignored[name]
             if any(_stem(member.name) in labels for _, member in found):
                 notes = []
-        status = archive.path.stat()
+        stamp_of = archive.file.stamps()
         rows: list[Row] = []
         skipped: list[SkippedRow] = []
         for (parts, member), place in zip(found, places, strict=True):
@@ -168,7 +175,7 @@ class ArchiveSource:
             if problem:
                 skipped.append(SkippedRow(identity, problem, label, split))
             else:
-                stamp = stamp_of(archive.path, status, printable(member.name))
+                stamp = stamp_of(printable(member.name))
                 rows.append(Row(identity, (at, member.key), label, split, None, stamp))
         return Listing(rows, skipped, notes)
 
@@ -185,24 +192,30 @@ class ArchiveSource:
 class ZipArchive:
     """A zip archive."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, file: StoredFile):
+        self.file = file
         self._lock = threading.Lock()
         self._zip: zipfile.ZipFile | None = None
 
+    def __reduce__(self) -> tuple[type["ZipArchive"], tuple[StoredFile]]:
+        return ZipArchive, (self.file,)
+
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:
+            file = self.file.open()
             try:
-                self._zip = zipfile.ZipFile(self.path)
+                self._zip = zipfile.ZipFile(file)
+                weakref.finalize(self, file.close)
             except (zipfile.BadZipFile, OSError) as error:
-                raise DataError(f"{str(self.path)!r} cannot be read as zip: {error}.") from error
+                file.close()
+                raise DataError(f"{self.file.shown!r} cannot be read as zip: {error}.") from error
         return self._zip
 
     def members(self) -> list[Member]:
         """List the files; of two with one name the later one counts, as when unpacking."""
         found: dict[str, Member] = {}
         unpacked = sum(info.file_size for info in self._open().infolist())
-        refuse_bomb(self.path, self.path.stat().st_size, unpacked)
+        refuse_bomb(self.file.shown, self.file.size, unpacked)
         for at, info in enumerate(self._open().infolist()):
             if info.is_dir():
                 continue
@@ -236,26 +249,24 @@ class ZipArchive:
 class TarArchive:
     """A tar archive; a compressed one is unpacked to a temporary file first."""
 
-    def __init__(self, path: Path, head: bytes):
-        self.path = path
+    def __init__(self, file: StoredFile, head: bytes):
+        self.file = file
         self._compressed = head.startswith(_COMPRESSED)
+        self._head = head
         self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
+        self._unpacked: IO[bytes] | None = None
 
-    def _open(self) -> IO[bytes]:
-        with self._lock:
-            if self._file is None:
-                self._file = _unpack(self.path) if self._compressed else self.path.open("rb")
-                weakref.finalize(self, self._file.close)
-            return self._file
+    def __reduce__(self) -> tuple[type["TarArchive"], tuple[StoredFile, bytes]]:
+        return TarArchive, (self.file, self._head)
 
     def members(self) -> list[Member]:
         """List the files; of two with one name the later one counts, as when unpacking."""
         found: dict[str, Member] = {}
-        file = self._open()
-        file.seek(0)
         try:
-            with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as archive:
+            with (
+                self._opened() as file,
+                tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as archive,
+            ):
                 while (info := archive.next()) is not None:
                     cast("Any", archive).members = []  # it would keep every header
                     if info.isdir():
@@ -267,36 +278,49 @@ class TarArchive:
                     )
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
             if not found:
-                raise DataError(f"{str(self.path)!r} cannot be read as tar: {error}.") from error
+                raise DataError(f"{self.file.shown!r} cannot be read as tar: {error}.") from error
         return list(found.values())
 
     def read(self, key: Hashable) -> bytes:
         """Read one member; reading at an offset needs no lock."""
         assert isinstance(key, tuple)
         offset, size = key
-        descriptor = self._open().fileno()
-        parts = []
-        while size:
-            part = os.pread(descriptor, size, offset)
-            if not part:
-                raise OSError("the archive ends before its member does")
-            parts.append(part)
-            offset, size = offset + len(part), size - len(part)
-        return b"".join(parts)
+        if self._compressed:
+            data = read_all_at(self._unpack(), offset, size)
+        else:
+            data = self.file.read_at(offset, size)
+        if len(data) < size:
+            raise OSError("the archive ends before its member does")
+        return data
+
+    def _opened(self) -> IO[bytes]:
+        """Open it unpacked, at its beginning."""
+        if not self._compressed:
+            return self.file.open()
+        file = os.fdopen(os.dup(self._unpack().fileno()), "rb")
+        file.seek(0)
+        return file
+
+    def _unpack(self) -> IO[bytes]:
+        with self._lock:
+            if self._unpacked is None:
+                self._unpacked = _unpacked(self.file)
+                weakref.finalize(self, self._unpacked.close)
+            return self._unpacked
 
 
-def _is_tar(path: Path, head: bytes) -> bool:
+def _is_tar(file: StoredFile, head: bytes) -> bool:
     """Tell old tar files without a mark, and compressed ones."""
-    if not head.startswith(_COMPRESSED) and ".tar" not in path.name.lower():
+    if not head.startswith(_COMPRESSED) and ".tar" not in file.name.lower():
         return False
     try:
-        with tarfile.open(path) as archive:
+        with file.open() as opened, tarfile.open(fileobj=opened) as archive:
             return archive.next() is not None
     except (tarfile.TarError, OSError, EOFError, zlib.error):
         return False
 
 
-def _unpack(path: Path) -> IO[bytes]:
+def _unpacked(file: StoredFile) -> IO[bytes]:
     import bz2
     import gzip
     import lzma
@@ -304,12 +328,12 @@ def _unpack(path: Path) -> IO[bytes]:
     openers: dict[bytes, Any] = dict(
         zip(_COMPRESSED, (gzip.open, bz2.open, lzma.open), strict=True)
     )
-    with path.open("rb") as file:
-        head = file.read(6)
-        file.seek(0)
+    with file.open() as packed:
+        head = packed.read(6)
+        packed.seek(0)
         opener = next(opener for magic, opener in openers.items() if head.startswith(magic))
-        with opener(file, "rb") as stream:
-            return spool(stream, file, None, path)
+        with opener(packed, "rb") as stream:
+            return spool(stream, packed, None, file.shown)
 
 
 def _parts(name: str) -> tuple[str, ...]:

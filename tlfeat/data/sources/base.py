@@ -166,6 +166,16 @@ def read_picture(source: Source, locator: Hashable) -> Picture:
         raise OSError(f"damaged: {one_line(error)}") from error
 
 
+def expect(source: Source, locators: Sequence[Hashable]) -> None:
+    """Tell a source which pictures are going to be read, about in which order.
+
+    One that reads over a network fetches them ahead; the others need not know.
+    """
+    hears = getattr(source, "expect", None)
+    if hears is not None:
+        hears(locators)
+
+
 def one_line(error: Exception) -> str:
     """Give the message of an error on one printable line, not too long."""
     text = error.strerror if isinstance(error, OSError) else None

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from pathlib import Path
 
 from tlfeat.data.layout import (
@@ -46,29 +46,7 @@ class FolderSource:
         """List the pictures, sorted by path."""
         walk = _Walk()
         walk.folder(str(self.path.resolve()), (), frozenset())
-        if not walk.found and not walk.problems:
-            if walk.empty:
-                raise DataError(f"The folder {str(self.path)!r} is empty; pictures were expected.")
-            seen = ", ".join(f"{n} {suffix}" for suffix, n in _commonest(walk.ignored))
-            raise DataError(
-                f"No picture lies in {str(self.path)!r} or below it"
-                + (f" (only: {seen})" if seen else "")
-                + "; expected files like CLASS/picture.jpg."
-            )
-        folders = [folder for folder, *_ in walk.found]
-        folders += [folder for folder, _, _ in walk.problems]
-        places, notes = find_places(folders, self.options.split_names)
-        rows = []
-        for (folder, name, path, stamp), place in zip(walk.found, places, strict=False):
-            identity = printable("/".join((*folder, name)))
-            rows.append(Row(identity, path, place.label, place.split, None, stamp))
-        skipped = [
-            SkippedRow(printable("/".join((*folder, name))), reason, place.label, place.split)
-            for (folder, name, reason), place in zip(
-                walk.problems, places[len(walk.found) :], strict=True
-            )
-        ]
-        return Listing(rows, skipped, [*notes, *walk.notes()])
+        return walk.listing(str(self.path), self.options.split_names)
 
     def read(self, locator: Hashable) -> Picture:
         """Read the bytes of one picture."""
@@ -76,17 +54,79 @@ class FolderSource:
         return read_file(locator)
 
 
-class _Walk:
-    """One pass over a tree: pictures, problems, and counts of what was left aside."""
+class Found:
+    """What lies in a tree: pictures, problems, and counts of what was left aside."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[tuple[str, ...], str, str, Stamp]] = []
+        self.found: list[tuple[tuple[str, ...], str, Hashable, Stamp | None]] = []
         self.problems: list[tuple[tuple[str, ...], str, str]] = []
         self.ignored: Counter[str] = Counter()
         self.clutter = 0
         self.loops = 0
         self.empty = True
         self.without_pictures: list[str] = []
+
+    def listing(self, place: str, split_names: Collection[str]) -> Listing:
+        """Give the rows of what was found, with splits and labels from their folders.
+
+        Raises
+        ------
+        DataError
+            If there is no picture; it names the place.
+        """
+        if not self.found and not self.problems:
+            if self.empty:
+                raise DataError(f"The folder {place!r} is empty; pictures were expected.")
+            seen = ", ".join(f"{n} {suffix}" for suffix, n in _commonest(self.ignored))
+            raise DataError(
+                f"No picture lies in {place!r} or below it"
+                + (f" (only: {seen})" if seen else "")
+                + "; expected files like CLASS/picture.jpg."
+            )
+        folders = [folder for folder, *_ in self.found]
+        folders += [folder for folder, _, _ in self.problems]
+        places, notes = find_places(folders, split_names)
+        rows = []
+        for (folder, name, locator, stamp), place_ in zip(self.found, places, strict=False):
+            identity = printable("/".join((*folder, name)))
+            rows.append(Row(identity, locator, place_.label, place_.split, None, stamp))
+        skipped = [
+            SkippedRow(printable("/".join((*folder, name))), reason, place_.label, place_.split)
+            for (folder, name, reason), place_ in zip(
+                self.problems, places[len(self.found) :], strict=True
+            )
+        ]
+        return Listing(rows, skipped, [*notes, *self.notes()])
+
+    def leave_aside(self, suffix: str) -> None:
+        """Count a file that is no picture by its suffix."""
+        self.ignored["." + printable(suffix) if suffix else "without a suffix"] += 1
+
+    def notes(self) -> list[str]:
+        """Say what was left aside."""
+        notes = []
+        if self.clutter:
+            notes.append(f"{self.clutter} hidden or system files and folders were ignored")
+        if self.ignored:
+            n = self.ignored.total()
+            what = ", ".join(f"{count} {suffix}" for suffix, count in _commonest(self.ignored))
+            notes.append(
+                f"{counted(n, 'file')} that {be(n)} no picture{'' if n == 1 else 's'} "
+                f"{be(n, 'was', 'were')} ignored: {what}"
+            )
+        if self.loops:
+            notes.append(f"{counted(self.loops, 'link')} back to a folder above not followed")
+        if self.without_pictures:
+            names = ", ".join(self.without_pictures[:5])
+            more = ", ..." if len(self.without_pictures) > 5 else ""
+            notes.append(
+                f"{counted(len(self.without_pictures), 'folder')} without pictures: {names}{more}"
+            )
+        return notes
+
+
+class _Walk(Found):
+    """One pass over a tree on a disk."""
 
     def folder(self, path: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> None:
         """Walk one folder; `above` holds (device, inode) of the folders that led here."""
@@ -125,7 +165,7 @@ class _Walk:
     def _file(self, entry: "os.DirEntry[str]", parts: tuple[str, ...]) -> None:
         suffix = suffix_of(entry.name)
         if suffix in OTHER_SUFFIXES:
-            self.ignored["." + suffix] += 1
+            self.leave_aside(suffix)
             return
         try:
             status = entry.stat()
@@ -134,33 +174,11 @@ class _Walk:
             return
         problem = file_problem(status)
         if suffix not in PICTURE_SUFFIXES and (problem or not _sniff(entry.path)):
-            self.ignored["." + printable(suffix) if suffix else "without a suffix"] += 1
+            self.leave_aside(suffix)
         elif problem:
             self.problems.append((parts, entry.name, problem))
         else:
             self.found.append((parts, entry.name, entry.path, stamp_of(entry.path, status)))
-
-    def notes(self) -> list[str]:
-        """Say what was left aside."""
-        notes = []
-        if self.clutter:
-            notes.append(f"{self.clutter} hidden or system files and folders were ignored")
-        if self.ignored:
-            n = self.ignored.total()
-            what = ", ".join(f"{count} {suffix}" for suffix, count in _commonest(self.ignored))
-            notes.append(
-                f"{counted(n, 'file')} that {be(n)} no picture{'' if n == 1 else 's'} "
-                f"{be(n, 'was', 'were')} ignored: {what}"
-            )
-        if self.loops:
-            notes.append(f"{counted(self.loops, 'link')} back to a folder above not followed")
-        if self.without_pictures:
-            names = ", ".join(self.without_pictures[:5])
-            more = ", ..." if len(self.without_pictures) > 5 else ""
-            notes.append(
-                f"{counted(len(self.without_pictures), 'folder')} without pictures: {names}{more}"
-            )
-        return notes
 
 
 def _commonest(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -1,15 +1,17 @@
 """A CSV or TSV table of pictures: path, label[, split][, group].
 
-Paths are relative to the table. Columns are found by their usual names, or are named by the
-user; a table without a header is understood where its first field is the path of a file.
+Paths are relative to the table, on a disk or on a server, or are URLs. Columns are found by their
+usual names, or are named by the user; a table without a header is understood where its first
+field is the path of a file.
 """
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tlfeat.data.layout import OTHER_SUFFIXES, suffix_of
 from tlfeat.data.names import label_name, printable
@@ -21,10 +23,16 @@ from tlfeat.data.sources.base import (
     SourceOptions,
     Stamp,
     file_problem,
+    one_line,
     read_file,
+    size_problem,
     stamp_of,
 )
+from tlfeat.data.sources.stored import DiskFile, ObjectFile, StoredFile, object_stamp
 from tlfeat.errors import DataError, did_you_mean
+from tlfeat.remote.endpoint import AT_ONCE, RemoteObject, endpoint_of
+from tlfeat.remote.reader import Reader
+from tlfeat.remote.urls import beside, is_url, without_secrets
 
 # What is wanted, and the names by which it usually goes. A group is never guessed from another
 # name, nor is a split: a column `set` may mean anything.
@@ -46,22 +54,23 @@ USUAL = {
 _TABLE_SUFFIXES = frozenset({"csv", "tsv", "txt", "tab", ""})
 
 
-def detect_file(path: Path, head: bytes, options: SourceOptions) -> "ManifestSource | None":
+def detect_file(file: StoredFile, head: bytes, options: SourceOptions) -> "ManifestSource | None":
     """Take a text file for a table."""
-    suffix = suffix_of(path.name)
+    suffix = suffix_of(file.name)
     if b"\0" in head or not (suffix in _TABLE_SUFFIXES or suffix not in OTHER_SUFFIXES):
         return None
-    return ManifestSource(path, options)
+    return ManifestSource(file, options)
 
 
 class ManifestSource:
-    """The pictures that a table lists; a locator is the path of a file."""
+    """The pictures that a table lists; a locator is the path of a file, or an object."""
 
     kind = "manifest"
 
-    def __init__(self, path: Path, options: SourceOptions):
-        self.path = path
+    def __init__(self, file: StoredFile, options: SourceOptions):
+        self.file = file
         self.options = options
+        self._reader = Reader()
 
     def listing(self) -> Listing:
         """List the table's rows in their order."""
@@ -69,67 +78,104 @@ class ManifestSource:
         columns, lines = self._columns(lines)
         rows: list[Row] = []
         skipped: list[SkippedRow] = []
-        short = 0
+        whole = [line for line in lines if len(line) > max(columns.values())]
+        short = len(lines) - len(whole)
         taken: Counter[str] = Counter()
-        for line in lines:
-            if len(line) <= max(columns.values()):
-                short += 1
-                continue
+        places = self._places([line[columns["path"]].strip() for line in whole])
+        for line, place in zip(whole, places, strict=True):
             field = {what: line[at].strip() for what, at in columns.items()}
             label = label_name(field["label"]) if field.get("label") else None
             split, group = field.get("split") or None, field.get("group") or None
-            identity = unique(printable(field["path"].removeprefix("./")), taken)
-            stamp = self._stamp(field["path"])
-            if isinstance(stamp, str):
-                skipped.append(SkippedRow(identity, stamp, label, split))
+            name = printable(without_secrets(field["path"]).removeprefix("./"))
+            identity = unique(name, taken)
+            if isinstance(place, str):
+                skipped.append(SkippedRow(identity, place, label, split))
             else:
-                rows.append(Row(identity, os.fsdecode(stamp.path), label, split, group, stamp))
+                rows.append(Row(identity, place.locator, label, split, group, place.stamp))
         if not rows and not skipped:
-            raise DataError(f"The table {str(self.path)!r} lists no picture.")
+            raise DataError(f"The table {self.file.shown!r} lists no picture.")
         notes = [f"{short} lines of the table have too few fields: left out"] if short else []
         return Listing(rows, skipped, notes)
 
     def read(self, locator: Hashable) -> Picture:
         """Read the bytes of one picture."""
+        if isinstance(locator, RemoteObject):
+            return self._reader.read(locator)
         assert isinstance(locator, str)
         return read_file(locator)
 
+    def expect(self, locators: Sequence[Hashable]) -> None:
+        """Fetch those that are on servers ahead of whoever reads them."""
+        self._reader.expect([one for one in locators if isinstance(one, RemoteObject)])
+
     def _lines(self) -> list[list[str]]:
-        text = self.path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        data = self.file.read_at(0, self.file.size)
+        text = data.decode("utf-8-sig", "surrogateescape")
         first = text.split("\n", 1)[0]
         delimiter = max("\t,;|", key=first.count) if any(d in first for d in "\t,;|") else ","
         try:
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
             lines = [line for line in reader if any(map(str.strip, line))]
         except csv.Error as error:
-            raise DataError(f"The table {str(self.path)!r} cannot be read: {error}.") from error
+            raise DataError(f"The table {self.file.shown!r} cannot be read: {error}.") from error
         if not lines:
-            raise DataError(f"The table {str(self.path)!r} is empty; expected path,label lines.")
+            raise DataError(f"The table {self.file.shown!r} is empty; expected path,label lines.")
         return lines
 
     def _columns(self, lines: list[list[str]]) -> tuple[dict[str, int], list[list[str]]]:
         """Find the columns; give their positions and the lines below the header."""
         header = [name.strip() for name in lines[0]]
-        columns = find_columns(header, self.options, USUAL, f"The table {str(self.path)!r}")
+        columns = find_columns(header, self.options, USUAL, f"The table {self.file.shown!r}")
         if "path" in columns:
             return columns, lines[1:]
-        first = self._stamp(header[0])
-        if not self.options.columns and isinstance(first, Stamp):
+        if not self.options.columns and isinstance(self._place(header[0]), _Place):
             order = ("path", "label", "split", "group")
             return {what: i for i, what in enumerate(order[: len(header)])}, lines
         raise DataError(
-            f"The table {str(self.path)!r} has the columns {', '.join(map(printable, header))}; "
+            f"The table {self.file.shown!r} has the columns {', '.join(map(printable, header))}; "
             "none is known to hold paths. Name them, as in path=COLUMN,label=COLUMN."
         )
 
-    def _stamp(self, path: str) -> Stamp | str:
-        """Give the stamp of a listed file, or why it cannot be a picture."""
-        full = self.path.parent / path
-        try:
-            status = full.stat()
-        except (OSError, ValueError) as error:
-            return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        return file_problem(status) or stamp_of(full, status)
+    def _places(self, listed: Sequence[str]) -> "list[_Place | str]":
+        """Find what a table lists; servers are asked for many at once."""
+        if isinstance(self.file, DiskFile) and not any(map(is_url, listed)):
+            return [self._place(one) for one in listed]
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tlfeat-ask") as pool:
+            return list(pool.map(self._place, listed))
+
+    def _place(self, listed: str) -> "_Place | str":
+        """Find one listed picture, or say why it cannot be one."""
+        if isinstance(self.file, DiskFile) and not is_url(listed):
+            return _on_disk(self.file.path.parent / listed)
+        if isinstance(self.file, ObjectFile):
+            listed = beside(self.file.found.url, listed)
+        return _on_server(listed)
+
+
+class _Place(NamedTuple):
+    """Where a listed picture lies."""
+
+    locator: Hashable
+    stamp: Stamp | None
+
+
+def _on_disk(path: Path) -> _Place | str:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return file_problem(status) or _Place(str(path), stamp_of(path, status))
+
+
+def _on_server(url: str) -> _Place | str:
+    try:
+        found = endpoint_of(url).about(url)
+    except OSError as error:
+        return f"cannot be read: {one_line(error)}"
+    if found is None:
+        return "not a regular file"
+    problem = size_problem(found.size) if found.size is not None else None
+    return problem or _Place(found, object_stamp(found))
 
 
 def unique(identity: str, taken: Counter[str]) -> str:

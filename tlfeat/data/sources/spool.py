@@ -17,12 +17,12 @@ ROW_BYTES = 500  # that one picture takes in the list of them
 _PIECE = 2**20
 
 
-def refuse_bomb(source: Path, packed: int, unpacked: int) -> None:
+def refuse_bomb(source: Path | str, packed: int, unpacked: int) -> None:
     """Refuse what unpacks to more than 1 GiB and more than 200 times its size.
 
     Parameters
     ----------
-    source : Path
+    source : Path or str
         What the message names.
     packed, unpacked : int
         Bytes; `unpacked` may be those that came so far.
@@ -40,7 +40,7 @@ def refuse_bomb(source: Path, packed: int, unpacked: int) -> None:
 
 
 def spool(
-    stream: IO[bytes], packed: IO[bytes] | None, size: int | None, source: Path
+    stream: IO[bytes], packed: IO[bytes] | None, size: int | None, source: Path | str
 ) -> IO[bytes]:
     """Unpack a stream to a nameless temporary file, since nothing can be found in it otherwise.
 
@@ -52,7 +52,7 @@ def spool(
         What it reads from; how far it has come there is compared with what it gave.
     size : int, optional
         Bytes that come, where that is known.
-    source : Path
+    source : Path or str
         What messages name.
 
     Raises
