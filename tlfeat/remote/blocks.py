@@ -9,7 +9,7 @@ import io
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from tlfeat.remote.endpoint import Endpoint
 from tlfeat.remote.kept import Kept
@@ -111,11 +111,24 @@ class RemoteBlocks:
         return self._fetch(number) if found is None else found
 
 
+class Bytes(Protocol):
+    """Bytes that are read from anywhere."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read some of them."""
+        ...
+
+
 class RemoteFile(io.RawIOBase):
     """A position in the bytes of one object, for readers that want a file."""
 
-    def __init__(self, blocks: RemoteBlocks) -> None:
-        self._blocks, self._at = blocks, 0
+    def __init__(self, data: Bytes) -> None:
+        self._data, self._at = data, 0
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -131,13 +144,13 @@ class RemoteFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a position."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._blocks.size}[whence]
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._data.size}[whence]
         self._at = max(0, start + offset)
         return self._at
 
     def readinto(self, buffer: Any) -> int:
         """Read as many bytes as the buffer holds."""
-        data = self._blocks.read_at(self._at, len(buffer))
+        data = self._data.read_at(self._at, len(buffer))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

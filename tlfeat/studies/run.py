@@ -106,9 +106,9 @@ def open_data(
     wanted = data.get("fingerprint")
     if wanted is not None and dataset.fingerprint != wanted:
         raise DataError(
-            f"{study.file}: {dataset.path} has not the pictures, labels, splits and groups that the "
-            f"file says (fingerprint {dataset.fingerprint[:12]}..., wanted {wanted[:12]}...): take the "
-            "line fingerprint out to run on these."
+            f"{study.file}: {dataset.path} has not the pictures, labels, splits and groups that "
+            f"the file says (fingerprint {dataset.fingerprint[:12]}..., wanted {wanted[:12]}...): "
+            "take the line fingerprint out to run on these."
         )
     return dataset
 

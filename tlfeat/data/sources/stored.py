@@ -131,9 +131,7 @@ class ObjectFile:
 
     def open(self) -> IO[bytes]:
         """Open it for reading, with blocks ahead."""
-        if self._blocks is None:
-            return os.fdopen(os.dup(self._fetched().fileno()), "rb")
-        return io.BufferedReader(RemoteFile(self._blocks), 2**16)
+        return io.BufferedReader(RemoteFile(self), 2**16)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Read some bytes."""
