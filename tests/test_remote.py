@@ -129,6 +129,27 @@ def test_a_large_tar_is_read_in_blocks_each_once(
     assert len(gets(proxy)) <= -(-archive.stat().st_size // 4096) + 1
 
 
+def test_a_tar_that_is_known_is_not_fetched_to_be_listed(
+    proxy: Proxy, server: str, folder: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    archive = as_webdataset(folder, tmp_path / "set.tar")
+    upload(server, "bucket", {"set.tar": archive.read_bytes()})
+    first = open_dataset("s3://bucket/set.tar", digests=DigestIndex(cache))
+    proxy.requests.clear()
+    again = open_dataset("s3://bucket/set.tar", digests=DigestIndex(cache))
+    assert digests(again) == digests(first)
+    assert len(gets(proxy)) == 1  # its first bytes tell what it is
+    assert again.read(again.samples[0]) == first.read(first.samples[0])
+    for path in (cache / "listings").iterdir():
+        path.write_bytes(path.read_bytes()[:-9])
+    third = open_dataset("s3://bucket/set.tar", digests=DigestIndex(cache))
+    assert digests(third) == digests(first)
+    more = write_folder(tmp_path / "more", ["a/9.png", "b/9.png"], first_seed=50)
+    upload(server, "bucket", {"set.tar": as_webdataset(more, tmp_path / "o.tar").read_bytes()})
+    assert len(open_dataset("s3://bucket/set.tar", digests=DigestIndex(cache))) == 2
+
+
 def test_shards_and_compressed_archives_are_one_set(
     proxy: Proxy, server: str, folder: Path, tmp_path: Path
 ) -> None:

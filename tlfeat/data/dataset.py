@@ -151,13 +151,13 @@ def open_dataset(
     _check_options(splits, columns, split_seed, limit)
     chosen = parse_splits(splits)
     grouping = Grouping.of(groups)
-    source, listing = _found(str(path), chosen, grouping, columns)
+    index = digests or DigestIndex()
+    source, listing = _found(str(path), chosen, grouping, columns, index.cache)
     ours, split_notes = name_splits((row.split for row in listing.rows), chosen)
     rows = _wanted_rows(listing.rows, ours, limit)
     if not rows and not listing.skipped:
         raise DataError(f"There is no picture in {location(path)!r}.")
 
-    index = digests or DigestIndex()
     digest_of_row, problems = index.digests(
         rows,
         partial(read_picture, source),
@@ -222,13 +222,17 @@ def _asked(*values: Any) -> dict[str, Any]:
 
 
 def _found(
-    path: str, chosen: Mapping[str, str], grouping: Grouping, columns: Mapping[str, str] | None
+    path: str,
+    chosen: Mapping[str, str],
+    grouping: Grouping,
+    columns: Mapping[str, str] | None,
+    cache: Path | None,
 ) -> tuple[Source, Listing]:
     """Find the source, and list it."""
     named = grouping.columns(columns)
     try:
         with damage_is_an_error(location(path)):
-            source = find_source(path, SourceOptions(frozenset(chosen), named))
+            source = find_source(path, SourceOptions(frozenset(chosen), named, cache))
             return source, source.listing()
     except DataError as error:
         if grouping.column is None:

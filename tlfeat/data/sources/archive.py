@@ -37,9 +37,10 @@ from tlfeat.data.sources.base import (
     refuse_columns,
     size_problem,
 )
+from tlfeat.data.sources.contents import recall, remember
 from tlfeat.data.sources.parquet import split_of_name
 from tlfeat.data.sources.spool import refuse_bomb, spool
-from tlfeat.data.sources.stored import DiskFile, StoredFile, read_all_at
+from tlfeat.data.sources.stored import DiskFile, ObjectFile, StoredFile, read_all_at
 from tlfeat.errors import DataError
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
@@ -137,7 +138,7 @@ class ArchiveSource:
         return self.archives[at].read(key)
 
     def _list_archive(self, at: int, archive: Archive, ignored: Counter[str]) -> Listing:
-        members = archive.members()
+        members, labels = self._contents(archive)
         found: list[tuple[tuple[str, ...], Member]] = []
         for member in members:
             parts = _parts(member.name)
@@ -153,7 +154,6 @@ class ArchiveSource:
                 ignored[member.problem] += 1
             else:
                 ignored["." + printable(suffix) if suffix else "without a suffix"] += 1
-        labels = _sidecars(archive, members) if isinstance(archive, TarArchive) else {}
         places, notes = find_places([parts[:-1] for parts, _ in found], self.options.split_names)
         shard = f"{printable(archive.file.name)}/" if len(self.archives) > 1 else ""
         stem = archive.file.name.rpartition(".")[0] or archive.file.name
@@ -178,6 +178,21 @@ class ArchiveSource:
                 stamp = stamp_of(printable(member.name))
                 rows.append(Row(identity, (at, member.key), label, split, None, stamp))
         return Listing(rows, skipped, notes)
+
+    def _contents(self, archive: Archive) -> tuple[list[Member], dict[str, str]]:
+        """Give the members, and the labels that lie beside pictures in a webdataset."""
+        if not isinstance(archive, TarArchive):
+            return archive.members(), {}
+        remote = isinstance(archive.file, ObjectFile)
+        stamp = archive.file.stamps()("") if remote else None  # a disk is passed over in no time
+        said = recall(self.options.cache, stamp)
+        if said is not None:
+            members, labels = said
+            return [Member(name, tuple(at), *more) for name, at, *more in members], dict(labels)
+        members = archive.members()
+        labels = _sidecars(archive, members)
+        remember(self.options.cache, stamp, (members, labels))
+        return members, labels
 
     @staticmethod
     def _sniff(archive: Archive, member: Member) -> bool:

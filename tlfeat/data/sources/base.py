@@ -81,10 +81,13 @@ class SourceOptions:
         The source's names of splits beyond the usual ones, in lower case.
     columns : mapping
         What is wanted ("path", "image", "label", "split", "group") to the source's own name.
+    cache : Path, optional
+        Where what is slow to find out is remembered.
     """
 
     split_names: frozenset[str] = frozenset()
     columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    cache: Path | None = None
 
 
 class Source(Protocol):
