@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 
+from conftest import SIZE
 from object_server import (
     KEY,
     SECRET,
@@ -32,8 +34,11 @@ from source_makers import as_csv, as_tar, as_webdataset, as_zip
 from tlfeat.data.dataset import Dataset, default_name, open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import DataError
+from tlfeat.features.extract import embed, extract
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.remote import endpoint
 from tlfeat.remote.endpoint import endpoint_of
+from tlfeat.where import Where
 
 
 @pytest.fixture(scope="module")
@@ -375,6 +380,26 @@ def test_a_dataset_is_named_after_its_place() -> None:
     assert default_name("s3://bucket/birds/") == "birds"
     assert default_name("https://host/a/birds.tar.gz?sig=1") == "birds"
     assert default_name("s3://bucket") == "bucket"
+
+
+def test_one_embedding_serves_folder_archives_and_a_bad_server(
+    proxy: Proxy, server: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_FIRST_PAUSE", 0.01)
+    folder = class_folder(tmp_path / "colours", each=30)
+    upload(server, "bucket", {f"colours/{k}": v for k, v in files_below(folder).items()})
+    for make, name in ((as_zip, "a.zip"), (as_tar, "a.tar"), (as_webdataset, "w.tar")):
+        upload(server, "bucket", {name: make(folder, tmp_path / name).read_bytes()})
+    here = extract(folder, size=SIZE, cache=tmp_path / "here")
+    proxy.failing = 0.3
+    there = extract("s3://bucket/colours", size=SIZE, cache=cache)
+    assert proxy.mishaps > 10
+    assert there.digests == here.digests
+    np.testing.assert_allclose(there.X, here.X, atol=1e-5)
+    request = FeatureSettings(size=SIZE).resolve(cache)
+    for place in ("s3://bucket/a.zip", "s3://bucket/a.tar", "s3://bucket/w.tar", folder):
+        done = embed(open_dataset(place), [request], Where(cache=cache))
+        assert (done.images, done.embedded) == (60, 0), place
 
 
 def test_keys_show_up_in_no_file_and_no_line(

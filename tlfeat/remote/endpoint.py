@@ -1,9 +1,10 @@
 """Objects on a server: listed, read and written through fsspec, with patience.
 
-Every request is tried again, with back-off, while there is hope: a server that stumbles (5xx,
-429, a body cut short) is asked a few times for one object, which is then left out like a file
-that cannot be read. A server that does not answer at all is waited for, the longer if it has
-answered before, and then it is an error that names it, not thousands of pictures left out.
+Every request is tried again, with back-off, while there is hope: a server that stumbles (500, a
+body cut short) is asked a few times for one object, which is then left out like a file that
+cannot be read. A server that does not answer at all, or is busy (503, 429), is waited for, the
+longer if it has answered before, and then it is an error that names it, not thousands of pictures
+left out.
 
 Who may read is settled by each driver in its own ways (for s3: the environment, ~/.aws, roles);
 nothing of that passes through here.
@@ -39,7 +40,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
 
 _S3 = frozenset({"s3", "s3a"})
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}
-_AGAIN = frozenset({408, 425, 429})  # of the statuses below 500, those that pass
+_BUSY = frozenset({408, 425, 429, 502, 503, 504})  # nobody is there who could answer
 _REFUSED = frozenset({401, 403})
 # What drivers call it where there was no answer at all.
 _SILENT = re.compile(r"Connect|Timeout|Disconnect|HTTPClientError|gaierror|ClientOSError")
@@ -141,8 +142,7 @@ class Endpoint:
 
     def _asked(self, url: str, ask: Callable[[], T]) -> T:
         """Ask until there is an answer, or no more hope for one."""
-        pauses = _pauses()
-        tried = 0
+        pauses, tried, began = _pauses(), 0, time.monotonic()
         while True:
             try:
                 answer = ask()
@@ -155,18 +155,11 @@ class Endpoint:
                 self._doubt(told.why)
             else:
                 self._hear()
-                tried += 1
-            if told.kind == "gone":
-                raise FileNotFoundError(2, f"not found at {without_secrets(url)}")
-            if told.kind == "refused":
-                raise PermissionError(13, f"the server lets nobody read it ({told.why})")
-            if told.kind == "closed":
-                raise DataError(
-                    f"{without_secrets(url)!r} cannot be read: {told.why}. Give credentials as "
-                    "the driver takes them (for s3: AWS_PROFILE, AWS_ACCESS_KEY_ID or ~/.aws)."
-                )
-            if tried >= TRIES:
-                raise OSError(5, f"the server failed {tried} times ({told.why})")
+            tried += told.kind == "stumbled"
+            if told.kind not in ("silent", "stumbled"):
+                raise _final(told, url)
+            if tried >= TRIES or time.monotonic() - began > KNOWN_SECONDS:
+                raise OSError(5, f"the server failed again and again ({told.why})")
             time.sleep(next(pauses))
 
     def _hear(self) -> None:
@@ -289,8 +282,8 @@ def _understood(error: Exception) -> _Told:
             return _Told("gone", f"status {status}")
         if status in _REFUSED:
             return _Told("refused", f"status {status}")
-        again = status >= 500 or status in _AGAIN
-        return _Told("stumbled" if again else "refused", f"status {status}")
+        kind = "silent" if status in _BUSY else "stumbled" if status >= 500 else "refused"
+        return _Told(kind, f"status {status}")
     names = [type(one).__name__ for one in chain]
     if any("Credential" in name or "Token" in name for name in names):
         return _Told("closed", "no credentials were found")
@@ -304,6 +297,19 @@ def _understood(error: Exception) -> _Told:
         return _Told("refused", "not allowed")
     silent = next((name for name in reversed(names) if _SILENT.search(name)), None)
     return _Told("silent", silent) if silent else _Told("stumbled", names[0])
+
+
+def _final(told: _Told, url: str) -> Exception:
+    """Give the error where asking again would not help."""
+    shown = without_secrets(url)
+    if told.kind == "gone":
+        return FileNotFoundError(2, f"not found at {shown}")
+    if told.kind == "refused":
+        return PermissionError(13, f"the server lets nobody read it ({told.why})")
+    return DataError(
+        f"{shown!r} cannot be read: {told.why}. Give credentials as the driver takes them (for "
+        "s3: AWS_PROFILE, AWS_ACCESS_KEY_ID or ~/.aws)."
+    )
 
 
 def _status(error: BaseException) -> int | None:
