@@ -17,6 +17,7 @@ from tlfeat.data.dataset import Dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.resize import Resize
 from tlfeat.data.samples import Sample
+from tlfeat.errors import DataError
 from tlfeat.watch import SILENT, Watch
 
 SIDE = 96  # pixels, of the longer side
@@ -115,11 +116,12 @@ def thumbnails(
     def small(sample: Sample) -> str | None:
         try:
             return data_uri(decode(dataset.read(sample), SIDE, Resize(rule="pad")))
-        except (UndecodableImage, OSError):
+        except (UndecodableImage, OSError, DataError):  # its server may be gone: the rest stands
             return None
 
     found: dict[str, str] = {}
     spent = 0
+    dataset.expect(wanted)
     watch.start("small pictures", len(wanted))
     try:
         with ThreadPoolExecutor(usable_cores()) as pool:
