@@ -275,6 +275,20 @@ def test_a_server_that_is_gone_is_an_error_that_names_it(
         open_dataset(table)
 
 
+def test_who_has_no_credentials_is_told_how_to_give_them(
+    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in settings_of(server):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(
+        DataError, match=r"no credentials were found\. Give .* FSSPEC_S3_ANON=true"
+    ):
+        open_dataset("s3://bucket/set")
+
+
 def test_a_place_that_nobody_knows_is_refused() -> None:
     with pytest.raises(DataError, match=r"^nosuch:// is no place that is known here; wanted s3"):
         open_dataset("nosuch://bucket/set")

@@ -67,7 +67,7 @@ class Dataset:
 
     def expect(self, samples: Iterable[Sample]) -> None:
         """Say which samples are going to be read: those on a server are fetched ahead."""
-        expect(self.source, [sample.locator for sample in samples])
+        expect(self.source, (sample.locator for sample in samples))
 
     def label_name(self, sample: Sample) -> str | None:
         """Give the name of a sample's class, or None where it has no label."""

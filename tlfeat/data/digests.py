@@ -17,7 +17,7 @@ import sqlite3
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -88,7 +88,7 @@ class DigestIndex:
         rows: Sequence[Row],
         read: Callable[[Hashable], Picture],
         *,
-        expect: Callable[[Sequence[Hashable]], object] = lambda locators: None,
+        expect: Callable[[Iterable[Hashable]], object] = lambda locators: None,
         rehash: bool = False,
         jobs: int | None = None,
         progress: Progress | None = None,
@@ -123,7 +123,7 @@ class DigestIndex:
         todo = [i for i, digest in enumerate(found) if digest is None]
         if not todo:
             return found, {}
-        expect([rows[i].locator for i in todo])
+        expect(rows[i].locator for i in todo)
         problems: dict[int, str] = {}
         fresh: list[tuple[Stamp, int, str]] = []
         started = time.time_ns()

@@ -103,7 +103,7 @@ def _pictures_in(place: str, name: str) -> Iterator[Unread]:
     except DataError as error:
         yield _without(name, str(error))
         return
-    expect(source, [row.locator for row in listing.rows])
+    expect(source, (row.locator for row in listing.rows))
     if not listing.rows and not listing.skipped:
         yield _without(name, "there is no picture in it")
     given = name.rstrip("/")

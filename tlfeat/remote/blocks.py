@@ -64,9 +64,10 @@ class RemoteBlocks:
             return b""
         numbers = range(offset // BLOCK, (stop - 1) // BLOCK + 1)
         self._send_for(numbers)
-        joined = b"".join(self._block(number) for number in numbers)
-        start = offset - numbers[0] * BLOCK
-        return joined[start : start + stop - offset]
+        return b"".join(
+            self._part(number, max(0, offset - number * BLOCK), min(BLOCK, stop - number * BLOCK))
+            for number in numbers
+        )
 
     def _send_for(self, numbers: range) -> None:
         """Ask for blocks, and for those behind them where they are read one after the other."""
@@ -76,8 +77,11 @@ class RemoteBlocks:
             last = -(-self.size // BLOCK)
             ahead = range(numbers[0], min(last, numbers[-1] + 1 + AHEAD * goes_on))
             for number in ahead:
-                if number not in self._coming and self._there(number) is None:
+                if not self._is_here(number) and number not in self._coming:
                     self._coming[number] = self._in_pool(number)
+
+    def _is_here(self, number: int) -> bool:
+        return number in self._recent or number in self._kept
 
     def _in_pool(self, number: int) -> Future[bytes]:
         if self._pool is None:
@@ -100,15 +104,16 @@ class RemoteBlocks:
             self._coming.pop(number, None)
         return data
 
-    def _there(self, number: int) -> bytes | None:
-        return self._recent.get(number) or self._kept.get(number)
-
-    def _block(self, number: int) -> bytes:
+    def _part(self, number: int, start: int, stop: int) -> bytes:
+        """Give the bytes of a block from `start` to before `stop`."""
         coming = self._coming.get(number)
-        if coming is not None:
-            return coming.result()
-        found = self._there(number)
-        return self._fetch(number) if found is None else found
+        whole = self._recent.get(number) if coming is None else coming.result()
+        if whole is None:
+            kept = self._kept.get(number, start, stop)
+            if kept is not None:
+                return kept
+            whole = self._fetch(number)
+        return whole[start:stop]
 
 
 class Bytes(Protocol):

@@ -94,7 +94,8 @@ class Endpoint:
         """List all objects below a folder, sorted by their URLs; raises like `about`."""
         system = _filesystem(self.scheme, patient=True)
         found = self._asked(url, lambda: system.find(url, detail=True, withdirs=False))
-        listed = (_as_object(system.unstrip_protocol(name), one) for name, one in found.items())
+        top, base = url.rstrip("/"), str(system._strip_protocol(url)).rstrip("/")
+        listed = (_as_object(top + name.removeprefix(base), one) for name, one in found.items())
         return sorted(
             (one for one in listed if not one.url.endswith("/")), key=lambda one: one.url
         )
@@ -308,7 +309,7 @@ def _final(told: _Told, url: str) -> Exception:
         return PermissionError(13, f"the server lets nobody read it ({told.why})")
     return DataError(
         f"{shown!r} cannot be read: {told.why}. Give credentials as the driver takes them (for "
-        "s3: AWS_PROFILE, AWS_ACCESS_KEY_ID or ~/.aws)."
+        "s3: AWS_PROFILE, AWS_ACCESS_KEY_ID or ~/.aws; a public bucket: FSSPEC_S3_ANON=true)."
     )
 
 

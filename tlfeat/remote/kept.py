@@ -34,12 +34,14 @@ class Kept:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._at
 
-    def get(self, key: Hashable) -> bytes | None:
-        """Give what was kept, or None."""
+    def get(self, key: Hashable, start: int = 0, stop: int | None = None) -> bytes | None:
+        """Give what was kept, or the part of it from `start` to before `stop`, or None."""
         place = self._at.get(key)
         if place is None or self._file is None:
             return None
-        return os.pread(self._file.fileno(), place[1], place[0])
+        begin, length = place
+        end = length if stop is None else min(stop, length)
+        return os.pread(self._file.fileno(), end - start, begin + start)
 
     def put(self, key: Hashable, data: bytes) -> None:
         """Keep bytes, where there is room for them."""

@@ -12,7 +12,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -169,7 +169,7 @@ def read_picture(source: Source, locator: Hashable) -> Picture:
         raise OSError(f"damaged: {one_line(error)}") from error
 
 
-def expect(source: Source, locators: Sequence[Hashable]) -> None:
+def expect(source: Source, locators: Iterable[Hashable]) -> None:
     """Tell a source which pictures are going to be read, about in which order.
 
     One that reads over a network fetches them ahead; the others need not know.

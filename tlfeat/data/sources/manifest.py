@@ -104,7 +104,7 @@ class ManifestSource:
         assert isinstance(locator, str)
         return read_file(locator)
 
-    def expect(self, locators: Sequence[Hashable]) -> None:
+    def expect(self, locators: Iterable[Hashable]) -> None:
         """Fetch those that are on servers ahead of whoever reads them."""
         self._reader.expect([one for one in locators if isinstance(one, RemoteObject)])
 

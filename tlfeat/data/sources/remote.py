@@ -4,7 +4,7 @@ Folders are told by the names of their objects, and mean what they mean on a dis
 tables are those of the disk, read in place.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tlfeat.data.layout import (
@@ -133,7 +133,7 @@ class ObjectsSource:
         assert isinstance(locator, RemoteObject)
         return self._reader.read(locator)
 
-    def expect(self, locators: Sequence[Hashable]) -> None:
+    def expect(self, locators: Iterable[Hashable]) -> None:
         """Fetch these ahead of whoever reads them."""
         self._reader.expect([one for one in locators if isinstance(one, RemoteObject)])
 
