@@ -354,8 +354,9 @@ def test_archives_and_tables_over_http(
     as_tar(folder, tmp_path / "set.tar")
     table = as_csv(folder, tmp_path / "table.csv")
     wanted = digests(open_dataset(table))
+    (tmp_path / "set.tar").rename(tmp_path / "my set.tar")
     with web_server(tmp_path, handler) as url:
-        for name in ("set.zip", "set.tar", "table.csv"):
+        for name in ("set.zip", "my set.tar", "table.csv"):
             there = open_dataset(f"{url}/{name}?download=1")
             assert sorted(digests(there)) == sorted(wanted), name
             assert len({there.read(s) for s in there.samples}) == len(set(wanted))

@@ -27,7 +27,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from tlfeat.errors import DataError
-from tlfeat.remote.urls import is_web, scheme_of, without_secrets
+from tlfeat.remote.urls import is_web, scheme_of, sendable, without_secrets
 
 T = TypeVar("T")
 
@@ -87,7 +87,9 @@ class Endpoint:
         DataError
             If the server does not answer, or wants credentials that are not there.
         """
-        found = self._asked(url, lambda: _filesystem(self.scheme, patient=False).info(url))
+        found = self._asked(
+            url, lambda: _filesystem(self.scheme, patient=False).info(sendable(url))
+        )
         return None if found.get("type") == "directory" else _as_object(url, found)
 
     def objects(self, url: str) -> list[RemoteObject]:
@@ -105,7 +107,7 @@ class Endpoint:
         system = _filesystem(self.scheme, patient=False)
 
         def part() -> bytes:
-            data = bytes(system.cat_file(url, start=start, end=stop))
+            data = bytes(system.cat_file(sendable(url), start=start, end=stop))
             if len(data) < stop - start:
                 raise _CutShort(f"{len(data):,} of {stop - start:,} bytes came")
             return data if len(data) == stop - start else data[start:stop]  # parts are not given
@@ -117,21 +119,21 @@ class Endpoint:
         if not is_web(url):
             return True
         system = _filesystem(self.scheme, patient=False)
-        return len(self._asked(url, lambda: system.cat_file(url, start=1, end=2))) == 1
+        return len(self._asked(url, lambda: system.cat_file(sendable(url), start=1, end=2))) == 1
 
     def read_whole(self, url: str) -> bytes:
         """Read an object whose size is not known; raises like `about`."""
-        return self._asked(
-            url, lambda: bytes(_filesystem(self.scheme, patient=False).cat_file(url))
-        )
+        system = _filesystem(self.scheme, patient=False)
+        return self._asked(url, lambda: bytes(system.cat_file(sendable(url))))
 
     def fetch(self, url: str, file: IO[bytes]) -> None:
         """Read a whole object into a file, from its beginning; raises like `about`."""
+        system = _filesystem(self.scheme, patient=False)
 
         def fetched() -> None:
             file.seek(0)
             file.truncate()
-            with _filesystem(self.scheme, patient=False).open(url, "rb", block_size=0) as stream:
+            with system.open(sendable(url), "rb", block_size=0) as stream:
                 shutil.copyfileobj(stream, file, _PIECE)
             file.flush()
 
@@ -159,7 +161,7 @@ class Endpoint:
             tried += told.kind == "stumbled"
             if told.kind not in ("silent", "stumbled"):
                 raise _final(told, url)
-            if tried >= TRIES or time.monotonic() - began > KNOWN_SECONDS:
+            if tried >= TRIES or time.monotonic() - began > 2 * KNOWN_SECONDS:  # others come
                 raise OSError(5, f"the server failed again and again ({told.why})")
             time.sleep(next(pauses))
 

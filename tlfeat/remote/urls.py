@@ -65,6 +65,17 @@ def without_secrets(url: str) -> str:
     return urlunsplit(parts._replace(query="" if secret else parts.query, fragment=""))
 
 
+def sendable(url: str) -> str:
+    """Escape what a URL of HTTP may not hold as it is, such as blanks; nothing twice.
+
+    Examples
+    --------
+    >>> sendable("https://host/my birds.zip?sig=a%2Fb"), sendable("s3://bucket/my birds")
+    ('https://host/my%20birds.zip?sig=a%2Fb', 's3://bucket/my birds')
+    """
+    return quote(url, safe="%/:?&=#@+,;~!$'()*[]") if is_web(url) else url
+
+
 def key_of(url: str) -> str:
     """Write a URL so that it is told from others and lets nobody in.
 
