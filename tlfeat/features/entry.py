@@ -1,11 +1,12 @@
 """One entry of the feature store: a matrix on disk, and the index that names its rows."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -18,23 +19,28 @@ from tlfeat.features.folder import (
     INDEX,
     RECIPE,
     bytes_in,
-    canonical,
     describe,
     identity,
     make_entry,
     move_away,
-    read_recipe,
 )
-from tlfeat.features.index import Index, Stored, damaged, key, row_checksum, sqlite_errors
+from tlfeat.features.index import Index, damaged, keys_of, row_checksums, sqlite_errors
+from tlfeat.features.soundness import Soundness
 from tlfeat.files import mark_cache
 
 _ATTEMPTS = 5  # to open an entry that others make, set aside or prune meanwhile
-_CHUNK_BYTES = 64 << 20  # of rows that are copied or checked at a time
+_CHUNK_BYTES = 1 << 20  # of rows that are read and checked at a time, while caches hold them
 _GONE = (0, 0)  # the identity of no folder
 
 
-# Both files of one entry, at one moment: file descriptor, index, committed rows.
-_Opened: TypeAlias = tuple[int, Index, int]
+@dataclass(frozen=True)
+class _Opened:
+    """Both files of one entry, at one moment."""
+
+    features: int  # file descriptor
+    index: Index
+    count: int  # committed rows
+    folder: tuple[int, int] | None  # its identity
 
 
 class Entry:
@@ -61,7 +67,9 @@ class Entry:
             raise ValueError(f"Features are floats of some shape, got {dtype} of {self.shape}.")
         self.row_bytes = npy.row_bytes(self.shape, self.dtype)
         self._root = root
-        self._checked: tuple[int, int] | None = None  # the folder whose index was looked through
+        self._soundness = Soundness(
+            self.path, self.recipe, describe(self.recipe, self.shape, self.dtype)
+        )
         self._suspect: tuple[int, int] | None = None  # the folder that was found damaged
         self._made_by: Mapping[str, Any] = {}  # if an append makes it
         self._allowed = False  # to write where it lies
@@ -79,8 +87,8 @@ class Entry:
         """Number of pictures whose features are stored."""
         if not self.exists:
             return 0
-        with self._opened(thorough=False) as (_, _, count):
-            return count
+        with self._opened(thorough=False) as opened:
+            return opened.count
 
     @property
     def bytes(self) -> int:
@@ -118,25 +126,25 @@ class Entry:
         unique = list(dict.fromkeys(digests))
         if not self.exists:
             return unique
-        with self._opened() as (_, index, _):
-            known = set(index.find(unique))
-            if not retry_failed:
-                known.update(index.failures(unique))
-        return [digest for digest in unique if digest not in known]
+        with self._opened() as opened:
+            lacking = self._lacking(opened, opened.index.find(keys_of(unique)))
+            absent = [unique[place] for place in lacking]
+            failed = {} if retry_failed else opened.index.failures(absent)
+        return [digest for digest in absent if digest not in failed]
 
     def failures(self, digests: Sequence[str]) -> dict[str, str]:
         """Give why pictures could not be read: digest to reason, of those that could not."""
         if not self.exists:
             return {}
-        with self._opened() as (_, index, _):
-            return index.failures(digests)
+        with self._opened() as opened:
+            return opened.index.failures(digests)
 
     def digests(self) -> list[str]:
         """Give the image digest of each row, in row order."""
         if not self.exists:
             return []
-        with self._opened() as (_, index, _):
-            return index.digests()
+        with self._opened() as opened:
+            return opened.index.digests()
 
     def append(
         self,
@@ -177,8 +185,11 @@ class Entry:
             return 0
         self._made_by = made_by or {}
         self._make()
-        with disk.writing(self.path), self._opened(writing=True) as (features, index, count):
-            known = index.find([*digests, *failed])
+        with disk.writing(self.path), self._opened(writing=True) as opened:
+            index, count = opened.index, opened.count
+            unique = list(dict.fromkeys([*digests, *failed]))
+            there = np.flatnonzero(index.find(keys_of(unique)) >= 0)
+            known = {unique[place] for place in there.tolist()}
             first: dict[str, int] = {}
             for place, digest in enumerate(digests):
                 if digest not in known:
@@ -186,16 +197,11 @@ class Entry:
             failed = {d: why for d, why in failed.items() if d not in known and d not in first}
             if not first and not failed:
                 return 0
-            new = block[list(first.values())]
+            new, keys = block[list(first.values())], keys_of(list(first))
             if first:
-                npy.write_rows(features, count, new)
-            stored = {
-                digest: Stored(row, row_checksum(key(digest), row, data))
-                for row, (digest, data) in enumerate(
-                    zip(first, self._row_views(new, range(len(new))), strict=True), start=count
-                )
-            }
-            index.add(stored, failed)
+                npy.write_rows(opened.features, count, new)
+            numbers = np.arange(count, count + len(new))
+            index.add(count, keys, row_checksums(keys, numbers, npy.as_bytes(new)), failed)
             index.commit()
         self._touch()
         return len(first)
@@ -222,19 +228,14 @@ class Entry:
         """
         if not digests:
             return self._read_only(np.empty((0, *self.shape), self._wide))
-        with self._found(digests) as (table, stored):
-            rows = np.fromiter((at.row for at in stored), np.int64, len(stored))
-            in_order = bool((np.diff(rows) == 1).all())
-            if in_order and self._wide == self.dtype:
-                table = table[rows[0] : rows[-1] + 1]
-                self._check_rows(table, range(len(rows)), digests, stored)
-                return table
+        with self._found(digests) as (opened, keys, rows):
+            if self._wide == self.dtype and (np.diff(rows) == 1).all():
+                for _ in self._checked_rows(opened, keys, rows):
+                    pass
+                stop = int(rows[-1]) + 1
+                return npy.map_rows(opened.features, stop, self.shape, self.dtype)[rows[0] :]
             out = np.empty((len(rows), *self.shape), self._wide)
-            by_row = np.argsort(rows, kind="stable")  # a disk is read faster forwards
-            for places in self._chunks(by_row):
-                chunk = table[rows[places]]
-                names, found = [digests[p] for p in places], [stored[p] for p in places]
-                self._check_rows(chunk, range(len(places)), names, found)
+            for places, chunk in self._checked_rows(opened, keys, rows):
                 out[places] = chunk
         return self._read_only(out)
 
@@ -250,11 +251,9 @@ class Entry:
         """
         if not digests:
             return
-        with self._found(digests) as (table, stored):
-            order = sorted(range(len(stored)), key=lambda place: stored[place].row)
-            stored = [stored[place] for place in order]
-            rows = [at.row for at in stored]
-            self._check_rows(table, rows, [digests[place] for place in order], stored)
+        with self._found(digests) as (opened, keys, rows):
+            for _ in self._checked_rows(opened, keys, rows):
+                pass
 
     def bad_rows(self, step: Callable[[int], None] = lambda n: None) -> list[int]:
         """Check every row and give those that do not match their checksum.
@@ -272,16 +271,14 @@ class Entry:
         if not self.exists:
             return []
         bad: list[int] = []
-        with self._opened() as (features, index, count):
-            table = npy.map_rows(features, count, self.shape, self.dtype)
-            size = max(1, _CHUNK_BYTES // self.row_bytes)
-            for start in range(0, count, size):
-                entries = index.entries(start, min(start + size, count))
-                views = self._row_views(table, range(start, start + len(entries)))
-                for (digest, at), data in zip(entries, views, strict=True):
-                    if row_checksum(key(digest), at.row, data) != at.checksum:
-                        bad.append(at.row)
-                step(len(entries))
+        with self._opened() as opened:
+            self._soundness.look_through(opened.index, opened.folder, anew=True)
+            for start in range(0, opened.count, self._chunk_rows):
+                rows = np.arange(start, min(start + self._chunk_rows, opened.count))
+                keys, checksums = opened.index.lines(start, start + len(rows))
+                data = npy.as_bytes(self._read_rows(opened.features, rows))
+                bad += rows[row_checksums(keys, rows, data) != checksums].tolist()
+                step(len(rows))
         return bad
 
     def set_aside(self) -> Path:
@@ -293,7 +290,8 @@ class Entry:
             `<name>.damaged`, or `.damaged-2` and so on where that is taken. Where another
             process was faster, what it made; an entry that it has since begun is left alone.
         """
-        suspect, self._suspect, self._checked = self._suspect, None, None
+        suspect, self._suspect = self._suspect, None
+        self._soundness.forget()
         aside = move_away(self.path, self._free_names(), suspect)
         if aside is not None:
             return aside
@@ -320,13 +318,9 @@ class Entry:
         rows.flags.writeable = False
         return rows
 
-    def _chunks(self, places: np.ndarray) -> Iterator[np.ndarray]:
-        size = max(1, _CHUNK_BYTES // self.row_bytes)
-        return (places[start : start + size] for start in range(0, len(places), size))
-
-    def _row_views(self, rows: np.ndarray, places: Iterable[int]) -> Iterator[memoryview]:
-        data, width = npy.as_bytes(rows), self.row_bytes
-        return (data[place * width : (place + 1) * width] for place in places)
+    @property
+    def _chunk_rows(self) -> int:
+        return max(1, _CHUNK_BYTES // self.row_bytes)
 
     def _as_rows(self, digests: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """Give the rows as they will be stored, or say why they cannot be."""
@@ -351,23 +345,26 @@ class Entry:
         return block
 
     @contextmanager
-    def _found(self, digests: Sequence[str]) -> Iterator[tuple[np.ndarray, list[Stored]]]:
-        """Give the table of all rows, and where in it these pictures are."""
+    def _found(self, digests: Sequence[str]) -> Iterator[tuple[_Opened, np.ndarray, np.ndarray]]:
+        """Open the entry, and give where these pictures are in it."""
         if not self.exists:
             raise self._not_stored(len(set(digests)), digests)
-        with self._opened() as (features, index, count):
-            found = index.find(digests)
-            lacking = {digest for digest in digests if digest not in found}
-            if lacking:
-                raise self._not_stored(len(lacking), digests)
-            # Rows that were committed since `count` was asked for are mapped as well.
-            count = max(count, 1 + max(at.row for at in found.values()))
-            self._check_header(features, count)
-            yield (
-                npy.map_rows(features, count, self.shape, self.dtype),
-                [found[digest] for digest in digests],
-            )
+        with self._opened() as opened:
+            keys = keys_of(digests)
+            rows = opened.index.find(keys)
+            if lacking := self._lacking(opened, rows):
+                raise self._not_stored(len({digests[place] for place in lacking}), digests)
+            # Rows that were committed since `count` was asked for are read as well.
+            self._check_header(opened.features, max(opened.count, 1 + int(rows.max())))
+            yield opened, keys, rows
         self._touch()
+
+    def _lacking(self, opened: _Opened, rows: np.ndarray) -> list[int]:
+        """Give which pictures have no row, once no damage can have hidden one."""
+        lacking: list[int] = np.flatnonzero(rows < 0).tolist()
+        if lacking:
+            self._soundness.look_through(opened.index, opened.folder)
+        return lacking
 
     def _not_stored(self, lacking: int, digests: Sequence[str]) -> StoreError:
         return StoreError(
@@ -375,19 +372,42 @@ class Entry:
             "extract them first."
         )
 
-    def _check_rows(
-        self,
-        table: np.ndarray,
-        places: Iterable[int],
-        digests: Sequence[str],
-        stored: Sequence[Stored],
-    ) -> None:
-        """Check the rows at these places of a table against their checksums."""
-        views = self._row_views(table, places)
-        for data, digest, at in zip(views, digests, stored, strict=True):
-            if row_checksum(key(digest), at.row, data) != at.checksum:
-                what = f"row {at.row} of features.npy does not match its checksum"
+    def _checked_rows(
+        self, opened: _Opened, keys: np.ndarray, rows: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Read rows in the order of the disk, a chunk at a time, and check each.
+
+        Yields
+        ------
+        places : ndarray of shape (n_chunk,), int64
+            Which of `rows` they are.
+        chunk : ndarray of shape (n_chunk, *shape)
+        """
+        order = np.argsort(rows, kind="stable")
+        checksums = opened.index.checksums(rows[order])
+        for start in range(0, len(order), self._chunk_rows):
+            places = order[start : start + self._chunk_rows]
+            numbers = rows[places]
+            chunk = self._read_rows(opened.features, numbers)
+            found = row_checksums(keys[places], numbers, npy.as_bytes(chunk))
+            wrong = numbers[found != checksums[start : start + len(places)]]
+            if len(wrong):
+                what = f"row {wrong[0]} of features.npy does not match its checksum"
                 raise damaged(self.path, what)
+            yield places, chunk
+
+    def _read_rows(self, features: int, rows: np.ndarray) -> np.ndarray:
+        try:
+            return npy.read_rows(features, rows, self.shape, self.dtype)
+        except EOFError as error:
+            raise damaged(self.path, str(error)) from error
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self.path} cannot be read ({error.strerror}): check the disk and its permissions."
+        )
 
     def _check_header(self, features: int, count: int) -> None:
         wrong = npy.problem(features, count, self.shape, self.dtype)
@@ -412,7 +432,7 @@ class Entry:
     def _opened(self, *, writing: bool = False, thorough: bool = True) -> Iterator[_Opened]:
         """Open both files of the entry, as a writer under the writers' lock.
 
-        The first time, the index is looked through if `thorough`.
+        If `thorough`, the entry is checked as far as `Soundness` holds it to be needed.
         """
         folder = None
         try:
@@ -420,13 +440,14 @@ class Entry:
                 features, index = self._open_pair(stack, writing)
                 folder = identity(self.path)
                 count = index.count()
-                if thorough and self._checked != folder:
-                    self._check_entry(index)
-                    self._checked = folder
+                if thorough:
+                    self._soundness.check(index, folder)
+                if writing:
+                    self._soundness.look_through(index, folder)
                 self._check_header(features, count)
-                yield features, index, count
+                yield _Opened(features, index, count, folder)
         except DamagedEntry:
-            self._checked = None
+            self._soundness.forget()
             self._suspect = folder or identity(self.path) or _GONE
             raise
 
@@ -452,22 +473,10 @@ class Entry:
                 except OSError as error:
                     if writing:
                         raise
-                    raise StoreError(
-                        f"{self.path} cannot be read ({error.strerror}): check its permissions."
-                    ) from error
+                    raise self._unreadable(error) from error
                 if same:
                     stack.push(opening.pop_all())
                     return features, index
         if self.exists:
             raise damaged(self.path, f"{lost} is missing")
         raise StoreError(f"{self.path} was removed while it was in use: run again.")
-
-    def _check_entry(self, index: Index) -> None:
-        """Compare what lies on the disk with what was asked for; looks through the index."""
-        wrong = index.problem()
-        if not wrong and index.about() != describe(self.recipe, self.shape, self.dtype):
-            wrong = "its index belongs to another recipe"
-        if not wrong and canonical(read_recipe(self.path)) != canonical(self.recipe):
-            wrong = "recipe.json is not the recipe that was asked for"
-        if wrong:
-            raise damaged(self.path, wrong)

@@ -8,6 +8,7 @@ knows (a writer was killed between the two), never more than the file holds.
 import mmap
 import os
 import re
+from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,39 @@ def map_rows(fd: int, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     return np.frombuffer(mapped, dtype, offset=length).reshape(rows, *shape)
 
 
+def read_rows(
+    fd: int, rows: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> np.ndarray:
+    """Read some rows into memory, those that lie side by side in one go.
+
+    Parameters
+    ----------
+    fd : int
+    rows : ndarray of shape (n,), int64
+        Row numbers; a disk is read faster forwards.
+    shape : tuple of int
+        Of one row.
+    dtype : dtype
+
+    Returns
+    -------
+    table : ndarray of shape (n, *shape)
+
+    Raises
+    ------
+    EOFError
+        If the file ends before a row does.
+    """
+    table = np.empty((len(rows), *shape), dtype)
+    data, width, start = as_bytes(table), row_bytes(shape, dtype), len(header(0, shape, dtype))
+    file, begin = FileIO(fd, closefd=False), 0
+    for end in [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]:
+        file.seek(start + int(rows[begin]) * width)
+        _read_all(file, data[begin * width : end * width])
+        begin = end
+    return table
+
+
 def as_bytes(rows: np.ndarray) -> memoryview:
     """Give the bytes of contiguous rows, not copied."""
     flat: Any = rows.reshape(-1).view(np.uint8)
@@ -99,3 +133,11 @@ def _write_all(fd: int, data: memoryview, at: int) -> None:
     while data:
         done = os.pwrite(fd, data, at)
         data, at = data[done:], at + done
+
+
+def _read_all(file: FileIO, data: memoryview) -> None:
+    while data:
+        done = file.readinto(data)
+        if not done:
+            raise EOFError("features.npy is cut short")
+        data = data[done:]
