@@ -17,7 +17,7 @@ import sqlite3
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -152,12 +152,12 @@ class DigestIndex:
                 self._save(fresh)
         return found, problems
 
-    def _load(self, rows: Sequence[Row]) -> dict[Stamp, str]:
-        """Read what is known of the files under the rows' common folder, in one scan."""
+    def _load(self, rows: Sequence[Row]) -> Mapping[tuple[object, ...], str]:
+        """Read what is known of the rows' files, in one scan of all between first and last."""
         paths = {row.stamp.path for row in rows if row.stamp is not None}
         if not paths or self.path is None or not self.path.exists():
             return {}
-        known = {}
+        known: dict[tuple[object, ...], str] = {}
         try:
             with contextlib.closing(self._connect(write=False)) as connection:
                 if not _is_ours(connection):
@@ -167,10 +167,10 @@ class DigestIndex:
                     "WHERE path >= ? AND path <= ? AND hashed_ns - mtime_ns >= ?",
                     (min(paths), max(paths), RACY_NS),
                 )
-                for *fields, checksum in scan:
-                    if checksum == _checksum(fields):
-                        path, member, *times, _, digest = fields
-                        known[Stamp(path, member.decode(), *times)] = digest.hex()
+                for line in scan:
+                    if line[0] in paths and line[-1] == _checksum(line[:-1]):
+                        stamp = (line[0], line[1].decode(), *line[2:6])  # equals a Stamp
+                        known[stamp] = line[7].hex()
         except sqlite3.OperationalError:
             return {}  # locked, or not ours to open: hash again
         except (sqlite3.DatabaseError, UnicodeDecodeError):
@@ -260,9 +260,9 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     return bool(version == _VERSION and table == (_TABLE.encode(),))
 
 
-def _checksum(fields: Sequence[object]) -> int:
+def _checksum(fields: tuple[object, ...]) -> int:
     """Give the checksum over all fields of a row of the index."""
-    return zlib.crc32(repr(tuple(fields)).encode())
+    return zlib.crc32(repr(fields).encode())
 
 
 def _hash(read: Callable[[Hashable], Picture], locator: Hashable) -> tuple[str | None, str]:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Hashable
+from operator import attrgetter
 from pathlib import Path
 
 from tlfeat.data.layout import (
@@ -58,10 +59,10 @@ class FolderSource:
         folders = [folder for folder, *_ in walk.found]
         folders += [folder for folder, _, _ in walk.problems]
         places, notes = find_places(folders, self.options.split_names)
-        rows = []
-        for (folder, name, path, stamp), place in zip(walk.found, places, strict=False):
-            identity = printable("/".join((*folder, name)))
-            rows.append(Row(identity, path, place.label, place.split, None, stamp))
+        rows = [
+            Row(printable("/".join((*folder, name))), path, place.label, place.split, None, stamp)
+            for (folder, name, path, stamp), place in zip(walk.found, places, strict=False)
+        ]
         skipped = [
             SkippedRow(printable("/".join((*folder, name))), reason, place.label, place.split)
             for (folder, name, reason), place in zip(
@@ -93,7 +94,7 @@ class _Walk:
         try:
             status = Path(path).stat()
             with os.scandir(path) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
+                listed = sorted(entries, key=attrgetter("name"))
         except OSError as error:
             if not parts:
                 raise DataError(f"{path!r} cannot be listed: {error.strerror}.") from error
