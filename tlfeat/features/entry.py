@@ -103,7 +103,9 @@ class Entry:
         except OSError:
             return 0.0
 
-    def missing(self, digests: Sequence[str], retry_failed: bool = False) -> list[str]:
+    def missing(
+        self, digests: Sequence[str], retry_failed: bool = False, *, check: bool = False
+    ) -> list[str]:
         """Give the pictures that are still to be embedded.
 
         Parameters
@@ -112,6 +114,8 @@ class Entry:
             Image digests, in hexadecimal.
         retry_failed : bool
             Whether to give those as well that could not be read before.
+        check : bool
+            Whether to check the rows of those that are there against their checksums.
 
         Returns
         -------
@@ -127,9 +131,15 @@ class Entry:
         if not self.exists:
             return unique
         with self._opened() as opened:
-            lacking = self._lacking(opened, opened.index.find(keys_of(unique)))
-            absent = [unique[place] for place in lacking]
+            keys = keys_of(unique)
+            rows = opened.index.find(keys)
+            absent = [unique[place] for place in self._lacking(opened, rows)]
             failed = {} if retry_failed else opened.index.failures(absent)
+            if check:
+                there = rows >= 0
+                self._check(opened, keys[there], rows[there])
+        if check and len(absent) < len(unique):
+            self._touch()
         return [digest for digest in absent if digest not in failed]
 
     def failures(self, digests: Sequence[str]) -> dict[str, str]:
@@ -230,8 +240,7 @@ class Entry:
             return self._read_only(np.empty((0, *self.shape), self._wide))
         with self._found(digests) as (opened, keys, rows):
             if self._wide == self.dtype and (np.diff(rows) == 1).all():
-                for _ in self._checked_rows(opened, keys, rows):
-                    pass
+                self._check(opened, keys, rows)
                 stop = int(rows[-1]) + 1
                 return npy.map_rows(opened.features, stop, self.shape, self.dtype)[rows[0] :]
             out = np.empty((len(rows), *self.shape), self._wide)
@@ -252,8 +261,7 @@ class Entry:
         if not digests:
             return
         with self._found(digests) as (opened, keys, rows):
-            for _ in self._checked_rows(opened, keys, rows):
-                pass
+            self._check(opened, keys, rows)
 
     def bad_rows(self, step: Callable[[int], None] = lambda n: None) -> list[int]:
         """Check every row and give those that do not match their checksum.
@@ -354,8 +362,6 @@ class Entry:
             rows = opened.index.find(keys)
             if lacking := self._lacking(opened, rows):
                 raise self._not_stored(len({digests[place] for place in lacking}), digests)
-            # Rows that were committed since `count` was asked for are read as well.
-            self._check_header(opened.features, max(opened.count, 1 + int(rows.max())))
             yield opened, keys, rows
         self._touch()
 
@@ -372,6 +378,10 @@ class Entry:
             "extract them first."
         )
 
+    def _check(self, opened: _Opened, keys: np.ndarray, rows: np.ndarray) -> None:
+        for _ in self._checked_rows(opened, keys, rows):
+            pass
+
     def _checked_rows(
         self, opened: _Opened, keys: np.ndarray, rows: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -383,6 +393,8 @@ class Entry:
             Which of `rows` they are.
         chunk : ndarray of shape (n_chunk, *shape)
         """
+        # Rows that were committed since `count` was asked for are read as well.
+        self._check_header(opened.features, max(opened.count, 1 + int(rows.max(initial=-1))))
         order = np.argsort(rows, kind="stable")
         checksums = opened.index.checksums(rows[order])
         for start in range(0, len(order), self._chunk_rows):
