@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -25,22 +24,13 @@ from tlfeat.features.folder import (
     move_away,
 )
 from tlfeat.features.index import Index, damaged, keys_of, row_checksums, sqlite_errors
+from tlfeat.features.opened import Opened
 from tlfeat.features.soundness import Soundness
 from tlfeat.files import mark_cache
 
 _ATTEMPTS = 5  # to open an entry that others make, set aside or prune meanwhile
 _CHUNK_BYTES = 1 << 20  # of rows that are read and checked at a time, while caches hold them
 _GONE = (0, 0)  # the identity of no folder
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """Both files of one entry, at one moment."""
-
-    features: int  # file descriptor
-    index: Index
-    count: int  # committed rows
-    folder: tuple[int, int] | None  # its identity
 
 
 class Entry:
@@ -137,7 +127,7 @@ class Entry:
             failed = {} if retry_failed else opened.index.failures(absent)
             if check:
                 there = rows >= 0
-                self._check(opened, keys[there], rows[there])
+                opened.check(keys[there], rows[there])
         if check and len(absent) < len(unique):
             self._touch()
         return [digest for digest in absent if digest not in failed]
@@ -240,11 +230,11 @@ class Entry:
             return self._read_only(np.empty((0, *self.shape), self._wide))
         with self._found(digests) as (opened, keys, rows):
             if self._wide == self.dtype and (np.diff(rows) == 1).all():
-                self._check(opened, keys, rows)
+                opened.check(keys, rows)
                 stop = int(rows[-1]) + 1
                 return npy.map_rows(opened.features, stop, self.shape, self.dtype)[rows[0] :]
             out = np.empty((len(rows), *self.shape), self._wide)
-            for places, chunk in self._checked_rows(opened, keys, rows):
+            for places, chunk in opened.checked_rows(keys, rows):
                 out[places] = chunk
         return self._read_only(out)
 
@@ -261,7 +251,7 @@ class Entry:
         if not digests:
             return
         with self._found(digests) as (opened, keys, rows):
-            self._check(opened, keys, rows)
+            opened.check(keys, rows)
 
     def bad_rows(self, step: Callable[[int], None] = lambda n: None) -> list[int]:
         """Check every row and give those that do not match their checksum.
@@ -278,16 +268,9 @@ class Entry:
         """
         if not self.exists:
             return []
-        bad: list[int] = []
         with self._opened() as opened:
             self._soundness.look_through(opened.index, opened.folder, anew=True)
-            for start in range(0, opened.count, self._chunk_rows):
-                rows = np.arange(start, min(start + self._chunk_rows, opened.count))
-                keys, checksums = opened.index.lines(start, start + len(rows))
-                data = npy.as_bytes(self._read_rows(opened.features, rows))
-                bad += rows[row_checksums(keys, rows, data) != checksums].tolist()
-                step(len(rows))
-        return bad
+            return opened.bad_rows(step)
 
     def set_aside(self) -> Path:
         """Rename a damaged entry, so that its pictures are embedded again.
@@ -326,10 +309,6 @@ class Entry:
         rows.flags.writeable = False
         return rows
 
-    @property
-    def _chunk_rows(self) -> int:
-        return max(1, _CHUNK_BYTES // self.row_bytes)
-
     def _as_rows(self, digests: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """Give the rows as they will be stored, or say why they cannot be."""
         rows = np.asarray(rows)
@@ -353,7 +332,7 @@ class Entry:
         return block
 
     @contextmanager
-    def _found(self, digests: Sequence[str]) -> Iterator[tuple[_Opened, np.ndarray, np.ndarray]]:
+    def _found(self, digests: Sequence[str]) -> Iterator[tuple[Opened, np.ndarray, np.ndarray]]:
         """Open the entry, and give where these pictures are in it."""
         if not self.exists:
             raise self._not_stored(len(set(digests)), digests)
@@ -365,7 +344,7 @@ class Entry:
             yield opened, keys, rows
         self._touch()
 
-    def _lacking(self, opened: _Opened, rows: np.ndarray) -> list[int]:
+    def _lacking(self, opened: Opened, rows: np.ndarray) -> list[int]:
         """Give which pictures have no row, once no damage can have hidden one."""
         lacking: list[int] = np.flatnonzero(rows < 0).tolist()
         if lacking:
@@ -377,54 +356,6 @@ class Entry:
             f"{lacking:,} of {len(set(digests)):,} pictures are not in store entry {self.name}: "
             "extract them first."
         )
-
-    def _check(self, opened: _Opened, keys: np.ndarray, rows: np.ndarray) -> None:
-        for _ in self._checked_rows(opened, keys, rows):
-            pass
-
-    def _checked_rows(
-        self, opened: _Opened, keys: np.ndarray, rows: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Read rows in the order of the disk, a chunk at a time, and check each.
-
-        Yields
-        ------
-        places : ndarray of shape (n_chunk,), int64
-            Which of `rows` they are.
-        chunk : ndarray of shape (n_chunk, *shape)
-        """
-        # Rows that were committed since `count` was asked for are read as well.
-        self._check_header(opened.features, max(opened.count, 1 + int(rows.max(initial=-1))))
-        order = np.argsort(rows, kind="stable")
-        checksums = opened.index.checksums(rows[order])
-        for start in range(0, len(order), self._chunk_rows):
-            places = order[start : start + self._chunk_rows]
-            numbers = rows[places]
-            chunk = self._read_rows(opened.features, numbers)
-            found = row_checksums(keys[places], numbers, npy.as_bytes(chunk))
-            wrong = numbers[found != checksums[start : start + len(places)]]
-            if len(wrong):
-                what = f"row {wrong[0]} of features.npy does not match its checksum"
-                raise damaged(self.path, what)
-            yield places, chunk
-
-    def _read_rows(self, features: int, rows: np.ndarray) -> np.ndarray:
-        try:
-            return npy.read_rows(features, rows, self.shape, self.dtype)
-        except EOFError as error:
-            raise damaged(self.path, str(error)) from error
-        except OSError as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"{self.path} cannot be read ({error.strerror}): check the disk and its permissions."
-        )
-
-    def _check_header(self, features: int, count: int) -> None:
-        wrong = npy.problem(features, count, self.shape, self.dtype)
-        if wrong:
-            raise damaged(self.path, wrong)
 
     def _touch(self) -> None:
         with suppress(OSError):  # a read-only cache keeps no date of use
@@ -441,7 +372,7 @@ class Entry:
             make_entry(self.path, {**self.recipe, **self._made_by}, self.shape, self.dtype)
 
     @contextmanager
-    def _opened(self, *, writing: bool = False, thorough: bool = True) -> Iterator[_Opened]:
+    def _opened(self, *, writing: bool = False, thorough: bool = True) -> Iterator[Opened]:
         """Open both files of the entry, as a writer under the writers' lock.
 
         If `thorough`, the entry is checked as far as `Soundness` holds it to be needed.
@@ -451,13 +382,16 @@ class Entry:
             with sqlite_errors(self.path / INDEX), ExitStack() as stack:
                 features, index = self._open_pair(stack, writing)
                 folder = identity(self.path)
-                count = index.count()
+                count, chunk = index.count(), max(1, _CHUNK_BYTES // self.row_bytes)
+                opened = Opened(
+                    self.path, folder, features, index, count, self.shape, self.dtype, chunk
+                )
                 if thorough:
                     self._soundness.check(index, folder)
                 if writing:
                     self._soundness.look_through(index, folder)
-                self._check_header(features, count)
-                yield _Opened(features, index, count, folder)
+                opened.check_header(count)
+                yield opened
         except DamagedEntry:
             self._soundness.forget()
             self._suspect = folder or identity(self.path) or _GONE
@@ -485,7 +419,9 @@ class Entry:
                 except OSError as error:
                     if writing:
                         raise
-                    raise self._unreadable(error) from error
+                    raise StoreError(
+                        f"{self.path} cannot be read ({error.strerror}): check its permissions."
+                    ) from error
                 if same:
                     stack.push(opening.pop_all())
                     return features, index

@@ -116,7 +116,7 @@ def read_rows(
     table = np.empty((len(rows), *shape), dtype)
     data, width, start = as_bytes(table), row_bytes(shape, dtype), len(header(0, shape, dtype))
     file, begin = FileIO(fd, closefd=False), 0
-    for end in [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]:
+    for end in (np.flatnonzero(np.diff(rows, append=-1) != 1) + 1).tolist():
         file.seek(start + int(rows[begin]) * width)
         _read_all(file, data[begin * width : end * width])
         begin = end

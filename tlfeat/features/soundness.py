@@ -13,18 +13,15 @@ change could share its times; nor is any on a network disk, which may tell old o
 """
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tlfeat.errors import TlfeatError
 from tlfeat.features import disk
 from tlfeat.features.folder import INDEX, canonical, read_recipe
 from tlfeat.features.index import Index, damaged
-from tlfeat.files import write_text
 
 CHECKED = "checked.json"
 _SCHEMA = 1  # raised when what was looked through before must be looked through again
@@ -72,10 +69,10 @@ class Soundness:
         DamagedEntry
             If the entry is not as it was written.
         """
-        if self._compared != folder:
+        if folder is None or self._compared != folder:
             self._compare(index)
             self._compared = folder
-        if self._looked_through == folder:
+        if folder is not None and self._looked_through == folder:
             return
         stamp = _stamp_of(self._path)
         if stamp is None or stamp != _remembered(self._path):
@@ -91,7 +88,7 @@ class Soundness:
         DamagedEntry
             If it is not as it was written.
         """
-        if anew or self._looked_through != folder:
+        if anew or folder is None or self._looked_through != folder:
             wrong = index.contradiction(exhaustive=anew)
             if wrong:
                 raise damaged(self._path, wrong)
@@ -126,6 +123,6 @@ def _remembered(path: Path) -> object:
 
 
 def _remember(path: Path, stamp: list[int]) -> None:
-    with suppress(TlfeatError, OSError):  # a read-only cache is looked through by each process
-        if os.access(path, os.W_OK):
-            write_text(path / CHECKED, json.dumps(stamp))
+    # Not made again if the folder is gone; half of it, or in a successor, it is not believed.
+    with suppress(OSError):  # a read-only cache is looked through by each process
+        (path / CHECKED).write_text(json.dumps(stamp), encoding="ascii")
