@@ -152,12 +152,12 @@ class DigestIndex:
                 self._save(fresh)
         return found, problems
 
-    def _load(self, rows: Sequence[Row]) -> Mapping[tuple[object, ...], str]:
+    def _load(self, rows: Sequence[Row]) -> Mapping[Stamp, str | None]:
         """Read what is known of the rows' files, in one scan of all between first and last."""
-        paths = {row.stamp.path for row in rows if row.stamp is not None}
-        if not paths or self.path is None or not self.path.exists():
+        known: dict[Stamp, str | None] = {row.stamp: None for row in rows if row.stamp is not None}
+        if not known or self.path is None or not self.path.exists():
             return {}
-        known: dict[tuple[object, ...], str] = {}
+        first, last = min(stamp.path for stamp in known), max(stamp.path for stamp in known)
         try:
             with contextlib.closing(self._connect(write=False)) as connection:
                 if not _is_ours(connection):
@@ -165,12 +165,12 @@ class DigestIndex:
                 scan = connection.execute(
                     f"SELECT {_COLUMNS} FROM files "  # noqa: S608 - a constant
                     "WHERE path >= ? AND path <= ? AND hashed_ns - mtime_ns >= ?",
-                    (min(paths), max(paths), RACY_NS),
+                    (first, last, RACY_NS),
                 )
                 for line in scan:
-                    if line[0] in paths and line[-1] == _checksum(line[:-1]):
-                        stamp = (line[0], line[1].decode(), *line[2:6])  # equals a Stamp
-                        known[stamp] = line[7].hex()
+                    stamp = Stamp(line[0], line[1].decode(errors="replace"), *line[2:6])
+                    if stamp in known and line[-1] == _checksum(line[:-1]):
+                        known[stamp] = line[-2].hex()
         except sqlite3.OperationalError:
             return {}  # locked, or not ours to open: hash again
         except (sqlite3.DatabaseError, UnicodeDecodeError):

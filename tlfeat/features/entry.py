@@ -227,16 +227,13 @@ class Entry:
             If the entry is not as it was written.
         """
         if not digests:
-            return self._read_only(np.empty((0, *self.shape), self._wide))
+            return self._read_only(np.empty((0, *self.shape), npy.wide(self.dtype)))
         with self._found(digests) as (opened, keys, rows):
-            if self._wide == self.dtype and (np.diff(rows) == 1).all():
+            if npy.wide(self.dtype) == self.dtype and (np.diff(rows) == 1).all():
                 opened.check(keys, rows)
-                stop = int(rows[-1]) + 1
-                return npy.map_rows(opened.features, stop, self.shape, self.dtype)[rows[0] :]
-            out = np.empty((len(rows), *self.shape), self._wide)
-            for places, chunk in opened.checked_rows(keys, rows):
-                out[places] = chunk
-        return self._read_only(out)
+                start, stop = int(rows[0]), int(rows[-1]) + 1
+                return npy.map_rows(opened.features, start, stop, self.shape, self.dtype)
+            return self._read_only(opened.read(keys, rows))
 
     def check(self, digests: Sequence[str]) -> None:
         """Check the rows of stored pictures against their checksums.
@@ -297,11 +294,6 @@ class Entry:
         while True:
             yield self.path.with_name(f"{self.name}{DAMAGED}-{number}")
             number += 1
-
-    @property
-    def _wide(self) -> np.dtype[Any]:
-        """What rows are given as: at least float32, in this machine's byte order."""
-        return np.result_type(self.dtype, np.float32)
 
     @staticmethod
     def _read_only(rows: np.ndarray) -> np.ndarray:

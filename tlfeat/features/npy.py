@@ -8,7 +8,6 @@ knows (a writer was killed between the two), never more than the file holds.
 import mmap
 import os
 import re
-from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -49,6 +48,11 @@ def row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
+def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give what rows are read as: at least float32, in this machine's byte order."""
+    return np.result_type(dtype, np.float32)
+
+
 def problem(fd: int, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
     """Say what is wrong with a file that should hold at least `rows` rows, or None."""
     length = len(header(0, shape, dtype))
@@ -80,47 +84,46 @@ def write_rows(fd: int, at: int, rows: np.ndarray) -> None:
     os.fsync(fd)
 
 
-def map_rows(fd: int, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Give the first `rows` rows as a read-only array that the disk is read into as needed."""
-    length = len(header(0, shape, dtype))
-    if not rows:
-        return np.empty((0, *shape), dtype)
-    size = length + rows * row_bytes(shape, dtype)
-    mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-    return np.frombuffer(mapped, dtype, offset=length).reshape(rows, *shape)
-
-
-def read_rows(
-    fd: int, rows: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]
+def map_rows(
+    fd: int, start: int, stop: int, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> np.ndarray:
-    """Read some rows into memory, those that lie side by side in one go.
+    """Give the rows from `start` to before `stop`, read-only and read from the disk as needed.
+
+    Raises
+    ------
+    EOFError
+        If the file ends before the rows do.
+    """
+    if stop <= start:
+        return np.empty((0, *shape), dtype)
+    first = len(header(0, shape, dtype)) + start * row_bytes(shape, dtype)
+    page = first // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+    size = first - page + (stop - start) * row_bytes(shape, dtype)
+    if os.fstat(fd).st_size < page + size:
+        raise EOFError("features.npy is cut short")
+    mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ, offset=page)
+    return np.frombuffer(mapped, dtype, offset=first - page).reshape(stop - start, *shape)
+
+
+def read_rows(fd: int, rows: np.ndarray, table: np.ndarray) -> None:
+    """Read some rows into memory.
 
     Parameters
     ----------
     fd : int
     rows : ndarray of shape (n,), int64
-        Row numbers; a disk is read faster forwards.
-    shape : tuple of int
-        Of one row.
-    dtype : dtype
-
-    Returns
-    -------
+        Row numbers, in ascending order. Of the file only what lies between first and last is
+        mapped, and only meanwhile, so that few rows at a time take little memory.
     table : ndarray of shape (n, *shape)
+        Gets the rows; of the file's own dtype.
 
     Raises
     ------
     EOFError
         If the file ends before a row does.
     """
-    table = np.empty((len(rows), *shape), dtype)
-    data, width, start = as_bytes(table), row_bytes(shape, dtype), len(header(0, shape, dtype))
-    file, begin = FileIO(fd, closefd=False), 0
-    for end in (np.flatnonzero(np.diff(rows, append=-1) != 1) + 1).tolist():
-        file.seek(start + int(rows[begin]) * width)
-        _read_all(file, data[begin * width : end * width])
-        begin = end
-    return table
+    window = map_rows(fd, int(rows[0]), int(rows[-1]) + 1, table.shape[1:], table.dtype)
+    np.take(window, rows - rows[0], axis=0, out=table, mode="clip")  # others are buffered
 
 
 def as_bytes(rows: np.ndarray) -> memoryview:
@@ -133,11 +136,3 @@ def _write_all(fd: int, data: memoryview, at: int) -> None:
     while data:
         done = os.pwrite(fd, data, at)
         data, at = data[done:], at + done
-
-
-def _read_all(file: FileIO, data: memoryview) -> None:
-    while data:
-        done = file.readinto(data)
-        if not done:
-            raise EOFError("features.npy is cut short")
-        data = data[done:]

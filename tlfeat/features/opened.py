@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tlfeat.errors import StoreError
 from tlfeat.features import npy
 from tlfeat.features.index import Index, damaged, row_checksums
 
@@ -37,10 +36,8 @@ class Opened:
         if wrong:
             raise damaged(self.path, wrong)
 
-    def checked_rows(
-        self, keys: np.ndarray, rows: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Read rows in the order of the disk, a chunk at a time, and check each.
+    def read(self, keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Read rows, each checked against its checksum.
 
         Parameters
         ----------
@@ -49,34 +46,34 @@ class Opened:
         rows : ndarray of shape (n,), int64
             Where they are; one may be there twice.
 
-        Yields
-        ------
-        places : ndarray of shape (n_chunk,), int64
-            Which of `rows` they are.
-        table : ndarray of shape (n_chunk, *shape)
+        Returns
+        -------
+        table : ndarray of shape (n, *shape)
+            At least float32, in this machine's byte order.
 
         Raises
         ------
         DamagedEntry
             If a row does not match its checksum.
         """
-        # Rows that were committed since `count` was asked for are read as well.
-        self.check_header(max(self.count, 1 + int(rows.max(initial=-1))))
-        order = np.argsort(rows, kind="stable")
-        checksums = self.index.checksums(rows[order])
-        for start in range(0, len(order), self.chunk):
-            places = order[start : start + self.chunk]
-            numbers, wanted = rows[places], checksums[start : start + self.chunk]
-            table = self._read(numbers)
-            wrong = numbers[row_checksums(keys[places], numbers, npy.as_bytes(table)) != wanted]
-            if len(wrong):
-                what = f"row {wrong[0]} of features.npy does not match its checksum"
-                raise damaged(self.path, what)
-            yield places, table
+        wide = npy.wide(self.dtype)
+        table = np.empty((len(rows), *self.shape), wide)
+        if wide == self.dtype and (np.diff(rows) > 0).all():
+            self.check(keys, rows, table)  # read to where they belong
+        else:
+            for places, chunk in self._checked(keys, rows):
+                table[places] = chunk
+        return table
 
-    def check(self, keys: np.ndarray, rows: np.ndarray) -> None:
-        """Check rows against their checksums, see `checked_rows`."""
-        for _ in self.checked_rows(keys, rows):
+    def check(self, keys: np.ndarray, rows: np.ndarray, table: np.ndarray | None = None) -> None:
+        """Check rows against their checksums; `table` keeps them, if they are in ascending order.
+
+        Raises
+        ------
+        DamagedEntry
+            If a row does not match its checksum.
+        """
+        for _ in self._checked(keys, rows, table):
             pass
 
     def bad_rows(self, step: Callable[[int], None]) -> list[int]:
@@ -85,17 +82,35 @@ class Opened:
         for start in range(0, self.count, self.chunk):
             rows = np.arange(start, min(start + self.chunk, self.count))
             keys, checksums = self.index.lines(start, start + len(rows))
-            data = npy.as_bytes(self._read(rows))
-            bad += rows[row_checksums(keys, rows, data) != checksums].tolist()
+            chunk = np.empty((len(rows), *self.shape), self.dtype)
+            bad += rows[self._read(keys, rows, chunk) != checksums].tolist()
             step(len(rows))
         return bad
 
-    def _read(self, rows: np.ndarray) -> np.ndarray:
+    def _checked(
+        self, keys: np.ndarray, rows: np.ndarray, table: np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Read rows in the order of the disk, a chunk at a time; give each with its places."""
+        # Rows that were committed since `count` was asked for are read as well.
+        self.check_header(max(self.count, 1 + int(rows.max(initial=-1))))
+        order = np.argsort(rows, kind="stable")
+        checksums = self.index.checksums(rows[order])
+        for start in range(0, len(order), self.chunk):
+            part = slice(start, start + self.chunk)
+            places, numbers = order[part], rows[order[part]]
+            chunk = (
+                np.empty((len(places), *self.shape), self.dtype) if table is None else table[part]
+            )
+            wrong = numbers[self._read(keys[places], numbers, chunk) != checksums[part]]
+            if len(wrong):
+                what = f"row {wrong[0]} of features.npy does not match its checksum"
+                raise damaged(self.path, what)
+            yield places, chunk
+
+    def _read(self, keys: np.ndarray, rows: np.ndarray, chunk: np.ndarray) -> np.ndarray:
+        """Read rows into a chunk; give the checksums that they have."""
         try:
-            return npy.read_rows(self.features, rows, self.shape, self.dtype)
+            npy.read_rows(self.features, rows, chunk)
         except EOFError as error:
             raise damaged(self.path, str(error)) from error
-        except OSError as error:
-            raise StoreError(
-                f"{self.path} cannot be read ({error.strerror}): check the disk."
-            ) from error
+        return row_checksums(keys, rows, npy.as_bytes(chunk))

@@ -25,7 +25,7 @@ from tlfeat.features.index import Index, damaged
 
 CHECKED = "checked.json"
 _SCHEMA = 1  # raised when what was looked through before must be looked through again
-_RACY_NS = 2_000_000_000  # times of a younger file may not show a second change
+RACY_NS = 2_000_000_000  # times of a younger file may not show a second change
 
 _Folder = tuple[int, int]  # what tells a folder from its successors of the same name
 
@@ -108,7 +108,7 @@ def _stamp_of(path: Path) -> list[int] | None:
     """Give the stamp of an entry's index, or None where it is not to be trusted."""
     try:
         status = (path / INDEX).stat()
-        old = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= _RACY_NS
+        old = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= RACY_NS
     except OSError:
         return None
     if not old or disk.filesystem_of(path) in disk.NFS:
