@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -41,12 +41,36 @@ ROUNDS = 5
 MB = 1e6
 
 
-def digests(start: int, stop: int) -> list[str]:
-    return [sha256(str(number).encode()).hexdigest() for number in range(start, stop)]
+class Store(NamedTuple):
+    """A store of so many made-up rows."""
+
+    root: Path
+    rows: int
+    width: int
+    dtype: str
+
+    @property
+    def entry(self) -> Entry:
+        """The store's entry, as a process has it that knows nothing yet."""
+        recipe = {"made": "up"}
+        return FeatureStore(self.root).entry(recipe, NAME, (self.width,), self.dtype)
+
+    def append(self, start: int, stop: int) -> float:
+        """Add some rows; give the seconds that it took."""
+        block = np.random.default_rng(start).random((stop - start, self.width), np.float32)
+        names = digests(range(start, stop))
+        return seconds(lambda: self.entry.append(names, block))
+
+    @property
+    def batch(self) -> list[int]:
+        """Rows that lie scattered, in their order on the disk."""
+        few = min(BATCH, self.rows)
+        chosen = np.random.default_rng(1).choice(self.rows, few, replace=False)
+        return sorted(chosen.tolist())
 
 
-def entry_in(root: Path, width: int, dtype: str) -> Entry:
-    return FeatureStore(root).entry({"made": "up"}, NAME, (width,), dtype)
+def digests(numbers: Iterable[int]) -> list[str]:
+    return [sha256(str(number).encode()).hexdigest() for number in numbers]
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -65,88 +89,103 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
 
 
-def fill(root: Path, rows: int, width: int, dtype: str) -> dict[str, float]:
-    """Fill a store but for the last blocks, and time those."""
-    entry = entry_in(root, width, dtype)
-    random = np.random.default_rng(0)
-    first = max(0, rows - BLOCK * COMMITS)
-    for start in range(0, first, FILL):
-        names = digests(start, min(start + FILL, first))
-        entry.append(names, random.random((len(names), width), dtype=np.float32))
-    took = []
-    for start in range(first, rows, BLOCK):
-        names = digests(start, min(start + BLOCK, rows))
-        block = random.random((len(names), width), dtype=np.float32)
-        took.append(seconds(lambda n=names, b=block: entry.append(n, b)) / len(names))
-    return {"append_us": statistics.median(took) * 1e6}
+def alone(task: Callable[..., Any], *arguments: Any) -> Any:
+    """Do a task in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(task, arguments)
 
 
-def first_look(root: Path, rows: int, width: int, dtype: str) -> dict[str, float]:
-    """Open the entry and look one picture up."""
-    (name,) = digests(rows // 2, rows // 2 + 1)
-    return {"seconds": seconds(lambda: entry_in(root, width, dtype).missing([name]))}
+def fill(store: Store) -> None:
+    for start in range(0, store.rows, FILL):
+        store.append(start, min(start + FILL, store.rows))
 
 
-def look_up(root: Path, rows: int, width: int, dtype: str) -> dict[str, float]:
-    """Look all pictures up, and a part of them that lies scattered."""
-    entry, names = entry_in(root, width, dtype), digests(0, rows)
-    entry.missing(names[:1])
-    few = np.random.default_rng(1).choice(rows, min(BATCH, rows), replace=False)
-    scattered = [names[place] for place in few]
-    base = resident()
-    each = [seconds(lambda: entry.missing(scattered)) / len(few) for _ in range(ROUNDS)]
-    every = [seconds(lambda: entry.missing(names)) / rows for _ in range(ROUNDS)]
-    return {
-        "look_up_us": statistics.median(every) * 1e6,
-        "scattered_us": statistics.median(each) * 1e6,
-        "look_up_mb": peak() - base,
-    }
+def append(stores: Sequence[Store]) -> list[dict[str, float]]:
+    """Add a block to each store in turn, as an extraction does."""
+    entries = [store.entry for store in stores]
+    took: list[list[float]] = [[] for _ in stores]
+    for number in range(COMMITS):
+        for place, (store, entry) in enumerate(zip(stores, entries, strict=True)):
+            start = store.rows + number * BLOCK
+            block = np.random.default_rng(start).random((BLOCK, store.width), np.float32)
+            names = digests(range(start, start + BLOCK))
+            took[place].append(seconds(lambda e=entry, n=names, b=block: e.append(n, b)))
+    return [{"append_us": statistics.median(each) / BLOCK * 1e6} for each in took]
 
 
-def gather(root: Path, rows: int, width: int, dtype: str) -> dict[str, float]:
-    """Read rows that lie scattered, in their order on the disk, beside plain NumPy."""
-    entry = entry_in(root, width, dtype)
-    few = np.sort(np.random.default_rng(1).choice(rows, min(BATCH, rows), replace=False))
-    names = [sha256(str(number).encode()).hexdigest() for number in few]
-    base = resident()
-    batch = entry.read(names).nbytes / MB  # and its pages are in memory from now on
-    beside = peak() - base - batch
-    path = entry.path / "features.npy"
-    ours, plain = [], []
+def first_look(store: Store) -> float:
+    """Open an entry and look one picture up; give the seconds."""
+    names = digests([store.rows // 2])
+    return seconds(lambda: store.entry.missing(names))
+
+
+def look_up(stores: Sequence[Store]) -> list[dict[str, float]]:
+    """Look all pictures of each store up in turn, and a part of them that lies scattered."""
+    found = []
+    every = [digests(range(store.rows)) for store in stores]
+    few = [[names[row] for row in store.batch] for store, names in zip(stores, every, strict=True)]
+    entries = [store.entry for store in stores]
+    took: list[dict[str, list[float]]] = [{"look_up_us": [], "scattered_us": []} for _ in stores]
     for _ in range(ROUNDS):
-        ours.append(seconds(lambda: entry.read(names)))
-        plain.append(seconds(lambda: np.load(path, mmap_mode="r")[few]))
-    return {
-        "gather_us": statistics.median(ours) / len(few) * 1e6,
-        "gather_ratio": median_ratio(ours, plain),
-        "gather_mb": beside,
-    }
-
-
-def verify(root: Path, rows: int, width: int, dtype: str) -> dict[str, float]:
-    """Check every row."""
-    entry, base = entry_in(root, width, dtype), resident()
-    took = seconds(entry.bad_rows)
-    return {"verify_us": took / rows * 1e6, "verify_mb": peak() - base}
-
-
-def grow(rows: int, width: int, dtype: str) -> dict[str, float]:
-    """Do all tasks on a store of so many rows."""
-    with tempfile.TemporaryDirectory(prefix="tlfeat-scale-") as folder:
-        asked = (Path(folder), rows, width, dtype)
-        found = alone(fill, *asked)
-        time.sleep(RACY_NS / 1e9)
-        for name in ("first_s", "again_s"):  # the second process finds that the first one looked
-            found[name] = alone(first_look, *asked)["seconds"]
-        for task in (look_up, gather, verify):
-            found |= alone(task, *asked)
-        found["bytes"] = entry_in(Path(folder), width, dtype).bytes / rows
+        for place, entry in enumerate(entries):
+            for key, names in (("look_up_us", every[place]), ("scattered_us", few[place])):
+                one = seconds(lambda e=entry, n=names: e.missing(n)) / len(names)
+                took[place][key].append(one)
+    for each in took:
+        found.append({key: statistics.median(all_) * 1e6 for key, all_ in each.items()})
     return found
 
 
-def alone(task: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(task, arguments)
+def gather(store: Store) -> dict[str, float]:
+    """Read rows that lie scattered, beside plain NumPy."""
+    entry, rows = store.entry, store.batch
+    names, path = digests(rows), entry.path / "features.npy"
+    ours, plain = [], []
+    for _ in range(ROUNDS + 1):  # the first one warms the system's cache
+        ours.append(seconds(lambda: entry.read(names)))
+        plain.append(seconds(lambda: np.load(path, mmap_mode="r")[rows]))
+    return {
+        "gather_us": statistics.median(ours[1:]) / len(rows) * 1e6,
+        "gather_ratio": median_ratio(ours[1:], plain[1:]),
+    }
+
+
+def verify(store: Store) -> dict[str, float]:
+    entry = store.entry
+    return {"verify_us": seconds(entry.bad_rows) / store.rows * 1e6}
+
+
+def memory(store: Store, task: str) -> float:
+    """Give the megabytes that a task takes at its height, beside what it is given and gives."""
+    entry = store.entry
+    names = digests(range(store.rows) if task == "look_up" else store.batch)
+    base = resident()
+    if task == "look_up":
+        entry.missing(names)
+    elif task == "gather":
+        base += entry.read(names).nbytes / MB
+    else:
+        entry.bad_rows()
+    return max(0.0, peak() - base)
+
+
+def grow(stores: Sequence[Store]) -> list[dict[str, float]]:
+    """Do all tasks on all stores."""
+    for store in stores:
+        alone(fill, store)
+    time.sleep(RACY_NS / 1e9)
+    found: list[dict[str, float]] = [{} for _ in stores]
+    for each, store in zip(found, stores, strict=True):
+        for key in ("first_s", "again_s"):  # the second process knows that the first one looked
+            each[key] = alone(first_look, store)
+        each |= alone(gather, store) | alone(verify, store)
+        for task in ("look_up", "gather", "verify"):
+            each[f"{task}_mb"] = alone(memory, store, task)
+        each["bytes"] = store.entry.bytes / store.rows
+    for task in (look_up, append):
+        for each, more in zip(found, alone(task, stores), strict=True):
+            each |= more
+    return found
 
 
 def warm_extract(files: int) -> dict[str, float]:
@@ -204,12 +243,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write what is found to this file")
     options = parser.parse_args()
     sizes = [int(size) for size in options.rows.split(",")]
-    found: dict[str, Any] = {str(n): grow(n, options.width, options.dtype) for n in sizes}
-    few, *_, many = [found[str(n)] for n in (*sizes, sizes[-1])]
-    print(f"{'rows':30}" + "".join(f"{n:>12,}" for n in sizes) + "      growth")
+    with tempfile.TemporaryDirectory(prefix="tlfeat-scale-") as folder:
+        stores = [
+            Store(Path(folder, str(rows)), rows, options.width, options.dtype) for rows in sizes
+        ]
+        measured = grow(stores)
+    print(f"{'rows':30}" + "".join(f"{rows:>12,}" for rows in sizes) + "      growth")
     for key, title in COLUMNS.items():
-        values = "".join(f"{found[str(n)][key]:12.3g}" for n in sizes)
-        print(f"{title:30}{values}{many[key] / few[key]:12.2f}")
+        values = [each[key] for each in measured]
+        growth = f"{values[-1] / values[0]:12.2f}" if values[0] else ""
+        print(f"{title:30}" + "".join(f"{value:12.3g}" for value in values) + growth)
+    found: dict[str, Any] = dict(zip(map(str, sizes), measured, strict=True))
     if options.files:
         found["extract"] = warm_extract(options.files)
         print("warm extract of {files:,} files: {warm_s:.1f} s".format(**found["extract"]))

@@ -117,18 +117,18 @@ class Entry:
         DamagedEntry
             If the entry is not as it was written.
         """
-        unique = list(dict.fromkeys(digests))
         if not self.exists:
-            return unique
+            return list(dict.fromkeys(digests))
         with self._opened() as opened:
-            keys = keys_of(unique)
+            keys = keys_of(digests)
             rows = opened.index.find(keys)
-            absent = [unique[place] for place in self._lacking(opened, rows)]
+            lacking = self._lacking(opened, rows)
+            absent = list(dict.fromkeys([digests[place] for place in lacking]))
             failed = {} if retry_failed else opened.index.failures(absent)
             if check:
                 there = rows >= 0
                 opened.check(keys[there], rows[there])
-        if check and len(absent) < len(unique):
+        if check and len(lacking) < len(digests):
             self._touch()
         return [digest for digest in absent if digest not in failed]
 

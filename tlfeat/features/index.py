@@ -25,23 +25,27 @@ BUSY_SECONDS = 60.0  # to wait for another writer's block
 KEY_BYTES = 32  # of a SHA-256
 _BLOCK = 1 << 16  # digests or rows of one query
 
-# One query looks up a block of keys that stand end to end in ?1: no text to parse for each.
+# One query looks up a block of keys that stand end to end in ?1, and answers in one line: neither
+# SQLite nor Python goes through them one by one.
 _KEYS = """WITH RECURSIVE at (byte) AS
 (SELECT 1 UNION ALL SELECT byte + 32 FROM at WHERE byte + 32 < length(?1))
 """
-_ROWS_OF = f"{_KEYS} SELECT row FROM at LEFT JOIN rows ON digest = substr(?1, byte, 32)"  # noqa: S608
+_ROWS_OF = (
+    f"{_KEYS} SELECT json_group_array(coalesce(row, -1)) FROM at "  # noqa: S608 - a constant
+    "LEFT JOIN rows ON digest = substr(?1, byte, 32)"
+)
 _FAILED_OF = (
     f"{_KEYS} SELECT digest, reason, checksum FROM at "  # noqa: S608 - a constant
     "JOIN failures ON digest = substr(?1, byte, 32)"
 )
-_CHECKSUMS_OF = "SELECT checksum FROM json_each(?1) LEFT JOIN rows ON row = value"
+_CHECKSUMS_OF = (
+    "SELECT json_group_array(checksum) FROM json_each(?1) LEFT JOIN rows ON row = value"
+)
 
 # Table and index of digests hold the same lines, each in its own order: sums do not mind it.
-_SUMS = (
-    "SELECT count(*), coalesce(min(row), 0), sum(crc32(digest, row)) FROM rows NOT INDEXED",
-    "SELECT count(*), coalesce(min(row), 0), sum(crc32(digest, row)) FROM rows "
-    "INDEXED BY sqlite_autoindex_rows_1",
-)
+_SUMS = "SELECT count(*), coalesce(min(row), 0), sum(row), sum(crc32(digest)) FROM rows "
+_TABLE_SUMS = f"{_SUMS} NOT INDEXED"
+_INDEX_SUMS = f"{_SUMS} INDEXED BY sqlite_autoindex_rows_1"
 
 _TABLES = (
     "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -175,10 +179,10 @@ class Index:
         (found,) = ask(f"PRAGMA {pragma}(1)").fetchone()
         if found != "ok":
             return f"index.sqlite contradicts itself ({found})"
-        table, by_digest = (ask(query).fetchone() for query in _SUMS)
+        table = ask(_TABLE_SUMS).fetchone()
         if table[:2] != (self.count(), 0):
             return "index.sqlite lacks rows"
-        if table != by_digest:
+        if table != ask(_INDEX_SUMS).fetchone():
             return "index.sqlite contradicts itself (digests differ)"
         failures = ask("SELECT digest, reason, checksum FROM failures")
         if any(checksum != _reason_checksum(digest, why) for digest, why, checksum in failures):
@@ -202,8 +206,7 @@ class Index:
         # In the order of their first eight bytes, neighbours lie on one page of the index.
         order = np.argsort(keys[:, :8].copy().view(">u8")[:, 0])
         for places in _blocks(order):
-            found = self._connection.execute(_ROWS_OF, (keys[places].tobytes(),)).fetchall()
-            rows[places] = [-1 if row is None else row for (row,) in found]
+            rows[places] = self._list(_ROWS_OF, keys[places].tobytes())
         return rows
 
     def checksums(self, rows: np.ndarray) -> np.ndarray:
@@ -221,9 +224,12 @@ class Index:
         checksums = np.empty(len(rows), np.uint32)
         for places in _blocks(np.arange(len(rows))):
             asked = json.dumps(rows[places].tolist())
-            found = self._connection.execute(_CHECKSUMS_OF, (asked,)).fetchall()
-            checksums[places] = _as_checksums([checksum for (checksum,) in found])
+            checksums[places] = _as_checksums(self._list(_CHECKSUMS_OF, asked))
         return checksums
+
+    def _list(self, query: str, asked: bytes | str) -> list[Any]:
+        found: list[Any] = json.loads(self._connection.execute(query, (asked,)).fetchone()[0])
+        return found
 
     def failures(self, digests: Sequence[str]) -> dict[str, str]:
         """Give why these pictures could not be read, those that could not."""
@@ -348,7 +354,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,  # transactions are begun by us
     )
     try:
-        connection.create_function("crc32", 2, zlib.crc32, deterministic=True)
+        connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
         # The first look at the file also undoes what a killed writer left half done.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if mode != "ro":
@@ -385,7 +391,7 @@ def _connect_copy(path: Path) -> sqlite3.Connection:
         source = _connect(copy, "rw")
         try:
             connection = sqlite3.connect(":memory:", isolation_level=None)
-            connection.create_function("crc32", 2, zlib.crc32, deterministic=True)
+            connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
             source.backup(connection)
         finally:
             source.close()
