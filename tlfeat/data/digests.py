@@ -157,7 +157,7 @@ class DigestIndex:
         known: dict[Stamp, str | None] = {row.stamp: None for row in rows if row.stamp is not None}
         if not known or self.path is None or not self.path.exists():
             return {}
-        first, last = min(stamp.path for stamp in known), max(stamp.path for stamp in known)
+        paths = {stamp.path for stamp in known}
         try:
             with contextlib.closing(self._connect(write=False)) as connection:
                 if not _is_ours(connection):
@@ -165,12 +165,13 @@ class DigestIndex:
                 scan = connection.execute(
                     f"SELECT {_COLUMNS} FROM files "  # noqa: S608 - a constant
                     "WHERE path >= ? AND path <= ? AND hashed_ns - mtime_ns >= ?",
-                    (first, last, RACY_NS),
+                    (min(paths), max(paths), RACY_NS),
                 )
                 for line in scan:
-                    stamp = Stamp(line[0], line[1].decode(errors="replace"), *line[2:6])
-                    if stamp in known and line[-1] == _checksum(line[:-1]):
-                        known[stamp] = line[-2].hex()
+                    if line[0] in paths and line[-1] == _checksum(line[:-1]):
+                        stamp = Stamp(line[0], line[1].decode(), *line[2:6])
+                        if stamp in known:
+                            known[stamp] = line[-2].hex()
         except sqlite3.OperationalError:
             return {}  # locked, or not ours to open: hash again
         except (sqlite3.DatabaseError, UnicodeDecodeError):

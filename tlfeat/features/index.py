@@ -206,7 +206,7 @@ class Index:
         # In the order of their first eight bytes, neighbours lie on one page of the index.
         order = np.argsort(keys[:, :8].copy().view(">u8")[:, 0])
         for places in _blocks(order):
-            rows[places] = self._list(_ROWS_OF, keys[places].tobytes())
+            rows[places] = self._list(_ROWS_OF, keys[places].tobytes(), len(places))
         return rows
 
     def checksums(self, rows: np.ndarray) -> np.ndarray:
@@ -224,11 +224,13 @@ class Index:
         checksums = np.empty(len(rows), np.uint32)
         for places in _blocks(np.arange(len(rows))):
             asked = json.dumps(rows[places].tolist())
-            checksums[places] = _as_checksums(self._list(_CHECKSUMS_OF, asked))
+            checksums[places] = _as_checksums(self._list(_CHECKSUMS_OF, asked, len(places)))
         return checksums
 
-    def _list(self, query: str, asked: bytes | str) -> list[Any]:
+    def _list(self, query: str, asked: bytes | str, count: int) -> list[Any]:
         found: list[Any] = json.loads(self._connection.execute(query, (asked,)).fetchone()[0])
+        if len(found) != count:
+            raise sqlite3.DatabaseError("a row is there twice")
         return found
 
     def failures(self, digests: Sequence[str]) -> dict[str, str]:
