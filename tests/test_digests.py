@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from pictures import class_folder
 
+from tlfeat.data import digests
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import DigestIndex
+from tlfeat.data.sources.base import SourceOptions
+from tlfeat.data.sources.folder import FolderSource
 
 SETS = 6  # pictures
 
@@ -104,3 +107,21 @@ def test_a_flipped_byte_anywhere_gives_no_wrong_digest_and_heals(
         assert read == 0, f"byte {at} is never mended"
         for left in index_file.parent.glob("files.*"):
             left.unlink()
+
+
+def test_lines_of_other_files_cost_no_checksum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = DigestIndex(tmp_path / "cache")
+    for name in "abc":
+        open_dataset(class_folder(tmp_path / name), digests=index)
+    outer = [FolderSource(tmp_path / name, SourceOptions()).listing().rows for name in "ac"]
+    checked: list[int] = []
+    real = digests._checksum
+    monkeypatch.setattr(
+        digests, "_checksum", lambda line: checked.append(real(line)) or checked[-1]
+    )
+    before = index.hashed
+    index.digests([row for rows in outer for row in rows], FolderSource.read)
+    assert index.hashed == before
+    assert len(checked) == 2 * SETS

@@ -42,15 +42,17 @@ def uneven_classes(counts: Mapping[str, int]) -> Imbalance | None:
     return Imbalance(largest, there[largest], smallest, there[smallest])
 
 
-def duplicates(samples: Iterable[Sample]) -> list[list[Sample]]:
+def duplicates(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Give the samples of each digest that occurs more than once."""
+    if len({sample.digest for sample in samples}) == len(samples):
+        return []
     by_digest: dict[str, list[Sample]] = {}
     for sample in samples:
         by_digest.setdefault(sample.digest, []).append(sample)
     return [same for same in by_digest.values() if len(same) > 1]
 
 
-def conflicts(samples: Iterable[Sample]) -> list[list[Sample]]:
+def conflicts(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Give the samples of each digest that stands under two labels or more."""
     return [same for same in duplicates(samples) if len({s.label for s in same} - {None}) > 1]
 

@@ -1,9 +1,11 @@
 """A dataset: a table of samples from any source, with splits, digests and a fingerprint."""
 
+import gc
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -98,6 +100,19 @@ class Dataset:
         return sum(s.label is None for s in self.samples)
 
 
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Let nobody look for cycles among rows of a table, over and over while it grows."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_collecting_later()
 def open_dataset(
     path: str | Path,
     *,
@@ -171,7 +186,7 @@ def open_dataset(
     ]
     grouping.check(digest for digest in digest_of_row if digest is not None)
     readable = [
-        (row._replace(group=grouping.group(row.group, digest)), digest)
+        (_regrouped(row, grouping.group(row.group, digest)), digest)
         for row, digest in zip(rows, digest_of_row, strict=True)
         if digest is not None
     ]
@@ -256,6 +271,10 @@ def _wanted_rows(
         return wanted
     strata = [(ours[row.split], row.label) for row in wanted]
     return [wanted[i] for i in choose_evenly(strata, [row.id for row in wanted], limit)]
+
+
+def _regrouped(row: Row, group: str | None) -> Row:
+    return row if group == row.group else row._replace(group=group)
 
 
 def _class_names(listed: Sequence[str] | None, used: Collection[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import sqlite3
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -156,12 +156,12 @@ class DigestIndex:
                 self._save(fresh)
         return found, problems
 
-    def _load(self, rows: Sequence[Row]) -> dict[Stamp, str]:
-        """Read what is known of the files under the rows' common folder, in one scan."""
-        paths = {row.stamp.path for row in rows if row.stamp is not None}
-        if not paths or self.path is None or not self.path.exists():
+    def _load(self, rows: Sequence[Row]) -> Mapping[Stamp, str | None]:
+        """Read what is known of the rows' files, in one scan of all between first and last."""
+        known: dict[Stamp, str | None] = {row.stamp: None for row in rows if row.stamp is not None}
+        if not known or self.path is None or not self.path.exists():
             return {}
-        known = {}
+        paths = {stamp.path for stamp in known}
         try:
             with contextlib.closing(self._connect(write=False)) as connection:
                 if not _is_ours(connection):
@@ -171,10 +171,11 @@ class DigestIndex:
                     "WHERE path >= ? AND path <= ? AND hashed_ns - mtime_ns >= ?",
                     (min(paths), max(paths), RACY_NS),
                 )
-                for *fields, checksum in scan:
-                    if checksum == _checksum(fields):
-                        path, member, *times, _, digest = fields
-                        known[Stamp(path, member.decode(), *times)] = digest.hex()
+                for line in scan:
+                    if line[0] in paths and line[-1] == _checksum(line[:-1]):
+                        stamp = Stamp(line[0], line[1].decode(), *line[2:6])
+                        if stamp in known:
+                            known[stamp] = line[-2].hex()
         except sqlite3.OperationalError:
             return {}  # locked, or not ours to open: hash again
         except (sqlite3.DatabaseError, UnicodeDecodeError):
@@ -264,9 +265,9 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     return bool(version == _VERSION and table == (_TABLE.encode(),))
 
 
-def _checksum(fields: Sequence[object]) -> int:
+def _checksum(fields: tuple[object, ...]) -> int:
     """Give the checksum over all fields of a row of the index."""
-    return zlib.crc32(repr(tuple(fields)).encode())
+    return zlib.crc32(repr(fields).encode())
 
 
 def _hash(read: Callable[[Hashable], Picture], locator: Hashable) -> tuple[str | None, str]:

@@ -1,11 +1,11 @@
 """One entry of the feature store: a matrix on disk, and the index that names its rows."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -18,23 +18,19 @@ from tlfeat.features.folder import (
     INDEX,
     RECIPE,
     bytes_in,
-    canonical,
     describe,
     identity,
     make_entry,
     move_away,
-    read_recipe,
 )
-from tlfeat.features.index import Index, Stored, damaged, key, row_checksum, sqlite_errors
+from tlfeat.features.index import Index, damaged, keys_of, row_checksums, sqlite_errors
+from tlfeat.features.opened import Opened
+from tlfeat.features.soundness import Soundness
 from tlfeat.files import mark_cache
 
 _ATTEMPTS = 5  # to open an entry that others make, set aside or prune meanwhile
-_CHUNK_BYTES = 64 << 20  # of rows that are copied or checked at a time
+_CHUNK_BYTES = 1 << 20  # of rows that are read and checked at a time, while caches hold them
 _GONE = (0, 0)  # the identity of no folder
-
-
-# Both files of one entry, at one moment: file descriptor, index, committed rows.
-_Opened: TypeAlias = tuple[int, Index, int]
 
 
 class Entry:
@@ -61,7 +57,9 @@ class Entry:
             raise ValueError(f"Features are floats of some shape, got {dtype} of {self.shape}.")
         self.row_bytes = npy.row_bytes(self.shape, self.dtype)
         self._root = root
-        self._checked: tuple[int, int] | None = None  # the folder whose index was looked through
+        self._soundness = Soundness(
+            self.path, self.recipe, describe(self.recipe, self.shape, self.dtype)
+        )
         self._suspect: tuple[int, int] | None = None  # the folder that was found damaged
         self._made_by: Mapping[str, Any] = {}  # if an append makes it
         self._allowed = False  # to write where it lies
@@ -79,8 +77,8 @@ class Entry:
         """Number of pictures whose features are stored."""
         if not self.exists:
             return 0
-        with self._opened(thorough=False) as (_, _, count):
-            return count
+        with self._opened(thorough=False) as opened:
+            return opened.count
 
     @property
     def bytes(self) -> int:
@@ -95,7 +93,9 @@ class Entry:
         except OSError:
             return 0.0
 
-    def missing(self, digests: Sequence[str], retry_failed: bool = False) -> list[str]:
+    def missing(
+        self, digests: Sequence[str], retry_failed: bool = False, *, check: bool = False
+    ) -> list[str]:
         """Give the pictures that are still to be embedded.
 
         Parameters
@@ -104,6 +104,8 @@ class Entry:
             Image digests, in hexadecimal.
         retry_failed : bool
             Whether to give those as well that could not be read before.
+        check : bool
+            Whether to check the rows of those that are there against their checksums.
 
         Returns
         -------
@@ -115,28 +117,34 @@ class Entry:
         DamagedEntry
             If the entry is not as it was written.
         """
-        unique = list(dict.fromkeys(digests))
         if not self.exists:
-            return unique
-        with self._opened() as (_, index, _):
-            known = set(index.find(unique))
-            if not retry_failed:
-                known.update(index.failures(unique))
-        return [digest for digest in unique if digest not in known]
+            return list(dict.fromkeys(digests))
+        with self._opened() as opened:
+            keys = keys_of(digests)
+            rows = opened.index.find(keys)
+            lacking = self._lacking(opened, rows)
+            absent = list(dict.fromkeys([digests[place] for place in lacking]))
+            failed = {} if retry_failed else opened.index.failures(absent)
+            if check:
+                there = rows >= 0
+                opened.check(keys[there], rows[there])
+        if check and len(lacking) < len(digests):
+            self._touch()
+        return [digest for digest in absent if digest not in failed]
 
     def failures(self, digests: Sequence[str]) -> dict[str, str]:
         """Give why pictures could not be read: digest to reason, of those that could not."""
         if not self.exists:
             return {}
-        with self._opened() as (_, index, _):
-            return index.failures(digests)
+        with self._opened() as opened:
+            return opened.index.failures(digests)
 
     def digests(self) -> list[str]:
         """Give the image digest of each row, in row order."""
         if not self.exists:
             return []
-        with self._opened() as (_, index, _):
-            return index.digests()
+        with self._opened() as opened:
+            return opened.index.digests()
 
     def append(
         self,
@@ -177,8 +185,11 @@ class Entry:
             return 0
         self._made_by = made_by or {}
         self._make()
-        with disk.writing(self.path), self._opened(writing=True) as (features, index, count):
-            known = index.find([*digests, *failed])
+        with disk.writing(self.path), self._opened(writing=True) as opened:
+            index, count = opened.index, opened.count
+            unique = list(dict.fromkeys([*digests, *failed]))
+            there = np.flatnonzero(index.find(keys_of(unique)) >= 0)
+            known = {unique[place] for place in there.tolist()}
             first: dict[str, int] = {}
             for place, digest in enumerate(digests):
                 if digest not in known:
@@ -186,16 +197,11 @@ class Entry:
             failed = {d: why for d, why in failed.items() if d not in known and d not in first}
             if not first and not failed:
                 return 0
-            new = block[list(first.values())]
+            new, keys = block[list(first.values())], keys_of(list(first))
             if first:
-                npy.write_rows(features, count, new)
-            stored = {
-                digest: Stored(row, row_checksum(key(digest), row, data))
-                for row, (digest, data) in enumerate(
-                    zip(first, self._row_views(new, range(len(new))), strict=True), start=count
-                )
-            }
-            index.add(stored, failed)
+                npy.write_rows(opened.features, count, new)
+            numbers = np.arange(count, count + len(new))
+            index.add(count, keys, row_checksums(keys, numbers, npy.as_bytes(new)), failed)
             index.commit()
         self._touch()
         return len(first)
@@ -221,22 +227,13 @@ class Entry:
             If the entry is not as it was written.
         """
         if not digests:
-            return self._read_only(np.empty((0, *self.shape), self._wide))
-        with self._found(digests) as (table, stored):
-            rows = np.fromiter((at.row for at in stored), np.int64, len(stored))
-            in_order = bool((np.diff(rows) == 1).all())
-            if in_order and self._wide == self.dtype:
-                table = table[rows[0] : rows[-1] + 1]
-                self._check_rows(table, range(len(rows)), digests, stored)
-                return table
-            out = np.empty((len(rows), *self.shape), self._wide)
-            by_row = np.argsort(rows, kind="stable")  # a disk is read faster forwards
-            for places in self._chunks(by_row):
-                chunk = table[rows[places]]
-                names, found = [digests[p] for p in places], [stored[p] for p in places]
-                self._check_rows(chunk, range(len(places)), names, found)
-                out[places] = chunk
-        return self._read_only(out)
+            return self._read_only(np.empty((0, *self.shape), npy.wide(self.dtype)))
+        with self._found(digests) as (opened, keys, rows):
+            if npy.wide(self.dtype) == self.dtype and (np.diff(rows) == 1).all():
+                opened.check(keys, rows)
+                start, stop = int(rows[0]), int(rows[-1]) + 1
+                return npy.map_rows(opened.features, start, stop, self.shape, self.dtype)
+            return self._read_only(opened.read(keys, rows))
 
     def check(self, digests: Sequence[str]) -> None:
         """Check the rows of stored pictures against their checksums.
@@ -250,11 +247,8 @@ class Entry:
         """
         if not digests:
             return
-        with self._found(digests) as (table, stored):
-            order = sorted(range(len(stored)), key=lambda place: stored[place].row)
-            stored = [stored[place] for place in order]
-            rows = [at.row for at in stored]
-            self._check_rows(table, rows, [digests[place] for place in order], stored)
+        with self._found(digests) as (opened, keys, rows):
+            opened.check(keys, rows)
 
     def bad_rows(self, step: Callable[[int], None] = lambda n: None) -> list[int]:
         """Check every row and give those that do not match their checksum.
@@ -271,18 +265,9 @@ class Entry:
         """
         if not self.exists:
             return []
-        bad: list[int] = []
-        with self._opened() as (features, index, count):
-            table = npy.map_rows(features, count, self.shape, self.dtype)
-            size = max(1, _CHUNK_BYTES // self.row_bytes)
-            for start in range(0, count, size):
-                entries = index.entries(start, min(start + size, count))
-                views = self._row_views(table, range(start, start + len(entries)))
-                for (digest, at), data in zip(entries, views, strict=True):
-                    if row_checksum(key(digest), at.row, data) != at.checksum:
-                        bad.append(at.row)
-                step(len(entries))
-        return bad
+        with self._opened() as opened:
+            self._soundness.look_through(opened.index, opened.folder, anew=True)
+            return opened.bad_rows(step)
 
     def set_aside(self) -> Path:
         """Rename a damaged entry, so that its pictures are embedded again.
@@ -293,7 +278,8 @@ class Entry:
             `<name>.damaged`, or `.damaged-2` and so on where that is taken. Where another
             process was faster, what it made; an entry that it has since begun is left alone.
         """
-        suspect, self._suspect, self._checked = self._suspect, None, None
+        suspect, self._suspect = self._suspect, None
+        self._soundness.forget()
         aside = move_away(self.path, self._free_names(), suspect)
         if aside is not None:
             return aside
@@ -309,24 +295,11 @@ class Entry:
             yield self.path.with_name(f"{self.name}{DAMAGED}-{number}")
             number += 1
 
-    @property
-    def _wide(self) -> np.dtype[Any]:
-        """What rows are given as: at least float32, in this machine's byte order."""
-        return np.result_type(self.dtype, np.float32)
-
     @staticmethod
     def _read_only(rows: np.ndarray) -> np.ndarray:
         # A mapped slice cannot be written to; what was gathered behaves the same.
         rows.flags.writeable = False
         return rows
-
-    def _chunks(self, places: np.ndarray) -> Iterator[np.ndarray]:
-        size = max(1, _CHUNK_BYTES // self.row_bytes)
-        return (places[start : start + size] for start in range(0, len(places), size))
-
-    def _row_views(self, rows: np.ndarray, places: Iterable[int]) -> Iterator[memoryview]:
-        data, width = npy.as_bytes(rows), self.row_bytes
-        return (data[place * width : (place + 1) * width] for place in places)
 
     def _as_rows(self, digests: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """Give the rows as they will be stored, or say why they cannot be."""
@@ -351,48 +324,30 @@ class Entry:
         return block
 
     @contextmanager
-    def _found(self, digests: Sequence[str]) -> Iterator[tuple[np.ndarray, list[Stored]]]:
-        """Give the table of all rows, and where in it these pictures are."""
+    def _found(self, digests: Sequence[str]) -> Iterator[tuple[Opened, np.ndarray, np.ndarray]]:
+        """Open the entry, and give where these pictures are in it."""
         if not self.exists:
             raise self._not_stored(len(set(digests)), digests)
-        with self._opened() as (features, index, count):
-            found = index.find(digests)
-            lacking = {digest for digest in digests if digest not in found}
-            if lacking:
-                raise self._not_stored(len(lacking), digests)
-            # Rows that were committed since `count` was asked for are mapped as well.
-            count = max(count, 1 + max(at.row for at in found.values()))
-            self._check_header(features, count)
-            yield (
-                npy.map_rows(features, count, self.shape, self.dtype),
-                [found[digest] for digest in digests],
-            )
+        with self._opened() as opened:
+            keys = keys_of(digests)
+            rows = opened.index.find(keys)
+            if lacking := self._lacking(opened, rows):
+                raise self._not_stored(len({digests[place] for place in lacking}), digests)
+            yield opened, keys, rows
         self._touch()
+
+    def _lacking(self, opened: Opened, rows: np.ndarray) -> list[int]:
+        """Give which pictures have no row, once no damage can have hidden one."""
+        lacking: list[int] = np.flatnonzero(rows < 0).tolist()
+        if lacking:
+            self._soundness.look_through(opened.index, opened.folder)
+        return lacking
 
     def _not_stored(self, lacking: int, digests: Sequence[str]) -> StoreError:
         return StoreError(
             f"{lacking:,} of {len(set(digests)):,} pictures are not in store entry {self.name}: "
             "extract them first."
         )
-
-    def _check_rows(
-        self,
-        table: np.ndarray,
-        places: Iterable[int],
-        digests: Sequence[str],
-        stored: Sequence[Stored],
-    ) -> None:
-        """Check the rows at these places of a table against their checksums."""
-        views = self._row_views(table, places)
-        for data, digest, at in zip(views, digests, stored, strict=True):
-            if row_checksum(key(digest), at.row, data) != at.checksum:
-                what = f"row {at.row} of features.npy does not match its checksum"
-                raise damaged(self.path, what)
-
-    def _check_header(self, features: int, count: int) -> None:
-        wrong = npy.problem(features, count, self.shape, self.dtype)
-        if wrong:
-            raise damaged(self.path, wrong)
 
     def _touch(self) -> None:
         with suppress(OSError):  # a read-only cache keeps no date of use
@@ -409,24 +364,28 @@ class Entry:
             make_entry(self.path, {**self.recipe, **self._made_by}, self.shape, self.dtype)
 
     @contextmanager
-    def _opened(self, *, writing: bool = False, thorough: bool = True) -> Iterator[_Opened]:
+    def _opened(self, *, writing: bool = False, thorough: bool = True) -> Iterator[Opened]:
         """Open both files of the entry, as a writer under the writers' lock.
 
-        The first time, the index is looked through if `thorough`.
+        If `thorough`, the entry is checked as far as `Soundness` holds it to be needed.
         """
         folder = None
         try:
             with sqlite_errors(self.path / INDEX), ExitStack() as stack:
                 features, index = self._open_pair(stack, writing)
                 folder = identity(self.path)
-                count = index.count()
-                if thorough and self._checked != folder:
-                    self._check_entry(index)
-                    self._checked = folder
-                self._check_header(features, count)
-                yield features, index, count
+                count, chunk = index.count(), max(1, _CHUNK_BYTES // self.row_bytes)
+                opened = Opened(
+                    self.path, folder, features, index, count, self.shape, self.dtype, chunk
+                )
+                if thorough:
+                    self._soundness.check(index, folder)
+                if writing:
+                    self._soundness.look_through(index, folder)
+                opened.check_header(count)
+                yield opened
         except DamagedEntry:
-            self._checked = None
+            self._soundness.forget()
             self._suspect = folder or identity(self.path) or _GONE
             raise
 
@@ -461,13 +420,3 @@ class Entry:
         if self.exists:
             raise damaged(self.path, f"{lost} is missing")
         raise StoreError(f"{self.path} was removed while it was in use: run again.")
-
-    def _check_entry(self, index: Index) -> None:
-        """Compare what lies on the disk with what was asked for; looks through the index."""
-        wrong = index.problem()
-        if not wrong and index.about() != describe(self.recipe, self.shape, self.dtype):
-            wrong = "its index belongs to another recipe"
-        if not wrong and canonical(read_recipe(self.path)) != canonical(self.recipe):
-            wrong = "recipe.json is not the recipe that was asked for"
-        if wrong:
-            raise damaged(self.path, wrong)

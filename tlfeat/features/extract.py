@@ -193,9 +193,7 @@ def _open_sound(
     for _ in range(2):
         entry = open_entry(store, recipe)
         try:
-            missing = entry.missing(digests, retry_failed=retry_failed)
-            absent = {*missing, *entry.failures(digests)}
-            entry.check([digest for digest in digests if digest not in absent])
+            missing = entry.missing(digests, retry_failed=retry_failed, check=True)
         except DamagedEntry as error:
             aside = entry.set_aside()
             watch.warn(f"{error} It was set aside as {aside.name}; embedding its pictures again.")

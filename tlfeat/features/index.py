@@ -5,22 +5,47 @@ piece of work and belongs to the thread that opened it. The file must never be o
 other means in a process that may hold its lock: closing it would drop the lock.
 """
 
+import json
 import shutil
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import R_OK, W_OK, access
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from tlfeat.errors import StoreError
 from tlfeat.features import disk
 
 BUSY_SECONDS = 60.0  # to wait for another writer's block
-_BATCH = 500  # digests of one query; old SQLite takes 999 at most
-_SCAN = 8  # one scan of all rows beats look-ups of more than an eighth of them
+KEY_BYTES = 32  # of a SHA-256
+_BLOCK = 1 << 16  # digests or rows of one query
+
+# One query looks up a block of keys that stand end to end in ?1, and answers in one line: neither
+# SQLite nor Python goes through them one by one.
+_KEYS = """WITH RECURSIVE at (byte) AS
+(SELECT 1 UNION ALL SELECT byte + 32 FROM at WHERE byte + 32 < length(?1))
+"""
+_ROWS_OF = (
+    f"{_KEYS} SELECT json_group_array(coalesce(row, -1)) FROM at "  # noqa: S608 - a constant
+    "LEFT JOIN rows ON digest = substr(?1, byte, 32)"
+)
+_FAILED_OF = (
+    f"{_KEYS} SELECT digest, reason, checksum FROM at "  # noqa: S608 - a constant
+    "JOIN failures ON digest = substr(?1, byte, 32)"
+)
+_CHECKSUMS_OF = (
+    "SELECT json_group_array(checksum) FROM json_each(?1) LEFT JOIN rows ON row = value"
+)
+
+# Table and index of digests hold the same lines, each in its own order: sums do not mind it.
+_SUMS = "SELECT count(*), coalesce(min(row), 0), sum(row), sum(crc32(digest)) FROM rows "
+_TABLE_SUMS = f"{_SUMS} NOT INDEXED"
+_INDEX_SUMS = f"{_SUMS} INDEXED BY sqlite_autoindex_rows_1"
 
 _TABLES = (
     "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -34,13 +59,6 @@ _TABLES = (
 # SQLite's primary result codes (sqlite.org/rescode.html) that do not mean damage.
 _BUSY, _READONLY, _IOERR, _FULL, _CANTOPEN, _PROTOCOL = 5, 8, 10, 13, 14, 15
 _FILE_ERRORS = {_READONLY, _IOERR, _CANTOPEN, _PROTOCOL}
-
-
-class Stored(NamedTuple):
-    """Where a picture's features lie."""
-
-    row: int
-    checksum: int
 
 
 @contextmanager
@@ -127,8 +145,8 @@ class Index:
         """Give what was said when the index was made."""
         return dict(self._connection.execute("SELECT key, value FROM about"))
 
-    def problem(self) -> str | None:
-        """Say what is wrong with the index, or None; reads all of it."""
+    def foreign(self) -> str | None:
+        """Say why this is no index as we make them, or None; reads little of it."""
         ask = self._connection.execute
         # A file marked for write-ahead logging is not one of ours.
         if ask("PRAGMA journal_mode").fetchone()[0] not in ("delete", "memory"):
@@ -136,85 +154,198 @@ class Index:
         tables = [sql for (sql,) in ask("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
         if tables != list(_TABLES):
             return "index.sqlite has other tables than it was made with"
-        (found,) = ask("PRAGMA integrity_check(1)").fetchone()
-        if found != "ok":
-            return f"index.sqlite contradicts itself ({found})"
-        if ask("SELECT coalesce(min(row), 0), count(*) FROM rows").fetchone() != (0, self.count()):
-            return "index.sqlite lacks rows"
-        for digest, reason, checksum in ask("SELECT digest, reason, checksum FROM failures"):
-            if checksum != _reason_checksum(digest, reason):
-                return "a line of index.sqlite does not match its checksum"
         return None
 
-    def find(self, digests: Sequence[str]) -> dict[str, Stored]:
-        """Give where these pictures are, those that are stored."""
-        columns = "digest, row, checksum FROM rows"
-        many = len(digests) * _SCAN > self.count()
-        return {d: Stored(row, sum_) for d, row, sum_ in self._select(columns, digests, many)}
+    def contradiction(self, *, exhaustive: bool = False) -> str | None:
+        """Say what in the index contradicts the rest, or None; reads all of it.
+
+        Parameters
+        ----------
+        exhaustive : bool
+            Whether SQLite looks each digest up as well, which takes three times as long and finds
+            no damage of a single place that the rest does not.
+        """
+        if self._connection.in_transaction:  # a writer's
+            return self._contradiction(exhaustive)
+        self._connection.execute("BEGIN")  # nobody commits between one look and the next
+        try:
+            return self._contradiction(exhaustive)
+        finally:
+            self._connection.rollback()
+
+    def _contradiction(self, exhaustive: bool) -> str | None:
+        ask = self._connection.execute
+        pragma = "integrity_check" if exhaustive else "quick_check"
+        (found,) = ask(f"PRAGMA {pragma}(1)").fetchone()
+        if found != "ok":
+            return f"index.sqlite contradicts itself ({found})"
+        table = ask(_TABLE_SUMS).fetchone()
+        if table[:2] != (self.count(), 0):
+            return "index.sqlite lacks rows"
+        if table != ask(_INDEX_SUMS).fetchone():
+            return "index.sqlite contradicts itself (digests differ)"
+        failures = ask("SELECT digest, reason, checksum FROM failures")
+        if any(checksum != _reason_checksum(digest, why) for digest, why, checksum in failures):
+            return "a line of index.sqlite does not match its checksum"
+        return None
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Give the row of each picture.
+
+        Parameters
+        ----------
+        keys : ndarray of shape (n, 32), uint8
+            From `keys_of`.
+
+        Returns
+        -------
+        rows : ndarray of shape (n,), int64
+            -1 where a picture is not stored.
+        """
+        rows = np.empty(len(keys), np.int64)
+        # In the order of their first eight bytes, neighbours lie on one page of the index.
+        order = np.argsort(keys[:, :8].copy().view(">u8")[:, 0])
+        for places in _blocks(order):
+            rows[places] = self._list(_ROWS_OF, keys[places].tobytes(), len(places))
+        return rows
+
+    def checksums(self, rows: np.ndarray) -> np.ndarray:
+        """Give the checksums of stored rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+            Quickest in ascending order.
+
+        Returns
+        -------
+        checksums : ndarray of shape (n,), uint32
+        """
+        checksums = np.empty(len(rows), np.uint32)
+        for places in _blocks(np.arange(len(rows))):
+            asked = json.dumps(rows[places].tolist())
+            checksums[places] = _as_checksums(self._list(_CHECKSUMS_OF, asked, len(places)))
+        return checksums
+
+    def _list(self, query: str, asked: bytes | str, count: int) -> list[Any]:
+        found: list[Any] = json.loads(self._connection.execute(query, (asked,)).fetchone()[0])
+        if len(found) != count:
+            raise sqlite3.DatabaseError("a row is there twice")
+        return found
 
     def failures(self, digests: Sequence[str]) -> dict[str, str]:
         """Give why these pictures could not be read, those that could not."""
-        columns = "digest, reason, checksum FROM failures"
-        found = self._select(columns, digests, len(digests) > _BATCH)
-        return {digest: reason for digest, reason, _ in found}
+        reasons: dict[str, str] = {}
+        if not self._connection.execute("SELECT EXISTS (SELECT 1 FROM failures)").fetchone()[0]:
+            return reasons
+        keys = keys_of(digests)
+        for places in _blocks(np.arange(len(keys))):
+            found = self._connection.execute(_FAILED_OF, (keys[places].tobytes(),))
+            for digest, reason, checksum in found:
+                if checksum != _reason_checksum(digest, reason):
+                    raise sqlite3.DatabaseError("a reason does not match its checksum")
+                reasons[digest.hex()] = reason
+        return reasons
 
     def digests(self) -> list[str]:
         """Give the digest of each row, in row order."""
         found = self._connection.execute("SELECT digest FROM rows ORDER BY row")
         return [digest.hex() for (digest,) in found]
 
-    def entries(self, start: int, stop: int) -> list[tuple[str, Stored]]:
-        """Give digest and place of the rows from `start` to before `stop`, in row order."""
-        query = "SELECT digest, row, checksum FROM rows WHERE row >= ? AND row < ? ORDER BY row"
-        found = self._connection.execute(query, (start, stop))
-        return [(digest.hex(), Stored(row, checksum)) for digest, row, checksum in found]
+    def lines(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give keys and checksums of the rows from `start` to before `stop`, in row order."""
+        query = "SELECT digest, checksum FROM rows WHERE row >= ? AND row < ? ORDER BY row"
+        found = self._connection.execute(query, (start, stop)).fetchall()
+        keys = _as_keys(b"".join([digest for digest, _ in found]), len(found))
+        return keys, _as_checksums([checksum for _, checksum in found])
 
-    def add(self, stored: Mapping[str, Stored], failures: Mapping[str, str]) -> None:
-        """Add rows and unreadable pictures; a picture with a row is not unreadable."""
+    def add(
+        self, start: int, keys: np.ndarray, checksums: np.ndarray, failures: Mapping[str, str]
+    ) -> None:
+        """Add rows from `start` on, and unreadable pictures; one with a row is not unreadable."""
         run = self._connection.executemany
+        digests = [key.tobytes() for key in keys]
         run(
-            "INSERT INTO rows (digest, row, checksum) VALUES (?, ?, ?)",
-            [(key(digest), at.row, at.checksum) for digest, at in stored.items()],
+            "INSERT INTO rows (row, digest, checksum) VALUES (?, ?, ?)",
+            zip(range(start, start + len(keys)), digests, checksums.tolist(), strict=True),
         )
-        run("DELETE FROM failures WHERE digest = ?", [(key(digest),) for digest in stored])
-        lines = ((key(digest), reason) for digest, reason in failures.items())
+        run("DELETE FROM failures WHERE digest = ?", [(digest,) for digest in digests])
+        lines = ((bytes.fromhex(digest), reason) for digest, reason in failures.items())
         run(
             "INSERT OR REPLACE INTO failures (digest, reason, checksum) VALUES (?, ?, ?)",
             [(digest, reason, _reason_checksum(digest, reason)) for digest, reason in lines],
         )
 
-    def _select(
-        self, columns: str, digests: Sequence[str], scan: bool
-    ) -> Iterator[tuple[str, Any, Any]]:
-        wanted = dict.fromkeys(digests)
-        if scan:
-            for digest, *rest in self._connection.execute(f"SELECT {columns}"):
-                if (text := digest.hex()) in wanted:
-                    yield text, rest[0], rest[1]
-            return
-        for keys in _batches([key(digest) for digest in wanted]):
-            marks = ", ".join("?" * len(keys))
-            query = f"SELECT {columns} WHERE digest IN ({marks})"
-            for digest, *rest in self._connection.execute(query, keys):
-                yield digest.hex(), rest[0], rest[1]
+
+def keys_of(digests: Sequence[str]) -> np.ndarray:
+    """Give digests as the index has them.
+
+    Parameters
+    ----------
+    digests : sequence of str, n of them
+        Each of 64 hexadecimal digits.
+
+    Returns
+    -------
+    keys : ndarray of shape (n, 32), uint8
+
+    Raises
+    ------
+    ValueError
+        If they are no such digests.
+    """
+    keys = np.empty((len(digests), KEY_BYTES), np.uint8)
+    for start in range(0, len(digests), _BLOCK):
+        block = digests[start : start + _BLOCK]
+        data = np.frombuffer(bytes.fromhex("".join(block)), np.uint8)
+        keys[start : start + _BLOCK] = data.reshape(len(block), KEY_BYTES)
+    return keys
 
 
-def key(digest: str) -> bytes:
-    """Give the form in which a digest is stored."""
-    return bytes.fromhex(digest)
+def row_checksums(keys: np.ndarray, rows: np.ndarray, data: memoryview) -> np.ndarray:
+    """Give the checksums that tie picture, row number and the row's bytes together.
 
+    Parameters
+    ----------
+    keys : ndarray of shape (n, 32), uint8
+    rows : ndarray of shape (n,), int64
+    data : memoryview of bytes
+        Of all n rows, end to end.
 
-def row_checksum(digest: bytes, row: int, data: bytes | memoryview) -> int:
-    """Give the checksum that ties a picture, a row number and the row's bytes together."""
-    return zlib.crc32(data, zlib.crc32(digest + row.to_bytes(8, "little")))
+    Returns
+    -------
+    checksums : ndarray of shape (n,), uint32
+    """
+    numbers = rows.astype("<i8").view(np.uint8).reshape(-1, 8)
+    heads = np.hstack([keys, numbers]).tobytes()
+    head, width = KEY_BYTES + 8, len(data) // max(1, len(rows))
+    crc = zlib.crc32
+    found = [
+        crc(data[n * width : (n + 1) * width], crc(heads[n * head : (n + 1) * head]))
+        for n in range(len(rows))
+    ]
+    return np.array(found, np.uint32)
 
 
 def _reason_checksum(digest: bytes, reason: str) -> int:
     return zlib.crc32(digest + reason.encode())
 
 
-def _batches(keys: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
-    return (keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH))
+def _as_keys(data: bytes, count: int) -> np.ndarray:
+    if len(data) != count * KEY_BYTES:
+        raise sqlite3.DatabaseError("a digest is of another length")
+    return np.frombuffer(data, np.uint8).reshape(count, KEY_BYTES)
+
+
+def _as_checksums(found: list[Any]) -> np.ndarray:
+    try:
+        return np.array(found, np.uint32)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError("a row has no checksum") from error
+
+
+def _blocks(places: np.ndarray) -> Iterator[np.ndarray]:
+    return (places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK))
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -225,6 +356,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,  # transactions are begun by us
     )
     try:
+        connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
         # The first look at the file also undoes what a killed writer left half done.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if mode != "ro":
@@ -261,6 +393,7 @@ def _connect_copy(path: Path) -> sqlite3.Connection:
         source = _connect(copy, "rw")
         try:
             connection = sqlite3.connect(":memory:", isolation_level=None)
+            connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
             source.backup(connection)
         finally:
             source.close()

@@ -48,6 +48,11 @@ def row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
+def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give what rows are read as: at least float32, in this machine's byte order."""
+    return np.result_type(dtype, np.float32)
+
+
 def problem(fd: int, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
     """Say what is wrong with a file that should hold at least `rows` rows, or None."""
     length = len(header(0, shape, dtype))
@@ -79,14 +84,46 @@ def write_rows(fd: int, at: int, rows: np.ndarray) -> None:
     os.fsync(fd)
 
 
-def map_rows(fd: int, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Give the first `rows` rows as a read-only array that the disk is read into as needed."""
-    length = len(header(0, shape, dtype))
-    if not rows:
+def map_rows(
+    fd: int, start: int, stop: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> np.ndarray:
+    """Give the rows from `start` to before `stop`, read-only and read from the disk as needed.
+
+    Raises
+    ------
+    EOFError
+        If the file ends before the rows do.
+    """
+    if stop <= start:
         return np.empty((0, *shape), dtype)
-    size = length + rows * row_bytes(shape, dtype)
-    mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-    return np.frombuffer(mapped, dtype, offset=length).reshape(rows, *shape)
+    first = len(header(0, shape, dtype)) + start * row_bytes(shape, dtype)
+    page = first // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+    size = first - page + (stop - start) * row_bytes(shape, dtype)
+    if os.fstat(fd).st_size < page + size:
+        raise EOFError("features.npy is cut short")
+    mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ, offset=page)
+    return np.frombuffer(mapped, dtype, offset=first - page).reshape(stop - start, *shape)
+
+
+def read_rows(fd: int, rows: np.ndarray, table: np.ndarray) -> None:
+    """Read some rows into memory.
+
+    Parameters
+    ----------
+    fd : int
+    rows : ndarray of shape (n,), int64
+        Row numbers, in ascending order. Of the file only what lies between first and last is
+        mapped, and only meanwhile, so that few rows at a time take little memory.
+    table : ndarray of shape (n, *shape)
+        Gets the rows; of the file's own dtype.
+
+    Raises
+    ------
+    EOFError
+        If the file ends before a row does.
+    """
+    window = map_rows(fd, int(rows[0]), int(rows[-1]) + 1, table.shape[1:], table.dtype)
+    np.take(window, rows - rows[0], axis=0, out=table, mode="clip")  # others are buffered
 
 
 def as_bytes(rows: np.ndarray) -> memoryview:

@@ -4,6 +4,7 @@
         recipe.json   what decides the numbers, and beside it who made them and when
         features.npy  (n_rows, *feature_shape), which plain NumPy opens
         index.sqlite  image digest -> row, checksum; and pictures that cannot be read
+        checked.json  the stamp of an index that was looked through, see `soundness`
 
 The index commits last and alone says what is stored: after kill -9 at any moment the
 bytes past its count are ignored, and the next block overwrites them. An entry is made

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Hashable
+from operator import attrgetter
 from pathlib import Path
 
 from tlfeat.data.layout import (
@@ -86,10 +87,10 @@ class Found:
         folders = [folder for folder, *_ in self.found]
         folders += [folder for folder, _, _ in self.problems]
         places, notes = find_places(folders, split_names)
-        rows = []
-        for (folder, name, locator, stamp), place_ in zip(self.found, places, strict=False):
-            identity = printable("/".join((*folder, name)))
-            rows.append(Row(identity, locator, place_.label, place_.split, None, stamp))
+        rows = [
+            Row(printable("/".join((*folder, name))), at, place_.label, place_.split, None, stamp)
+            for (folder, name, at, stamp), place_ in zip(self.found, places, strict=False)
+        ]
         skipped = [
             SkippedRow(printable("/".join((*folder, name))), reason, place_.label, place_.split)
             for (folder, name, reason), place_ in zip(
@@ -133,7 +134,7 @@ class _Walk(Found):
         try:
             status = Path(path).stat()
             with os.scandir(path) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
+                listed = sorted(entries, key=attrgetter("name"))
         except OSError as error:
             if not parts:
                 raise DataError(f"{path!r} cannot be listed: {error.strerror}.") from error
