@@ -190,6 +190,9 @@ class ZipArchive:
         self._lock = threading.Lock()
         self._zip: zipfile.ZipFile | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ZipArchive, (self.path,)  # another process opens it anew
+
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:
             try:
@@ -241,6 +244,12 @@ class TarArchive:
         self._compressed = head.startswith(_COMPRESSED)
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TarArchive, (
+            self.path,
+            _COMPRESSED[0] if self._compressed else b"",
+        )  # another process opens it anew
 
     def _open(self) -> IO[bytes]:
         with self._lock:
