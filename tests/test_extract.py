@@ -79,6 +79,22 @@ def test_a_changed_image_is_embedded_again(pictures, cache):
     np.testing.assert_array_equal(np.delete(before.X, row, 0), np.delete(after.X, row, 0))
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_networks_each_gets_what_it_lacks(pictures, cache, make_pictures, order):
+    requests = [
+        FeatureSettings(BACKBONE, size=SIZE, weights="random", seed=seed).resolve()
+        for seed in order
+    ]
+    embed(opened(pictures, cache), [requests[order.index(0)]], Where(cache))
+    make_pictures(pictures, per_class=14)
+    dataset = opened(pictures, cache)
+    assert embed(dataset, requests, Where(cache)).embedded == 42
+    assert all(
+        len(load_features(dataset, request, FeatureStore(cache), {}).X) == 42
+        for request in requests
+    )
+
+
 def test_a_picture_in_another_dataset_is_not_embedded_again(pictures, cache, tmp_path):
     embedded(pictures, cache)
     pictures.rename(tmp_path / "moved")

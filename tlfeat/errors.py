@@ -36,6 +36,10 @@ class DamagedFile(TlfeatError):  # noqa: N818 - says what it is
     """A file of a run or a study that is not as it was written, or was never one."""
 
 
+class ClusterError(TlfeatError):
+    """A cluster that cannot be joined or used, or is lost on the way."""
+
+
 class HeadError(TlfeatError):
     """A head that cannot be trained, saved or loaded as asked."""
 

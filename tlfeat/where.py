@@ -24,6 +24,7 @@ class WhereOptions(TypedDict, total=False):
     name: str | None
     engine: str
     jobs: int | None
+    cluster: str | None
     watch: Watch
 
 
@@ -54,6 +55,9 @@ class Where:
         What runs a network; no feature depends on it beyond 1e-4.
     jobs : int, optional
         Threads that read, decode, run networks and train heads; one a core if None.
+    cluster : str, optional
+        "ray" or "ray:HOST:PORT": pictures are embedded, heads and fine-tunes trained by the
+        workers of a Ray cluster, which is started on this machine or found at the address.
     watch : Watch
         Hears of the progress.
     """
@@ -81,6 +85,12 @@ class Where:
     )
     jobs: int | None = setting(
         None, "whole", "Threads.  [default: one a core]", metavar="N", least=1
+    )
+    cluster: str | None = setting(
+        None,
+        "text",
+        "Do the work on a Ray cluster: that of the head node at ADDRESS, or a new one here.",
+        metavar="ray[:ADDRESS]",
     )
     watch: Watch = field(default=SILENT)
 

@@ -22,7 +22,7 @@ from tlfeat_cli.options import (
 from tlfeat_cli.terminal import TerminalWatch, print_json, say
 
 
-@expand(where=("cache", "reports", "name", "engine", "jobs"))
+@expand(where=("cache", "reports", "name", "engine", "jobs", "cluster"))
 def extract(
     dataset: DataArg,
     backbone: BackboneOpt = ["efficientnet-lite0"],  # noqa: B006 - Typer wants a list

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 # What `compare` takes beside a study; everything else is said in its file.
 _OF_STUDIES = (
     *("target", "data", "quick", "settings", "seed", "limit", "groups", "split_seed", "cache"),
-    *("reports", "name", "jobs", "engine", "rehash", "retry_failed", "into", "as_json", "quiet"),
+    *(
+        "reports",
+        "name",
+        "jobs",
+        "cluster",
+        "engine",
+        "rehash",
+        "retry_failed",
+        "into",
+        "as_json",
+        "quiet",
+    ),
 )
 _KEYS = {"seed": "defaults.seed"} | {
     name: f"data.{name}" for name in ("limit", "groups", "split_seed")

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,10 +80,18 @@ class Exported:
     folder : Path
     outputs : tuple of Output
         What it gives.
+    files : tuple of bytes, optional
+        What the description and the weights are, where the folder is on another machine.
     """
 
     folder: Path
     outputs: tuple[Output, ...]
+    files: tuple[bytes, bytes] | None = None
+
+    def packed(self) -> "Exported":
+        """Give it with its files, to be read anywhere."""
+        xml, weights = ((self.folder / name).read_bytes() for name in (_XML, _BIN))
+        return replace(self, files=(xml, weights))
 
     def names(self, wanted: Sequence[Output]) -> bool:
         """Say whether it has these outputs, or means of them, by their names."""
@@ -103,7 +111,7 @@ class Exported:
             If OpenVINO cannot read it.
         """
         openvino = import_openvino()
-        network = openvino.Core().read_model(self.folder / _XML)
+        network = openvino.Core().read_model(*self.files or (self.folder / _XML,))
         if tuple(wanted) == self.outputs:
             return network
         results = [self._result(network, one) for one in wanted]

@@ -76,6 +76,7 @@ class OpenVINOEngine(EngineBase):
     """A few requests in flight; their answers are given out in the order they were asked."""
 
     name = "openvino"
+    packages = ("openvino", "keras", "tensorflow")
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class OpenVINOEngine(EngineBase):
                 f"OpenVINO was to compute in {precision} and computes in {taken}: leave "
                 "--precision out."
             )
-        self.versions = versions("openvino", "keras", "tensorflow")
+        self.versions = versions(*self.packages)
         # twice what the streams need, so that none waits while an answer is fetched
         count = 2 * int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._requests = [compiled.create_infer_request() for _ in range(count)]

@@ -35,6 +35,7 @@ class TensorFlowEngine(EngineBase):
     """
 
     name = "tensorflow"
+    packages = ("keras", "tensorflow")
     _AHEAD = 2
 
     def __init__(self, request: Exportable, jobs: int | None) -> None:
@@ -47,7 +48,7 @@ class TensorFlowEngine(EngineBase):
             with contextlib.suppress(RuntimeError):  # already at work in this process
                 tf.config.threading.set_intra_op_parallelism_threads(jobs)
         model = request.build()
-        self.versions = versions("keras", "tensorflow")
+        self.versions = versions(*self.packages)
 
         def forward(pictures: Any) -> list[Any]:
             outputs = model(pictures, training=False)

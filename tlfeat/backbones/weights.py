@@ -18,7 +18,7 @@ from typing import Any, Literal
 from tlfeat.backbones.network_files import FileBackbone
 from tlfeat.backbones.table import Backbone, list_backbones
 from tlfeat.errors import WeightsError, first_line
-from tlfeat.files import file_digest
+from tlfeat.files import file_digest, write_bytes
 
 SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 ends in .h5
 _PATIENCE = 30.0  # seconds without a byte before a download is given up
@@ -153,6 +153,13 @@ def imagenet_file(backbone: Backbone) -> Path:
     spec = importlib.util.find_spec(source.package or "")
     folders = spec.submodule_search_locations if spec is not None else None
     return Path(folders[0] if folders else source.package or "") / source.file
+
+
+def put_imagenet_file(backbone: Backbone, weights: Weights) -> None:
+    """Copy a network's ImageNet weights to where Keras would download them, if they are not."""
+    path = imagenet_file(backbone)
+    if backbone.weights.kind == "keras" and weights.path is not None and not path.is_file():
+        write_bytes(path, weights.path.read_bytes())
 
 
 def classifier_file(backbone: Backbone) -> Path:

@@ -17,10 +17,11 @@ from tlfeat.errors import StoreError
 from tlfeat.features.calibrate import calibrated
 from tlfeat.features.costs import read_costs
 from tlfeat.features.matrix import Features, load_features, open_entry
-from tlfeat.features.pipeline import Network, Sink, embed_pictures
+from tlfeat.features.pipeline import embed_pictures
 from tlfeat.features.recipe import Recipe
 from tlfeat.features.settings import FeatureRequest, FeatureSettings, Options, read_options
 from tlfeat.features.store import DamagedEntry, Entry, FeatureStore
+from tlfeat.features.wanted import Network, Sink
 from tlfeat.settings import explained
 from tlfeat.watch import Watch
 from tlfeat.where import Where

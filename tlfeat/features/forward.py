@@ -8,6 +8,7 @@ predicted goes this way, so that all three see the same numbers.
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -137,21 +138,22 @@ def decoded_chunks(
     pictures: Iterable[Unread], size: int, resize: Resize, jobs: int | None
 ) -> closing[Generator[list[Square], None, None]]:
     """Give the squares of pictures, a chunk ahead, for a `with` that ends the threads."""
-
-    def square(picture: Unread) -> Square:
-        try:
-            data = picture.read()
-            if picture.digest and digest_of(data) != picture.digest:
-                return Square(picture.id, None, "changed while it was read: run again", True)
-            return Square(picture.id, decode(data, size, resize))
-        except UndecodableImage as error:
-            return Square(picture.id, None, str(error))
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror or error}"
-            return Square(picture.id, None, reason, passing=True)
-
-    length = chunk_length(size)
+    square, length = partial(square_of, size=size, resize=resize), chunk_length(size)
     return closing(chunks_ahead(square, pictures, length=length, threads=jobs))
+
+
+def square_of(picture: Unread, size: int, resize: Resize) -> Square:
+    """Read and decode a picture, or say why that cannot be done."""
+    try:
+        data = picture.read()
+        if picture.digest and digest_of(data) != picture.digest:
+            return Square(picture.id, None, "changed while it was read: run again", True)
+        return Square(picture.id, decode(data, size, resize))
+    except UndecodableImage as error:
+        return Square(picture.id, None, str(error))
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        return Square(picture.id, None, reason, passing=True)
 
 
 def chunk_length(size: int) -> int:

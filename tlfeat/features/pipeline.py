@@ -2,29 +2,29 @@
 
     pictures --threads--> chunks of squares --engines--> rows --one thread--> store
 
+On a cluster its workers give the rows, see `elsewhere`; what is written is written here alone.
 A picture is decoded once for all networks of its size, and one forward pass gives all
 the layers that are asked of a network. Rows are committed in small blocks, so whatever
 ends the work, at most the last block is done again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
 import numpy as np
 
-from tlfeat.backbones.engines import Engine, NetworkRequest
-from tlfeat.backbones.table import Output
+from tlfeat.backbones.engines import Engine
+from tlfeat.cluster.join import clustered
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.samples import Sample
 from tlfeat.errors import NetworkError
 from tlfeat.features.costs import keep_costs
-from tlfeat.features.forward import Square, Unread, decoded_chunks, forward, opened
-from tlfeat.features.settings import FeatureRequest
-from tlfeat.features.store import Entry
+from tlfeat.features.elsewhere import rows_of_cluster
+from tlfeat.features.forward import decoded_chunks, forward, opened
+from tlfeat.features.wanted import Chunk, Network, Rows, RowSource, unread_pictures
 from tlfeat.watch import Watch
 from tlfeat.where import Where
 
@@ -32,39 +32,6 @@ BLOCK_ROWS = 64  # rows of one commit, at most
 BLOCK_SECONDS = 2.0  # between two commits, at most
 _LONG = 10  # seconds from which the cost is estimated aloud
 _MINUTES = 100  # seconds from which it is said in minutes
-
-
-@dataclass
-class Sink:
-    """One store entry that an output of a network goes to, and what it lacks."""
-
-    entry: Entry
-    output: Output
-    missing: frozenset[str]
-
-
-@dataclass
-class Network:
-    """One network and the entries that its outputs go to."""
-
-    request: FeatureRequest
-    sinks: list[Sink] = field(default_factory=list)
-
-    @property
-    def to_run(self) -> NetworkRequest:
-        """What an engine is asked for."""
-        request = self.request
-        return NetworkRequest(
-            request.backbone,
-            request.size,
-            request.weights,
-            tuple(sink.output for sink in self.sinks),
-            request.settings.precision,
-        )
-
-    def wants(self, digest: str) -> bool:
-        """Say whether any entry lacks this picture."""
-        return any(digest in sink.missing for sink in self.sinks)
 
 
 def embed_pictures(
@@ -100,42 +67,71 @@ def embed_pictures(
     StoreError
         If the store cannot be written.
     """
-    pictures = [
-        Unread(one.digest, partial(dataset.read, one), "" if dataset.is_derived else one.digest)
-        for one in samples
-    ]
-    shared, watch = networks[0].request, where.watch
-    dataset.expect(samples)
     unread: dict[str, str] = {}
     with ExitStack() as stack:
-        engines = [stack.enter_context(opened(network.to_run, where)) for network in networks]
+        source = stack.enter_context(_rows_from(dataset, samples, networks, where))
         if meanwhile is not None:
             aside = ThreadPoolExecutor(1, thread_name_prefix="meanwhile")
             stack.enter_context(aside).submit(meanwhile)
-        watch.start("embedding", len(samples) * len(networks))
-        stack.callback(watch.finish)
+        where.watch.start("embedding", len(samples) * len(networks))
+        stack.callback(where.watch.finish)
         blocks = [
-            stack.enter_context(_Blocks(network, engine, watch))
-            for network, engine in zip(networks, engines, strict=True)
+            stack.enter_context(_Blocks(network, made_by, where.watch))
+            for network, made_by in zip(networks, source.made_by, strict=True)
         ]
-        chunks = stack.enter_context(
-            decoded_chunks(pictures, shared.size, shared.settings.rule, where.jobs)
-        )
-        estimate = _Estimate(networks, len(samples), watch)
+        estimate = _Estimate(networks, len(samples), where.watch)
+        for chunk in stack.enter_context(closing(source.chunks)):
+            unread |= chunk.passing
+            for block, rows, waited in zip(blocks, chunk.rows, chunk.waited, strict=True):
+                block.take(chunk, rows, waited)
+            estimate.hear(len(chunk.digests))
+    return unread
 
-        first = began = time.perf_counter()
-        all_waited = 0.0
-        for chunk in chunks:
+
+@contextmanager
+def _rows_from(
+    dataset: Dataset, samples: Sequence[Sample], networks: Sequence[Network], where: Where
+) -> Iterator[RowSource]:
+    """Open what gives the rows: the workers of a cluster where one is asked for, or this machine.
+
+    A cluster is let go of at the end, if nothing around shares it.
+    """
+    with clustered(where) as cluster:
+        if cluster is not None:
+            yield rows_of_cluster(cluster, dataset, samples, networks, where)
+            return
+        with ExitStack() as stack:
+            engines = [stack.enter_context(opened(network.to_run, where)) for network in networks]
+            yield RowSource(
+                _rows_of_here(dataset, samples, networks, engines, where),
+                [{"engine": one.name, "versions": one.versions} for one in engines],
+            )
+
+
+def _rows_of_here(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    networks: Sequence[Network],
+    engines: Sequence[Engine],
+    where: Where,
+) -> Generator[Chunk, None, None]:
+    """Decode in threads; a chunk's rows are computed as they are taken."""
+    shared = networks[0].request
+    pictures = unread_pictures(dataset, samples)
+    first = began = time.perf_counter()
+    all_waited = 0.0
+    with decoded_chunks(pictures, shared.size, shared.settings.rule, where.jobs) as chunks:
+        for squares in chunks:
             waited = time.perf_counter() - began
             all_waited += waited
-            unread |= {square.id: square.reason for square in chunk if square.passing}
-            for block in blocks:
-                block.embed(chunk, waited)
-            estimate.hear(len(chunk))
+            rows = [
+                forward(engine, network.wanted(squares))
+                for network, engine in zip(networks, engines, strict=True)
+            ]
+            yield Chunk.of(squares, rows, [waited] * len(networks))
             began = time.perf_counter()
-        if any(engine.device == "GPU" for engine in engines):
-            _say_who_waited(all_waited, time.perf_counter() - first, watch)
-    return unread
+    if any(engine.device == "GPU" for engine in engines):
+        _say_who_waited(all_waited, time.perf_counter() - first, where.watch)
 
 
 def _say_who_waited(waited: float, seconds: float, watch: Watch) -> None:
@@ -148,18 +144,14 @@ def _say_who_waited(waited: float, seconds: float, watch: Watch) -> None:
 
 
 class _Blocks:
-    """Embeds with one network and commits the rows block by block in a thread.
+    """Takes the rows of one network and commits them block by block in a thread.
 
     On the way out, whatever the reason, the rows that are there are committed.
     """
 
-    def __init__(self, network: Network, engine: Engine, watch: Watch) -> None:
-        self._network, self._engine, self._watch = network, engine, watch
-        self._made_by = {
-            "engine": engine.name,
-            "versions": engine.versions,
-            "licence": network.request.backbone.licence,
-        }
+    def __init__(self, network: Network, made_by: Mapping[str, Any], watch: Watch) -> None:
+        self._network, self._watch = network, watch
+        self._made_by = {**made_by, "licence": network.request.backbone.licence}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._pending: Future[None] | None = None
         self._begin()
@@ -181,21 +173,19 @@ class _Blocks:
         finally:
             self._thread.shutdown()
 
-    def embed(self, chunk: Sequence[Square], waited: float) -> None:
-        """Take a chunk of pictures, and the seconds that its decoding was waited for.
+    def take(self, chunk: Chunk, rows: Rows, waited: float | None) -> None:
+        """Take a chunk's rows, and the seconds that were waited for them before.
 
-        What it took is kept as if the network were alone.
+        What they took is kept as if the network were alone; nothing where `waited` is None.
         """
         began = time.perf_counter()
-        squares = [square for square in chunk if square.pixels is not None]
-        self._failures |= {s.id: s.reason for s in chunk if s.reason and not s.passing}
-        self._watch.step(len(chunk) - len(squares))
-        wanted = (square for square in squares if self._network.wants(square.id))
-        for digests, outputs in forward(self._engine, wanted):
+        self._failures |= chunk.failures
+        self._watch.step(len(chunk.digests) - len(chunk.embedded))
+        for digests, outputs in rows:
             self._add(digests, outputs)
             self._watch.step(len(digests))
-        seconds = waited + time.perf_counter() - began
-        self._costs.append(([square.id for square in squares], seconds))
+        if waited is not None:
+            self._costs.append((chunk.embedded, waited + time.perf_counter() - began))
 
     def _add(self, digests: list[str], outputs: list[np.ndarray]) -> None:
         for output, rows in zip(self._network.sinks, outputs, strict=True):

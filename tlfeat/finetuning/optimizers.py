@@ -71,10 +71,14 @@ def build_optimizer(
     """
     import keras
 
-    settings = {**choice.settings, "global_clipnorm": clip_norm}
+    # Keras would count its optimizers, and weights would be another file, and another parent, in
+    # each process
+    settings = {"name": choice.name, **choice.settings, "global_clipnorm": clip_norm}
     if ema:
         settings |= {"use_ema": True, "ema_momentum": ema, "ema_overwrite_frequency": None}
     optimizer = OPTIMIZERS[choice.name].build(keras, schedule, **settings)
     # float16 has no numbers below 6e-8: with the loss times S the gradients are S times as large
     # when they go through the layers, and they are divided by S in float32, before any clipping.
-    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+    if not scale_loss:
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer, name=f"scaled_{choice.name}")

@@ -109,10 +109,10 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
             f"OpenVINO measures in float32 here and this run computes in {job.request.precision}: "
             "use --engine auto or tensorflow."
         )
-    run = _finished(job, effort, where.watch)
+    run = kept_run(job, effort, where.watch)
     if run is not None:
-        return with_h5(run, where.watch) if effort.h5 else run
-    resumed = _resumed(job.folder, effort.resume, where.watch)
+        return run
+    resumed = _resumed(job.folder, where.watch) if effort.resume else None
     keras = import_keras()
     with (
         _seeded(keras, job.request.seed),
@@ -134,14 +134,27 @@ def train_network(job: FinetuneJob, where: Where, effort: Effort = Effort()) -> 
     return run
 
 
-def _finished(job: FinetuneJob, effort: Effort, watch: Watch) -> Run | None:
+def kept_run(job: FinetuneJob, effort: Effort, watch: Watch) -> Run | None:
+    """Give the run if it is finished, with all that is wanted of it.
+
+    Raises
+    ------
+    TlfeatError
+        If it is there unfinished and is not to be resumed.
+    """
     run = finished_run(job.folder, watch)
     if run is not None and effort.resume and effort.keep == "all" and _lacks_epochs(run):
         watch.note(f"{run.name} kept no epochs, and they are wanted: it is trained again.")
         return None
     if run is not None:
         _tidy(job.folder)
-    return run
+        return with_h5(run, watch) if effort.h5 else run
+    if resume_file(job.folder).exists() and not effort.resume:
+        raise TlfeatError(
+            f"{job.folder} holds this very run, broken off: --resume goes on with it; remove the "
+            "folder to begin anew."
+        )
+    return None
 
 
 def _tidy(folder: Path) -> None:
@@ -152,16 +165,10 @@ def _tidy(folder: Path) -> None:
     shutil.rmtree(refit_folder(folder), ignore_errors=True)  # run.json has its history
 
 
-def _resumed(folder: Path, resume: bool, watch: Watch) -> tuple[State, Arrays] | None:
+def _resumed(folder: Path, watch: Watch) -> tuple[State, Arrays] | None:
     """Read where the run was broken off; None where it begins."""
-    there = resume_file(folder).exists()
-    if there and not resume:
-        raise TlfeatError(
-            f"{folder} holds this very run, broken off: --resume goes on with it; remove the "
-            "folder to begin anew."
-        )
-    resumed = load_state(folder) if resume else None
-    if there and resumed is None:
+    resumed = load_state(folder)
+    if resumed is None and resume_file(folder).exists():
         watch.note(f"{resume_file(folder)} is damaged, so the run begins anew.")
     return resumed
 

@@ -14,7 +14,7 @@ from tlfeat.heads.ground import Ground
 from tlfeat.heads.learner import Finished, Learner, Problem, learner_class
 from tlfeat.heads.metric import check_metric
 from tlfeat.heads.objective import Objective
-from tlfeat.heads.pool import Job
+from tlfeat.heads.pool import Job, Portable, Sparing, in_turn
 from tlfeat.heads.rows import Rows
 from tlfeat.heads.search import Choice, Search, choose
 from tlfeat.heads.settings import Grid, plan_settings
@@ -79,6 +79,18 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
     HeadError
         If the data, a setting or the budget do not allow it.
     """
+    if ground.validation is None:
+        return (yield from _stages(ground, order))
+    # one part, so one stage after the other, each on what the one before has made
+    fitted: FittedHead = (yield [Portable(_alone, ground, order)])[0]
+    return fitted
+
+
+def _alone(ground: Ground, order: HeadOrder) -> FittedHead:
+    return in_turn(_stages(ground, order))
+
+
+def _stages(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
     head = get_head(order.name)
     fixed, wanted = plan_settings(head.name, head.settings, order.params, order.search)
     check_class_weight(head, order.class_weight)
@@ -103,11 +115,11 @@ def fit_on(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
             head.within,
         )
         if on_folds and ground.matrix.is_tall:
-            yield [partial(ground.matrix.part_sums, i) for i in range(len(ground.parts))]
+            yield [Sparing(ground.matrix.part_sums, i) for i in range(len(ground.parts))]
         choice = yield from choose(search, ground.parts)
     chosen = choice.setting if choice is not None else {}
     setting = {**fixed, **chosen}
-    (end,) = yield [partial(_end, ground, refit, learner, choice, setting)]
+    (end,) = yield [Portable(_end, ground, refit, learner, choice, setting)]
     trouble = end.done.trouble
     settings = {**setting, "class_weight": order.class_weight}
     trained = TrainedHead(head.name, end.pipeline, settings, "probability", ground.n_classes)

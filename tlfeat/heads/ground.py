@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,10 @@ class Part:
         self.rows, self.y, self.labels, self.n_classes = rows, y, labels, n_classes
         self._make, self._stays, self._lock = make, stays, Lock()
         self._made: Callable[[], Rows | None] = lambda: None
+        self.place: tuple[Ground, int] | None = None  # where it is a part that heads are judged on
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _part_of, self.place  # another process takes it from its copy of the ground
 
     def made(self) -> Rows:
         """Make the rows, or give those that are there."""
@@ -98,6 +102,11 @@ class Ground:
         self.X, self.y, self.n_classes, self.groups = X, y, n_classes, groups
         self.validation, self.seed, self.validation_groups = validation, seed, validation_groups
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what another process makes the rest of; rows that are mapped are read."""
+        kept = {name: value for name, value in vars(self).items() if not name.startswith("once ")}
+        return kept | {"X": np.asarray(self.X)}
+
     @once
     def fold(self) -> Ints:
         """The fold of each row, where there is no validation; (n_train,)."""
@@ -133,8 +142,12 @@ class Ground:
     def parts(self) -> list[Part]:
         """What heads are judged on: the validation rows, or each fold of train."""
         if self.validation is not None:
-            return [self.held_out]
-        return [self._part(number) for number in range(int(self.fold.max()) + 1)]
+            parts = [self.held_out]
+        else:
+            parts = [self._part(number) for number in range(int(self.fold.max()) + 1)]
+        for number, part in enumerate(parts):
+            part.place = self, number
+        return parts
 
     def _part(self, number: int) -> Part:
         make, out = partial(Rows, self.matrix, number), self.fold == number
@@ -178,3 +191,7 @@ class Ground:
         none = np.zeros(0, dtype=np.int64)
         stays = self._bytes <= _SHARED
         return Part(none, none, partial(Rows, matrix), np.unique(matrix.y), self.n_classes, stays)
+
+
+def _part_of(ground: Ground, number: int) -> Part:
+    return ground.parts[number]

@@ -9,6 +9,7 @@ is not the last to begin each of them.
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import count
 from queue import PriorityQueue
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,32 @@ from tlfeat.heads.threads import limit_openmp, one_numeric_thread
 
 T = TypeVar("T")
 Job = Generator[Sequence["Callable[[], Any] | Shared[Any]"], list[Any], T]
+
+
+class Portable(partial[T]):
+    """A task that another process can do as well: what matters of it is what it returns."""
+
+
+class Sparing(partial[T]):
+    """A task that spares others of this process some time, and is for nothing else."""
+
+
+def in_turn(job: Job[T]) -> T:
+    """Run a job that yields no shared jobs to its end, task after task, in this thread."""
+    answers: list[Any] | None = None
+    while True:
+        try:
+            wanted = job.send(answers)  # type: ignore[arg-type]
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answers = [task() for task in wanted]  # type: ignore[operator]
+
+
+def alone(task: Callable[[], T]) -> T:
+    """Do one task in a process of its own, in which nobody has limited the threads."""
+    with one_numeric_thread():
+        return task()
 
 
 class Shared(Generic[T]):
@@ -39,6 +66,7 @@ def run_jobs(
     *,
     doing: Callable[[int], None] = lambda number: None,
     ended: Callable[[int], None] = lambda number: None,
+    elsewhere: Callable[[Portable[Any]], Any] | None = None,
 ) -> list[T | Exception]:
     """Run jobs to their ends.
 
@@ -50,6 +78,8 @@ def run_jobs(
         Tasks at a time.
     doing, ended : callables
         Hear the number of a job whose task begins, and of one that has ended.
+    elsewhere : callable, optional
+        Does the tasks that can be done in another process, and waits for them.
 
     Returns
     -------
@@ -57,7 +87,7 @@ def run_jobs(
         What each job returned, or the error that ended it.
     """
     with one_numeric_thread(), ThreadPoolExecutor(workers, initializer=limit_openmp) as pool:
-        run = _Run(jobs, pool, doing, ended)
+        run = _Run(jobs, pool, doing, ended, elsewhere)
         try:
             return run.to_the_end()
         except BaseException:
@@ -74,9 +104,11 @@ class _Run:
         pool: ThreadPoolExecutor,
         doing: Callable[[int], None],
         ended: Callable[[int], None],
+        elsewhere: Callable[[Portable[Any]], Any] | None,
     ) -> None:
         self.jobs = [Shared(job) for job in jobs]
         self.pool, self.doing, self.ended = pool, doing, ended
+        self.elsewhere = elsewhere
         # of a job that waits: the number of the one that it is for, and what it waits for
         self.waiting: dict[Shared[Any], tuple[int, list[Future[Any]]]] = {}
         # what no thread has begun: by the number of the job and in the order of asking
@@ -112,9 +144,17 @@ class _Run:
         number, _, task, result = self.queue.get_nowait()
         try:
             self.doing(number)
-            result.set_result(task())
+            result.set_result(self._done(task))
         except BaseException as error:
             result.set_exception(error)
+
+    def _done(self, task: Callable[[], Any]) -> Any:
+        """Do a task, here or elsewhere; what would spare none of those here is left out."""
+        if self.elsewhere is None:
+            return task()
+        if isinstance(task, Portable):
+            return self.elsewhere(task)
+        return None if isinstance(task, Sparing) else task()
 
     def _advance(self, number: int, job: Shared[Any], batch: Sequence[Future[Any]] | None) -> None:
         """Let a job go on until it waits for others, or ends.

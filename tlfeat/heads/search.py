@@ -13,7 +13,6 @@ only those run that can still win.
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from itertools import product, zip_longest
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -23,7 +22,7 @@ from tlfeat.heads.arrays import Double, Floats
 from tlfeat.heads.ground import Part
 from tlfeat.heads.learner import Learner
 from tlfeat.heads.objective import Judged, Objective
-from tlfeat.heads.pool import Job
+from tlfeat.heads.pool import Job, Portable
 from tlfeat.heads.rows import Rows
 from tlfeat.heads.settings import Grid
 
@@ -88,16 +87,16 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
     lines = _lines(search.grid)
     keeps = 4 * n * n_classes * sum(map(len, lines)) <= _KEPT
     (first,) = yield [
-        partial(_walk, search, parts[0], lines, keeps, explores=True, stays=len(parts) == 1)
+        Portable(_walk, search, parts[0], lines, keeps, explores=True, stays=len(parts) == 1)
     ]
     left = _hopeful(search, first.judged)
-    others = [partial(_walk, search, part, _as_lines(left), keeps) for part in parts[1:]]
+    others = [Portable(_walk, search, part, _as_lines(left), keeps) for part in parts[1:]]
     walks = [first, *(yield others)]
     seconds = sum(walk.seconds for walk in walks)
     judged = {values: [walk.judged[values] for walk in walks] for values in left}
     best = least_bad(search.objective, judged, search.within)
     if not keeps:
-        walks = yield [partial(_walk, search, part, [[best]], True) for part in parts]
+        walks = yield [Portable(_walk, search, part, [[best]], True) for part in parts]
         seconds += sum(walk.seconds for walk in walks)
     together = np.empty((n, n_classes), dtype=np.float32)
     for part, walk in zip(parts, walks, strict=True):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from tlfeat.cluster.calls import Caller
+from tlfeat.cluster.join import Cluster, clustered
 from tlfeat.cores import usable_cores
 from tlfeat.data.dataset import Dataset
 from tlfeat.errors import HeadError
@@ -110,16 +112,20 @@ def _train_all(
     if beside is not None:  # the last in the queue
         trainings.append(_done_once(beside))
         said.append("the pictures")
-    where.watch.start("training", len(todo))
-    try:
-        ended = run_jobs(
-            trainings,
-            where.jobs or usable_cores(),
-            doing=lambda number: where.watch.now(said[number]),
-            ended=lambda number: where.watch.step() if number < len(todo) else None,
-        )
-    finally:
-        where.watch.finish()
+    with clustered(where) as cluster:
+        workers = cluster.cpus if cluster else where.jobs or usable_cores()
+        elsewhere = _elsewhere(cluster) if cluster else None
+        where.watch.start("training", len(todo))
+        try:
+            ended = run_jobs(
+                trainings,
+                workers,
+                doing=lambda number: where.watch.now(said[number]),
+                ended=lambda number: where.watch.step() if number < len(todo) else None,
+                elsewhere=elsewhere,
+            )
+        finally:
+            where.watch.finish()
     refused: dict[str, str] = {}
     for number, error in enumerate(ended):
         if isinstance(error, HeadError) and number < len(todo):
@@ -127,6 +133,15 @@ def _train_all(
         elif isinstance(error, Exception):
             raise error
     return refused
+
+
+def _elsewhere(cluster: Cluster) -> Callable[[Callable[[], Any]], Any]:
+    """Give what does a head's task on a worker; each matrix is sent to the cluster once."""
+    from tlfeat.heads.ground import Ground
+    from tlfeat.heads.pool import alone
+
+    call = Caller(cluster, Ground)
+    return lambda task: call(partial(alone, task))
 
 
 def _done_once(task: Callable[[], object]) -> "Job[None]":

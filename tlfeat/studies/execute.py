@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tlfeat.audit.groups import keep_groups
 from tlfeat.backbones.precision import INT8
+from tlfeat.cluster.join import clustered
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.groups import AUTO_GROUPS, groups_file
 from tlfeat.errors import TlfeatError
@@ -31,6 +32,7 @@ from tlfeat.runs.orders import HeadJob
 from tlfeat.runs.record import Run, comparable_runs, finished_run, write_record
 from tlfeat.runs.results import write_results
 from tlfeat.runs.train import check_classes, train_heads
+from tlfeat.studies.finetunes import Ended, finetune_all, start_among
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.resolved import names_of, resolved_study, runs_of_folder, start_of
@@ -105,6 +107,18 @@ def run_planned(
     ran : Ran
         A run that its data do not allow is refused; the others are trained.
     """
+    with clustered(where):  # one for all that follows
+        return _run_planned(study, dataset, where, effort, retry_failed, with_page)
+
+
+def _run_planned(
+    study: Study,
+    dataset: Dataset,
+    where: Where,
+    effort: Effort | None,
+    retry_failed: bool,
+    with_page: bool,
+) -> Ran:
     folder = where.study_folder(dataset)
     study = replace(study, runs=_with_data_stand_in(study, dataset))
     study = replace(study, runs=_with_calibrated(study, dataset, where))
@@ -114,7 +128,9 @@ def run_planned(
         if planned.head is not None:
             jobs[planned.name] = _head_job(study, planned, dataset, folder, where)
         elif study.joins:  # in others it may start from a run that is yet to be made
-            jobs[planned.name] = _finetune_job(study, planned, dataset, folder, planned.start)
+            jobs[planned.name] = _finetune_job(
+                study, planned, planned.start, dataset=dataset, folder=folder
+            )
     heads = [job for job in jobs.values() if isinstance(job, HeadJob)]
     _check_dataset(dataset, heads)
     if not study.joins:
@@ -133,7 +149,8 @@ def run_planned(
         refused |= trained.refused
         names = [job.name for job in heads if job.name not in trained.refused]
         done = dict(zip(names, trained.runs, strict=True))
-    _finetune_all(study, dataset, folder, where, effort, done, refused)
+    make_job = partial(_finetune_job, study, dataset=dataset, folder=folder)
+    finetune_all(study, make_job, where, effort, Ended(done, refused))
     runs = {run.name: done[run.name] for run in study.runs if run.name in done}
     before = {run.id for run in there}
     fresh = sum(run.id not in before for run in runs.values())
@@ -228,39 +245,8 @@ def _head_job(
     return HeadJob(dataset, candidates, planned.head, folder, planned.name, planned.stand_in)
 
 
-def _finetune_all(
-    study: Study,
-    dataset: Dataset,
-    folder: Path,
-    where: Where,
-    effort: Effort | None,
-    done: dict[str, Run],
-    refused: dict[str, str],
-) -> None:
-    """Train the fine-tunes of a study in their order, into `done` or `refused`."""
-    for planned in study.order:
-        if planned.head is not None:
-            continue
-        if planned.parent is not None and planned.parent not in done:
-            refused[planned.name] = f"{planned.parent}, which it starts from, is not finished."
-            continue
-        if not study.joins:
-            number = len(done) + len(refused) + 1
-            where.watch.note(f"{planned.name} ({number} of {len(study.runs)})")
-        from tlfeat.finetuning.train import train_network
-
-        try:
-            job = _finetune_job(study, planned, dataset, folder, _start(planned, done))
-            how = effort or Effort(resume=True, keep=planned.keep)
-            done[planned.name] = train_network(job, where, how)
-        except TlfeatError as error:
-            if study.joins:
-                raise
-            refused[planned.name] = str(error)
-
-
 def _finetune_job(
-    study: Study, planned: PlannedRun, dataset: Dataset, folder: Path, start: str | None
+    study: Study, planned: PlannedRun, start: str | None, *, dataset: Dataset, folder: Path
 ) -> "FinetuneJob":
     from tlfeat.finetuning.train import FinetuneJob
 
@@ -274,13 +260,6 @@ def _finetune_job(
     return FinetuneJob(dataset, request, folder, planned.name, planned.stand_in)
 
 
-def _start(planned: PlannedRun, done: Mapping[str, Run]) -> str | None:
-    """Give what a run starts from: as it was said, or where the run of that name is."""
-    if planned.parent is None:
-        return planned.start
-    return str(done[planned.parent].path) + ("" if planned.epoch is None else f"@{planned.epoch}")
-
-
 def _rename_finished(
     study: Study, jobs: "Mapping[str, Job]", dataset: Dataset, folder: Path, where: Where
 ) -> None:
@@ -291,7 +270,7 @@ def _rename_finished(
             continue
         with suppress(TlfeatError):  # it is refused when its turn comes, with the reason
             job = jobs.get(planned.name) or _finetune_job(
-                study, planned, dataset, folder, _start(planned, there)
+                study, planned, start_among(planned, there), dataset=dataset, folder=folder
             )
             run = finished_run(job.folder, where.watch)
             if run is None:

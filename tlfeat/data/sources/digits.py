@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ class DigitsSource:
         self._lock = threading.Lock()
         self._images: npt.NDArray[np.uint8] | None = None
         self._target: npt.NDArray[np.int64] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DigitsSource, (SourceOptions(),)  # another process opens it anew
 
     def _load(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         with self._lock:

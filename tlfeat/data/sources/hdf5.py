@@ -36,6 +36,9 @@ class Hdf5File:
             set()
         )  # arrays that were looked at: it takes a walk over all chunks
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hdf5File, (self.path,)  # another process opens it anew
+
     def _open(self) -> Any:
         """Give the open file; the lock is held."""
         if self._file is None:

@@ -93,6 +93,9 @@ class HfSource:
             for split, part in parts.items()
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HfSource, (self.name, self._parts, self.options)  # another process opens it anew
+
     def listing(self) -> Listing:
         """List the rows split by split; no picture is touched."""
         rows: list[Row] = []

@@ -32,6 +32,9 @@ class NpzFile:
         self._lock = threading.Lock()
         self._arrays: dict[str, npt.NDArray[Any]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NpzFile, (self.path,)  # another process opens it anew
+
     def names(self) -> list[str]:
         """Name the arrays."""
         with zipfile.ZipFile(self.path) as archive:

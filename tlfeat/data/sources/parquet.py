@@ -67,6 +67,10 @@ class ParquetSource:
         self._image: dict[int, str] = {}
         self._groups: OrderedDict[tuple[int, int], Any] = OrderedDict()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        made_of = self.folder, self.paths, self.options  # another process opens the files anew
+        return ParquetSource, made_of, {"_image": self._image}
+
     def listing(self) -> Listing:
         """List the rows file by file; only labels, splits and groups are read."""
         rows: list[Row] = []

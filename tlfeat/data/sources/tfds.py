@@ -93,6 +93,9 @@ class TfdsSource:
         self._lock = threading.Lock()
         self._files: dict[str, int] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TfdsSource, (self.path, self.options)  # another process opens it anew
+
     def listing(self) -> Listing:
         """List all splits, shard by shard."""
         info = _read_json(self.path / "dataset_info.json")
