@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class Proxy:
         Seconds before each answer.
     failing : float
         Share of requests that get 503, no answer at all, or half of their body, in turn.
+    refusing : callable
+        Gives the status that a request is refused with, or 0.
     requests : list of (method, path)
     most : int
         Requests that were under way at once.
@@ -75,6 +77,7 @@ class Proxy:
         self.server = server
         self.delay = self.failing = 0.0
         self.requests: list[tuple[str, str]] = []
+        self.refusing: Callable[[Any], int] = lambda request: 0
         self.mishaps = self.most = self._now = 0
         self._random = random.Random(0)
         self._loop = asyncio.new_event_loop()
@@ -120,6 +123,9 @@ class Proxy:
     async def _passed_on(self, request: Any) -> Any:
         from aiohttp import web
 
+        status = self.refusing(request)
+        if status:
+            return web.Response(status=status, text="")
         fails = self._random.random() < self.failing
         self.mishaps += fails
         kind = ("error", "silence", "cut")[self.mishaps % 3] if fails else ""

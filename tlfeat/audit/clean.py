@@ -16,6 +16,8 @@ from tlfeat.data.names import SPLITS, TRAIN, VALIDATION, label_name
 from tlfeat.data.samples import Sample
 from tlfeat.errors import DataError
 from tlfeat.files import write_bytes
+from tlfeat.remote.endpoint import RemoteObject
+from tlfeat.remote.urls import without_secrets
 
 CONFLICT: Final = "under two labels"
 COPY: Final = "a copy of one that is kept"
@@ -56,13 +58,19 @@ def check_table(dataset: Dataset, path: str | Path) -> None:
     if path.exists():
         raise DataError(f"{path} is there already and is not overwritten: name another file.")
     for sample in dataset.samples:
-        if not isinstance(sample.locator, str):
+        if not isinstance(sample.locator, str | RemoteObject):
             raise DataError(
                 f"A clean table lists files, and the pictures of this dataset ({dataset.kind}) "
                 "are none: it can be had of folders and tables of pictures."
             )
+        place = _file_of(sample, path)
+        if without_secrets(place) != place:
+            raise DataError(
+                f"A clean table lists where pictures are, and the URL of {sample.id} has a "
+                "signature or a password, which are written nowhere."
+            )
         label = dataset.label_name(sample) or ""
-        for name in (_file_of(sample, path), label, sample.group or ""):
+        for name in (place, label, sample.group or ""):
             if name != name.strip() or label_name(label) != label:
                 raise DataError(
                     f"A table would not be read as it was written: {name!r} of {sample.id} begins "
@@ -171,5 +179,7 @@ def _held_out(split: str | None) -> int:
 
 
 def _file_of(sample: Sample, table: Path) -> str:
+    if isinstance(sample.locator, RemoteObject):
+        return sample.locator.url
     file, folder = Path(str(sample.locator)), table.absolute().parent
     return os.path.relpath(file, folder) if file.is_relative_to(folder) else str(file)

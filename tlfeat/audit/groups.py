@@ -71,7 +71,7 @@ def find_groups(dataset: Dataset | str | Path, **options: Unpack[WhereOptions]) 
         f"{counted(len(sizes), 'group')}, as {file} has them."
     )
     grouped = open_dataset(
-        dataset.path,
+        dataset.given or dataset.path,
         **{**dataset.asked, "groups": file},
         digests=DigestIndex(where.cache_folder),
         jobs=where.jobs,

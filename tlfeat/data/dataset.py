@@ -53,6 +53,7 @@ class Dataset:
     notes: tuple[str, ...]
     asked: Mapping[str, Any] = field(default_factory=dict)  # of open_dataset, where not usual
     is_derived: bool = False  # digests say what pictures are made of, and are not theirs
+    given: str = field(default="", repr=False)  # `path` as it was given: it may hold a password
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -224,6 +225,7 @@ def open_dataset(
             *index.notes,
         ),
         asked=_asked(splits, columns, grouping.said, split_seed, limit),
+        given=str(path),
     )
 
 

@@ -152,6 +152,7 @@ class DigestIndex:
                     if progress:
                         progress(done, len(todo))
             finally:
+                expect(())  # whoever is interrupted waits for no server
                 pool.shutdown(wait=True, cancel_futures=True)
                 self._save(fresh)
         return found, problems

@@ -1,14 +1,18 @@
 """The pictures that a run is put to use on, however they were named."""
 
-from collections.abc import Iterable, Iterator
-from errno import EISDIR
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tlfeat.data.decode import UndecodableImage
-from tlfeat.data.layout import PICTURE_SUFFIXES, suffix_of
+from tlfeat.data.layout import (
+    OTHER_SUFFIXES,
+    PICTURE_SUFFIXES,
+    looks_like_picture,
+    suffix_of,
+)
 from tlfeat.data.names import printable
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
@@ -20,8 +24,8 @@ from tlfeat.data.sources.base import (
 )
 from tlfeat.errors import DataError
 from tlfeat.features.forward import Unread
-from tlfeat.remote.endpoint import endpoint_of
-from tlfeat.remote.reader import Reader
+from tlfeat.remote.endpoint import RemoteObject, endpoint_of
+from tlfeat.remote.reader import AHEAD, Reader
 from tlfeat.remote.urls import is_url, name_of, without_secrets
 
 
@@ -39,11 +43,48 @@ def listed(pictures: Iterable[str | Path | Picture]) -> Iterator[Unread]:
     picture : Unread
         In their order; one that cannot be used says why when it is read.
     """
+    named: list[str] = []  # pictures at URLs, one after the other
     for number, picture in enumerate(pictures):
+        url = "" if isinstance(picture, bytes | np.ndarray) else str(picture)
+        if is_url(url) and _is_one_picture(url):
+            named.append(url)
+            if len(named) < AHEAD:
+                continue
+        yield from _on_server(named)
+        named = []
         if isinstance(picture, bytes | np.ndarray):
             yield Unread(f"[{number}]", partial(_given, picture))
-        else:
+        elif not (is_url(url) and _is_one_picture(url)):
             yield from _pictures_at(picture)
+    yield from _on_server(named)
+
+
+def _is_one_picture(url: str) -> bool:
+    """Say whether a URL is of one picture, by its name; where that tells nothing, by asking."""
+    suffix = suffix_of(name_of(url))
+    if suffix in PICTURE_SUFFIXES:
+        return True
+    if url.endswith("/") or suffix in OTHER_SUFFIXES:
+        return False
+    try:
+        endpoint = endpoint_of(url)
+        found = endpoint.about(url)
+        if not found or not found.size:
+            return False
+        return looks_like_picture(endpoint.read(url, 0, min(16, found.size)))
+    except (OSError, DataError):  # it is said where it is read
+        return False
+
+
+def _on_server(urls: Sequence[str]) -> Iterator[Unread]:
+    """Give pictures at URLs, fetched ahead."""
+    if not urls:
+        return
+    reader = Reader()
+    places = [RemoteObject(url, None, "", None) for url in urls]
+    reader.expect(places)
+    for place in places:
+        yield Unread(printable(without_secrets(place.url)), partial(reader.read, place))
 
 
 def _given(picture: Picture) -> Picture:
@@ -62,7 +103,7 @@ def _without(name: str, reason: str) -> Unread:
 def _pictures_at(picture: str | Path) -> Iterator[Unread]:
     path, name = Path(picture), printable(without_secrets(str(picture)))
     if is_url(str(picture)):
-        yield from _pictures_on_server(str(picture), name)
+        yield from _pictures_in(str(picture), name)
         return
     try:
         is_picture = path.is_file() and not _is_dataset(path)
@@ -76,22 +117,6 @@ def _pictures_at(picture: str | Path) -> Iterator[Unread]:
         yield _without(name, "there is no such file")
         return
     yield from _pictures_in(str(picture), name)
-
-
-def _pictures_on_server(url: str, name: str) -> Iterator[Unread]:
-    """Give the picture at a URL, or those of the dataset there."""
-    if suffix_of(name_of(url)) not in PICTURE_SUFFIXES:
-        yield from _pictures_in(url, name)
-        return
-
-    def read() -> Picture:
-        endpoint = endpoint_of(url)
-        found = endpoint.about(url)
-        if found is None:
-            raise OSError(EISDIR, "it is a folder")
-        return Reader().read(found)
-
-    yield Unread(name, read)
 
 
 def _pictures_in(place: str, name: str) -> Iterator[Unread]:

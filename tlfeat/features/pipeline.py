@@ -69,6 +69,7 @@ def embed_pictures(
     """
     unread: dict[str, str] = {}
     with ExitStack() as stack:
+        stack.callback(dataset.expect, ())  # whoever is interrupted waits for no server
         source = stack.enter_context(_rows_from(dataset, samples, networks, where))
         if meanwhile is not None:
             aside = ThreadPoolExecutor(1, thread_name_prefix="meanwhile")

@@ -24,26 +24,29 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
-from tlfeat.errors import DataError
+from tlfeat.errors import DataError, first_line
+from tlfeat.remote.fetchers import AT_ONCE
 from tlfeat.remote.urls import is_web, scheme_of, sendable, without_secrets
 
 T = TypeVar("T")
 
-AT_ONCE = 48  # requests under way: at 100 ms each, as many pictures as eight cores embed
-TRIES = 8  # for one object, of a server that answers
+TRIES = 8  # for one object, of a server that answers; and refusals in a row that are one of all
 KNOWN_SECONDS = 60.0  # that a server which has answered before is waited for
 NEW_SECONDS = 8.0  # that one which never has is
+_SOCKET_SECONDS = 15.0  # in which nothing comes
 _PIECE = 2**20  # bytes
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
 
 _S3 = frozenset({"s3", "s3a"})
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}
 _BUSY = frozenset({408, 425, 429, 502, 503, 504})  # nobody is there who could answer
-_REFUSED = frozenset({401, 403})
-# What drivers call it where there was no answer at all.
+# What S3 calls it where whoever asks is not, or no longer, somebody who may.
+_CLOSED = re.compile(r"Expired|InvalidAccessKey|SignatureDoesNotMatch|InvalidToken|TooSkewed")
+# What drivers call it where there was no answer at all, and where there was half of one.
 _SILENT = re.compile(r"Connect|Timeout|Disconnect|HTTPClientError|gaierror|ClientOSError")
+_CUT_SHORT = re.compile(r"Payload|IncompleteRead|ContentLength")
+_BROKEN = re.compile(r"ResponseParser|ClientError|EOF")
 
 
 class RemoteObject(NamedTuple):
@@ -60,20 +63,26 @@ class Endpoint:
     """A server, or what stands for one: all objects of a scheme and host.
 
     Safe in threads; `endpoint_of` gives it.
+
+    Parameters
+    ----------
+    example : str
+        A URL of it, without what it names there.
     """
 
-    def __init__(self, scheme: str, name: str) -> None:
-        self.scheme, self.name = scheme, name
+    def __init__(self, example: str) -> None:
+        self._example = example
         self._lock = threading.Lock()
         self._answered = False
         self._silent_since: float | None = None  # the first request of those that got no answer
+        self._silent_last = 0.0
+        self._refusals = 0  # since something was given last
 
     def __reduce__(self) -> tuple[Any, ...]:
         return endpoint_of, (self._example,)
 
-    @property
-    def _example(self) -> str:
-        return f"{self.scheme}://{self.name if is_web(self.scheme + '://') else ''}"
+    def _system(self, *, patient: bool = False) -> Any:
+        return _filesystem(self._example, patient)
 
     def about(self, url: str) -> RemoteObject | None:
         """Ask for one object; None where it is a folder.
@@ -87,14 +96,12 @@ class Endpoint:
         DataError
             If the server does not answer, or wants credentials that are not there.
         """
-        found = self._asked(
-            url, lambda: _filesystem(self.scheme, patient=False).info(sendable(url))
-        )
+        found = self._asked(url, lambda: self._system().info(sendable(url)))
         return None if found.get("type") == "directory" else _as_object(url, found)
 
     def objects(self, url: str) -> list[RemoteObject]:
         """List all objects below a folder, sorted by their URLs; raises like `about`."""
-        system = _filesystem(self.scheme, patient=True)
+        system = self._system(patient=True)
         found = self._asked(url, lambda: system.find(url, detail=True, withdirs=False))
         top, base = url.rstrip("/"), str(system._strip_protocol(url)).rstrip("/")
         listed = (_as_object(top + name.removeprefix(base), one) for name, one in found.items())
@@ -102,33 +109,52 @@ class Endpoint:
             (one for one in listed if not one.url.endswith("/")), key=lambda one: one.url
         )
 
-    def read(self, url: str, start: int, stop: int) -> bytes:
-        """Read the bytes of an object from `start` to before `stop`; raises like `about`."""
-        system = _filesystem(self.scheme, patient=False)
+    def read(self, url: str, start: int, stop: int, *, more: int = 0) -> bytes:
+        """Read the bytes of an object from `start` to before `stop`; raises like `about`.
+
+        And up to `more` behind them, if there are any.
+        """
+        system = self._system()
 
         def part() -> bytes:
-            data = bytes(system.cat_file(sendable(url), start=start, end=stop))
+            data = bytes(system.cat_file(sendable(url), start=start, end=stop + more))
             if len(data) < stop - start:
                 raise _CutShort(f"{len(data):,} of {stop - start:,} bytes came")
-            return data if len(data) == stop - start else data[start:stop]  # parts are not given
+            if len(data) > stop - start + more:  # all of it, though a part was asked for
+                data = data[start : stop + more]
+            return data
 
         return self._asked(url, part)
+
+    def read_object(self, one: RemoteObject) -> bytes:
+        """Read an object whole; raises like `about`, and OSError if it has grown meanwhile."""
+        if one.size is None or not one.ranges:
+            system = self._system()
+            return self._asked(one.url, lambda: bytes(system.cat_file(sendable(one.url))))
+        data = self.read(one.url, 0, one.size, more=1)
+        if len(data) > one.size:
+            raise OSError(5, "it was changed while it was read: run again")
+        return data
 
     def gives_parts(self, url: str) -> bool:
         """Say whether a part of an object is given, or all of it whatever is asked for."""
         if not is_web(url):
             return True
-        system = _filesystem(self.scheme, patient=False)
-        return len(self._asked(url, lambda: system.cat_file(sendable(url), start=1, end=2))) == 1
+        from fsspec.asyn import sync
 
-    def read_whole(self, url: str) -> bytes:
-        """Read an object whose size is not known; raises like `about`."""
-        system = _filesystem(self.scheme, patient=False)
-        return self._asked(url, lambda: bytes(system.cat_file(sendable(url))))
+        system = self._system()
+
+        async def status() -> int:
+            session = await system.set_session()
+            async with session.get(sendable(url), headers={"Range": "bytes=1-1"}) as answer:
+                answer.raise_for_status()
+                return int(answer.status)
+
+        return bool(self._asked(url, lambda: sync(system.loop, status)) == 206)
 
     def fetch(self, url: str, file: IO[bytes]) -> None:
         """Read a whole object into a file, from its beginning; raises like `about`."""
-        system = _filesystem(self.scheme, patient=False)
+        system = self._system()
 
         def fetched() -> None:
             file.seek(0)
@@ -141,7 +167,7 @@ class Endpoint:
 
     def put(self, path: Path, url: str) -> None:
         """Write a file to a URL, whole or not at all; raises like `about`."""
-        self._asked(url, lambda: _filesystem(self.scheme, patient=True).put_file(str(path), url))
+        self._asked(url, lambda: self._system(patient=True).put_file(str(path), url))
 
     def _asked(self, url: str, ask: Callable[[], T]) -> T:
         """Ask until there is an answer, or no more hope for one."""
@@ -152,29 +178,32 @@ class Endpoint:
             except Exception as error:  # each driver has its own
                 told = _understood(error)
             else:
-                self._hear()
+                self._hear(is_given=True)
                 return answer
             if told.kind == "silent":
-                self._doubt(told.why)
+                self._doubt(told.why, began)
             else:
-                self._hear()
+                self._hear(is_given=told.kind == "gone")
             tried += told.kind == "stumbled"
             if told.kind not in ("silent", "stumbled"):
-                raise _final(told, url)
+                raise self._final(told, url)
             if tried >= TRIES or time.monotonic() - began > 2 * KNOWN_SECONDS:  # others come
                 raise OSError(5, f"the server failed again and again ({told.why})")
             time.sleep(next(pauses))
 
-    def _hear(self) -> None:
+    def _hear(self, *, is_given: bool) -> None:
         with self._lock:
             self._answered, self._silent_since = True, None
+            self._refusals = 0 if is_given else self._refusals
 
-    def _doubt(self, why: str) -> None:
+    def _doubt(self, why: str, began: float) -> None:
         """Note that no answer came; raise where there is no hope any more."""
         now = time.monotonic()
         with self._lock:
-            if self._silent_since is None:
-                self._silent_since = now
+            stale = now - self._silent_last > KNOWN_SECONDS  # of another day in a notebook
+            if self._silent_since is None or stale:
+                self._silent_since = began
+            self._silent_last = now
             silent = now - self._silent_since
             patience = KNOWN_SECONDS if self._answered else NEW_SECONDS
         if silent > patience:
@@ -183,12 +212,28 @@ class Endpoint:
                 "is up and reached from here, then run again; what is done is kept."
             )
 
+    def _final(self, told: "_Told", url: str) -> Exception:
+        """Give the error where asking again would not help."""
+        shown = without_secrets(url)
+        if told.kind == "gone":
+            return FileNotFoundError(2, f"not found at {shown}")
+        with self._lock:
+            self._refusals += 1
+            all_refused = self._refusals >= TRIES
+        if told.kind == "refused" and not all_refused:
+            return PermissionError(13, f"the server does not give it ({told.why})")
+        return DataError(
+            f"{shown!r} cannot be read, nor what was asked for before it ({told.why}). Give "
+            "credentials as the driver takes them (for s3: AWS_PROFILE, AWS_ACCESS_KEY_ID or "
+            "~/.aws; a public bucket: FSSPEC_S3_ANON=true), then run again; what is done is kept."
+        )
+
     @property
     def _where(self) -> str:
         """Name the server, as the driver does where it knows one."""
-        client = getattr(_filesystem(self.scheme, patient=False), "_s3", None)
+        client = getattr(self._system(), "_s3", None)
         url = getattr(getattr(client, "meta", None), "endpoint_url", None)
-        return f"The server {url}" if url else f"The server of {self._example}"
+        return f"The server {url or 'of ' + without_secrets(self._example)}"
 
 
 def endpoint_of(url: str) -> Endpoint:
@@ -197,68 +242,94 @@ def endpoint_of(url: str) -> Endpoint:
     Raises
     ------
     DataError
-        If no driver for its scheme is installed.
+        If it is no URL that can be read, or no driver for its scheme is installed.
     """
-    scheme = scheme_of(url)
-    return _endpoint(scheme, urlsplit(url).netloc.rpartition("@")[2] if is_web(url) else "")
+    scheme, host = scheme_of(url), url.partition("://")[2].partition("/")[0]
+    host = host.rpartition("@")[2] if is_web(url) else host
+    if "::" in url or without_secrets(url).endswith("://..."):
+        raise DataError(
+            f"{without_secrets(url)} is no URL that is read: wanted one server, as in "
+            "s3://BUCKET/FOLDER or https://HOST/FILE."
+        )
+    if not host:
+        raise DataError(f"{url} names no place: wanted {scheme}://PLACE.")
+    server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    is_s3 = scheme in _S3
+    return _endpoint(f"{scheme}://{'any' if is_s3 else host}", server if is_s3 else "")
 
 
 @cache
-def _endpoint(scheme: str, name: str) -> Endpoint:
-    _filesystem(scheme, patient=False)
-    return Endpoint(scheme, name)
+def _endpoint(example: str, server: str) -> Endpoint:
+    """Make one for each server that stands behind a scheme."""
+    _filesystem(example, patient=False)
+    return Endpoint(example)
 
 
-def _filesystem(scheme: str, *, patient: bool) -> Any:
-    """Open fsspec's driver of a scheme; a patient one tries each page of a listing again.
+def _filesystem(example: str, patient: bool) -> Any:
+    """Open fsspec's driver for a server; a patient one tries each page of a listing again.
 
     Any other is asked again by `Endpoint`, which knows what to wait for.
     """
     said = tuple(sorted(one for one in os.environ.items() if one[0].startswith("AWS_")))
-    return _opened(scheme, patient, said if scheme in _S3 else ())
+    return _opened(example, patient, said if scheme_of(example) in _S3 else ())
 
 
 @cache
-def _opened(scheme: str, patient: bool, said: tuple[tuple[str, str], ...]) -> Any:
+def _opened(example: str, patient: bool, said: tuple[tuple[str, str], ...]) -> Any:
     """Open a driver as what is said in the environment wants it."""
+    scheme = scheme_of(example)
     package = _PACKAGES.get(scheme)
     try:
         import fsspec
 
         if package:
             importlib.import_module(package)
-        settings = _settings(scheme, patient)
-        return fsspec.filesystem(
+        settings = _settings(example, patient)
+        system = fsspec.filesystem(
             scheme, use_listings_cache=False, skip_instance_cache=True, **settings
         )
     except ImportError as error:
-        extra = "'tlfeat[cloud]'" if package else error.name or f"fsspec's driver of {scheme}"
+        extra = (
+            "pip install 'tlfeat[cloud]'" if package else f"install fsspec's driver of {scheme}"
+        )
         raise DataError(
-            f"Reading {scheme}:// needs a package that is not installed ({error.name}): "
-            f"pip install {extra}."
+            f"Reading {scheme}:// needs a package that is not installed "
+            f"({error.name or first_line(error)}): {extra}."
         ) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise DataError(
-            f"{scheme}:// is no place that is known here; wanted s3://, https:// or another "
-            "scheme that fsspec has a driver for."
+            f"{scheme}:// is no place that can be read here ({first_line(error)}); wanted s3://, "
+            "https:// or another scheme that fsspec has a driver for."
         ) from error
+    if scheme in _S3 and not patient:
+        system.retries = 1
+    return system
 
 
-def _settings(scheme: str, patient: bool) -> dict[str, Any]:
+def _settings(example: str, patient: bool) -> dict[str, Any]:
     """Give the driver's settings: as many requests at once as are made, and who tries again."""
-    if scheme in ("http", "https"):
-        return {"encoded": True, "client_kwargs": {"trust_env": True}}
-    if scheme not in _S3:
-        return {}
-    from fsspec.config import conf
+    import fsspec
 
-    said = conf.get("s3", {}).get("config_kwargs", {})
+    scheme = scheme_of(example)
+    if is_web(example):
+        from aiohttp import ClientTimeout
+
+        waits = ClientTimeout(total=None, sock_connect=5, sock_read=_SOCKET_SECONDS)
+        plain = {"Accept-Encoding": "identity"}  # sizes are of what is stored
+        return {
+            "encoded": True,
+            "client_kwargs": {"trust_env": True, "timeout": waits, "headers": plain},
+        }
+    if scheme not in _S3:
+        driver = fsspec.get_filesystem_class(scheme)
+        return dict(driver._get_kwargs_from_urls(example))
+    said = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
     tries = 6 if patient else 1
     ours = {
         "max_pool_connections": AT_ONCE,
         "retries": {"mode": "standard", "total_max_attempts": tries},
         "connect_timeout": 5,
-        "read_timeout": 20,
+        "read_timeout": _SOCKET_SECONDS,
     }
     return {"config_kwargs": {**ours, **said}}
 
@@ -279,40 +350,50 @@ def _understood(error: Exception) -> _Told:
     if isinstance(error, DataError):
         raise error
     chain = [error, *(one for one in (error.__cause__, error.__context__) if one is not None)]
-    status = next((found for one in chain if (found := _status(one))), None)
-    if status is not None:
-        if status in (404, 410):
-            return _Told("gone", f"status {status}")
-        if status in _REFUSED:
-            return _Told("refused", f"status {status}")
-        kind = "silent" if status in _BUSY else "stumbled" if status >= 500 else "refused"
-        return _Told(kind, f"status {status}")
     names = [type(one).__name__ for one in chain]
-    if any("Credential" in name or "Token" in name for name in names):
+    code = next((found for one in chain if (found := _code(one))), "")
+    if _CLOSED.search(code):
+        return _Told("closed", code)
+    if any(_CUT_SHORT.search(name) for name in names):  # aiohttp gives them a status of 400
+        return _Told("stumbled", "a body was cut short")
+    status = next((number for one in chain if (number := _status(one))), None)
+    if status is not None:
+        return _of_status(status)
+    if any("Credential" in name or "TokenRetrieval" in name for name in names):
         return _Told("closed", "no credentials were found")
+    return _of_kind(error, names)
+
+
+def _of_kind(error: Exception, names: list[str]) -> _Told:
+    """Tell what an error without a status means, by what it and its causes are called."""
     if isinstance(error, _CutShort):
         return _Told("stumbled", str(error))
-    if any("Payload" in name or "IncompleteRead" in name for name in names):
-        return _Told("stumbled", "a body was cut short")
-    if isinstance(error, FileNotFoundError | IsADirectoryError) and len(chain) == 1:
+    for kind, pattern in (("silent", _SILENT), ("stumbled", _BROKEN)):
+        name = next((name for name in reversed(names) if pattern.search(name)), None)
+        if name:
+            return _Told(kind, name)
+    if isinstance(error, FileNotFoundError | IsADirectoryError):
         return _Told("gone", "no such object")
-    if isinstance(error, PermissionError):
-        return _Told("refused", "not allowed")
-    silent = next((name for name in reversed(names) if _SILENT.search(name)), None)
-    return _Told("silent", silent) if silent else _Told("stumbled", names[0])
+    if isinstance(error, OSError) and not isinstance(error, PermissionError):
+        return _Told("stumbled", names[0])
+    return _Told("refused", names[0])
 
 
-def _final(told: _Told, url: str) -> Exception:
-    """Give the error where asking again would not help."""
-    shown = without_secrets(url)
-    if told.kind == "gone":
-        return FileNotFoundError(2, f"not found at {shown}")
-    if told.kind == "refused":
-        return PermissionError(13, f"the server lets nobody read it ({told.why})")
-    return DataError(
-        f"{shown!r} cannot be read: {told.why}. Give credentials as the driver takes them (for "
-        "s3: AWS_PROFILE, AWS_ACCESS_KEY_ID or ~/.aws; a public bucket: FSSPEC_S3_ANON=true)."
-    )
+def _of_status(status: int) -> _Told:
+    """Tell what an HTTP status means."""
+    why = f"status {status}"
+    if status in (404, 410):
+        return _Told("gone", why)
+    if status in (401, 407):
+        return _Told("closed", why)
+    return _Told("silent" if status in _BUSY else "stumbled" if status >= 500 else "refused", why)
+
+
+def _code(error: BaseException) -> str:
+    """Give what S3 calls an error, or nothing."""
+    response = getattr(error, "response", None)
+    told = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return str(told or "")
 
 
 def _status(error: BaseException) -> int | None:
@@ -322,9 +403,9 @@ def _status(error: BaseException) -> int | None:
         told = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return told if isinstance(told, int) else None
     for name in ("status", "status_code", "code"):
-        told = getattr(error, name, None)
-        if isinstance(told, int) and 400 <= told < 600:
-            return told
+        number = getattr(error, name, None)
+        if isinstance(number, int) and 400 <= number < 600:
+            return number
     return None
 
 

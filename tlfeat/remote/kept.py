@@ -1,7 +1,8 @@
 """What was fetched, kept in a nameless file for as long as whoever fetched it lives.
 
 A picture is read for its digest, then to be embedded, then for a page: it is fetched for the first
-of them. Nothing is left behind, whatever ends the process.
+of them. Nothing is left behind, whatever ends the process. All of a process have one account, so
+that many archives do not fill the disk.
 """
 
 import os
@@ -10,10 +11,36 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import IO, Any
 
-MOST_BYTES = 16 * 2**30
+MOST_BYTES = 16 * 2**30  # of a process
 _SHARE = 4  # of what the disk has left, a quarter at most
+
+
+class _Account:
+    """What all of this process keep."""
+
+    def __init__(self) -> None:
+        self._lock, self._used = threading.Lock(), 0
+
+    def take(self, size: int) -> bool:
+        """Say whether so many bytes more may be kept, and count them if so."""
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        with self._lock:
+            room = min(MOST_BYTES, (free + self._used) // _SHARE)
+            if self._used + size > room:
+                return False
+            self._used += size
+            return True
+
+    def give_back(self, sizes: list[int]) -> None:
+        """Count bytes that are kept no more."""
+        with self._lock:
+            self._used -= sum(sizes)
+
+
+_ACCOUNT = _Account()
 
 
 class Kept:
@@ -25,8 +52,10 @@ class Kept:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
-        self._room = self._end = 0
+        self._end = 0
         self._at: dict[Hashable, tuple[int, int]] = {}
+        self._sizes: list[int] = []
+        weakref.finalize(self, _ACCOUNT.give_back, self._sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Kept, ()
@@ -43,21 +72,20 @@ class Kept:
         end = length if stop is None else min(stop, length)
         return os.pread(self._file.fileno(), end - start, begin + start)
 
-    def put(self, key: Hashable, data: bytes) -> None:
-        """Keep bytes, where there is room for them."""
-        with self._lock:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="tlfeat-")  # noqa: SIM115 - as long as self
-                weakref.finalize(self, self._file.close)
-                free = shutil.disk_usage(tempfile.gettempdir()).free
-                self._room = min(MOST_BYTES, free // _SHARE)
-            if key in self._at or self._end + len(data) > self._room:
-                return
-            start, self._end = self._end, self._end + len(data)
-        try:
-            written = os.pwrite(self._file.fileno(), data, start)
-        except OSError:  # the disk is full: it is fetched again where it is wanted
-            self._room = 0
-            return
-        if written == len(data):
-            self._at[key] = start, written
+    def put(self, key: Hashable, data: bytes) -> bool:
+        """Keep bytes where there is room for them, and say whether they are kept."""
+        if key in self._at:
+            return True
+        with suppress(OSError):  # no folder to write to, or a full disk: it is fetched again
+            with self._lock:
+                if not _ACCOUNT.take(len(data)):
+                    return False
+                self._sizes.append(len(data))
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile(prefix="tlfeat-")  # noqa: SIM115
+                    weakref.finalize(self, self._file.close)
+                start, self._end = self._end, self._end + len(data)
+            if os.pwrite(self._file.fileno(), data, start) == len(data):
+                self._at[key] = start, len(data)
+                return True
+        return False

@@ -5,11 +5,14 @@ way, so that the latency of a request is waited for once and not for each pictur
 """
 
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError, Future
+from errno import EIO, EISDIR
+from functools import partial
 from typing import Any
 
-from tlfeat.remote.endpoint import AT_ONCE, RemoteObject, endpoint_of
+from tlfeat.remote.endpoint import RemoteObject, endpoint_of
+from tlfeat.remote.fetchers import AT_ONCE, fetchers
 from tlfeat.remote.kept import Kept
 
 AHEAD = 2 * AT_ONCE  # pictures that are fetched beyond the one that is read
@@ -22,7 +25,6 @@ class Reader:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept = Kept()
-        self._pool: ThreadPoolExecutor | None = None
         self._order: Sequence[RemoteObject] = ()
         self._place: dict[RemoteObject, int] = {}
         self._sent = 0  # of the order, those that were sent for or are here
@@ -31,14 +33,17 @@ class Reader:
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, ()
 
-    def expect(self, order: Sequence[RemoteObject]) -> None:
-        """Hear what is going to be read, about in this order; what was expected before is not."""
+    def expect(self, order: Iterable[RemoteObject]) -> None:
+        """Hear what is going to be read, about in this order; what was expected before is not.
+
+        Whoever waits for what is not expected any more has an OSError.
+        """
         with self._lock:
             for future in self._coming.values():
                 future.cancel()
             self._coming = {}
-            self._order, self._sent = order, 0
-            self._place = {one: at for at, one in enumerate(order)}
+            self._order, self._sent = list(dict.fromkeys(order)), 0
+            self._place = {one: at for at, one in enumerate(self._order)}
             self._send(0)
 
     def read(self, one: RemoteObject) -> bytes:
@@ -52,14 +57,23 @@ class Reader:
             If the server does not answer, or wants credentials that are not there.
         """
         with self._lock:
-            coming = self._coming.pop(one, None)
+            coming = self._coming.get(one)
+            if coming is None and one not in self._kept:
+                coming = self._coming[one] = fetchers().submit(partial(self._fetch, one))
             place = self._place.get(one)
             if place is not None:
                 self._send(place + 1)
-        if coming is not None and not coming.cancelled():
+        if coming is None:
+            found = self._kept.get(one)
+            return self._fetch(one) if found is None else found
+        try:
             return coming.result()
-        found = self._kept.get(one)
-        return self._fetch(one) if found is None else found
+        except CancelledError:
+            raise OSError(EIO, "it was given up while it was fetched") from None
+        finally:
+            with self._lock:
+                if self._coming.get(one) is coming:
+                    del self._coming[one]
 
     def _send(self, start: int) -> None:
         """Send for what comes from a place of the order on, as far as the window reaches."""
@@ -73,16 +87,16 @@ class Reader:
             self._sent += 1
             if one in self._coming or one in self._kept:
                 continue
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tlfeat-fetch")
-            self._coming[one] = self._pool.submit(self._fetch, one)
+            self._coming[one] = fetchers().submit(partial(self._fetch, one))
             under_way += one.size or 0
 
     def _fetch(self, one: RemoteObject) -> bytes:
         endpoint = endpoint_of(one.url)
-        if one.size is None or not one.ranges:
-            data = endpoint.read_whole(one.url)
-        else:
-            data = endpoint.read(one.url, 0, one.size)
+        found: RemoteObject | None = one
+        if one.size is None:
+            found = endpoint.about(one.url)
+        if found is None:
+            raise OSError(EISDIR, "it is a folder")
+        data = endpoint.read_object(found)
         self._kept.put(one, data)
         return data

@@ -6,15 +6,16 @@ whoever reads it. It is used as it was given, and never written or shown so.
 
 import hashlib
 import re
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_URL = re.compile(r"([a-z][a-z0-9+.-]+)://")
 _WEB = frozenset({"http", "https"})
-# Names of parameters whose values let somebody in, whoever has signed: AWS, Google, Azure, others.
-_SECRET = re.compile(
-    r"x-amz-.*|x-goog-.*|s[epvrk]|skt|.*(sig|token|secret|key|credential|passw|auth|policy).*"
-    r"|expires|access.*",
-    re.IGNORECASE,
+# Parameters that only say what is wanted. No list of those that let somebody in is ever complete.
+_HARMLESS = frozenset(
+    (
+        *("alt", "dl", "download", "export", "file", "filename", "format", "id", "name", "path"),
+        *("raw", "ref", "version", "versionid"),
+    )
 )
 
 
@@ -27,12 +28,12 @@ def is_url(place: str) -> bool:
     (True, False, False)
     """
     found = _URL.match(place)
-    return found is not None and found[1].lower() != "file"
+    return found is not None and found[1] != "file"
 
 
 def scheme_of(url: str) -> str:
-    """Give the scheme of a URL, in lower case."""
-    return url.partition("://")[0].lower()
+    """Give the scheme of a URL."""
+    return url.partition("://")[0]
 
 
 def is_web(url: str) -> bool:
@@ -45,24 +46,46 @@ def without_secrets(url: str) -> str:
 
     Examples
     --------
-    >>> without_secrets("https://me:word@host/a.zip?X-Amz-Signature=1&b=2")
-    'https://host/a.zip'
-    >>> without_secrets("https://host/get?file=a.zip"), without_secrets("s3://bucket/what?.jpg")
-    ('https://host/get?file=a.zip', 's3://bucket/what?.jpg')
+    >>> without_secrets("https://me:word@host/a.zip?X-Amz-Signature=1&id=2")
+    'https://host/a.zip?id=2'
+    >>> without_secrets("https://token@host/get?file=a.zip"), without_secrets("s3://b/what?.jpg")
+    ('https://host/get?file=a.zip', 's3://b/what?.jpg')
+    >>> without_secrets("zip://a.png::https://me:word@host/x"), without_secrets("https://[x/a.zip")
+    ('zip://...', 'https://...')
     """
     if not is_url(url):
         return url
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
-    if ":" in host.rpartition("@")[0]:  # me:password@; container@account is none
-        host = host.rpartition("@")[2]
-    clean = f"{scheme}://{host}{slash}{path}"
+    user, at, name = host.rpartition("@")
+    if "::" in url or not _is_sound(url):
+        return f"{scheme}://..."
+    if is_web(url) or ":" in user:  # container@account is no secret
+        user, at = "", ""
+    path, mark, query = path.partition("#")[0].partition("?") if is_web(url) else _parted(path)
+    kept = "&".join(
+        part
+        for part in re.split("[&;]", query)
+        if part and unquote(part.partition("=")[0]).lower() in _HARMLESS
+    )
+    mark = mark if kept or not query else ""
+    return f"{scheme}://{user}{at}{name}{slash}{path}{mark}{kept}"
+
+
+def _is_sound(url: str) -> bool:
+    """Say whether host and port can be told: a slash in a password would part it elsewhere."""
     if not is_web(url):
-        return clean
-    parts = urlsplit(clean)
-    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    secret = any(_SECRET.fullmatch(name) for name in names)
-    return urlunsplit(parts._replace(query="" if secret else parts.query, fragment=""))
+        return True
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port >= 0)
+    except ValueError:
+        return False
+
+
+def _parted(path: str) -> tuple[str, str, str]:
+    """Part a query from the key of an object, which may have a question mark of its own."""
+    return path.partition("?") if re.search(r"\?[^/?]*=", path) else (path, "", "")
 
 
 def sendable(url: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tlfeat.data.layout import looks_like_picture
 from tlfeat.data.names import as_path
 from tlfeat.data.sources import archive, arrays, digits, folder, gtsrb, hf, manifest, parquet, tfds
-from tlfeat.data.sources.base import Source, SourceOptions
+from tlfeat.data.sources.base import HEAD, Source, SourceOptions
 from tlfeat.data.sources.remote import open_url
 from tlfeat.data.sources.stored import DiskFile
 from tlfeat.errors import DataError
@@ -32,8 +32,6 @@ _BY_FILE: tuple[Callable[[Path, bytes, SourceOptions], Source | None], ...] = (
     arrays.detect_file,
     parquet.detect_file,
 )
-_HEAD = 512  # bytes: a tar file tells what it is only at 257
-
 _KINDS = (
     "a folder of pictures, a CSV or TSV table, a zip or tar archive, Parquet, NPZ, HDF5, "
     "tfds:NAME, hf:NAME, digits, or an s3:// or https:// URL of the first three"
@@ -90,7 +88,7 @@ def _find_folder(path: Path, options: SourceOptions) -> Source:
 def _find_file(path: Path, options: SourceOptions) -> Source:
     try:
         with path.open("rb") as opened:
-            head = opened.read(_HEAD)
+            head = opened.read(HEAD)
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
     for detect in _BY_FILE:

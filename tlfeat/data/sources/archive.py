@@ -40,7 +40,7 @@ from tlfeat.data.sources.base import (
 from tlfeat.data.sources.contents import recall, remember
 from tlfeat.data.sources.parquet import split_of_name
 from tlfeat.data.sources.spool import refuse_bomb, spool
-from tlfeat.data.sources.stored import DiskFile, ObjectFile, StoredFile, read_all_at
+from tlfeat.data.sources.stored import DiskFile, StoredFile, read_all_at
 from tlfeat.errors import DataError
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
@@ -183,15 +183,15 @@ class ArchiveSource:
         """Give the members, and the labels that lie beside pictures in a webdataset."""
         if not isinstance(archive, TarArchive):
             return archive.members(), {}
-        remote = isinstance(archive.file, ObjectFile)
-        stamp = archive.file.stamps()("") if remote else None  # a disk is passed over in no time
+        stamp = archive.file.stamps()("") if archive.file.is_far else None
         said = recall(self.options.cache, stamp)
         if said is not None:
             members, labels = said
             return [Member(name, tuple(at), *more) for name, at, *more in members], dict(labels)
         members = archive.members()
         labels = _sidecars(archive, members)
-        remember(self.options.cache, stamp, (members, labels))
+        if archive.is_whole:
+            remember(self.options.cache, stamp, (members, labels))
         return members, labels
 
     @staticmethod
@@ -270,6 +270,7 @@ class TarArchive:
         self._head = head
         self._lock = threading.Lock()
         self._unpacked: IO[bytes] | None = None
+        self.is_whole = True  # so far as it was listed
 
     def __reduce__(self) -> tuple[type["TarArchive"], tuple[StoredFile, bytes]]:
         return TarArchive, (self.file, self._head)
@@ -292,7 +293,9 @@ class TarArchive:
                         info.name, (info.offset_data, info.size), info.size, problem
                     )
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-            if not found:
+            self.is_whole = False
+            cannot_read = isinstance(error, OSError) and not isinstance(error, tarfile.TarError)
+            if not found or cannot_read:  # one that is torn has those that were read
                 raise DataError(f"{self.file.shown!r} cannot be read as tar: {error}.") from error
         return list(found.values())
 

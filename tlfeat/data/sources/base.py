@@ -28,6 +28,7 @@ Picture: TypeAlias = bytes | npt.NDArray[np.uint8]
 
 # A picture of more bytes than this is skipped: no photograph has them, and each is read whole.
 MAX_BYTES = 512 * 2**20
+HEAD = 512  # bytes that tell what a file is: a tar file does so only at 257
 
 
 class Stamp(NamedTuple):

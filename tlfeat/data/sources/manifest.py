@@ -9,7 +9,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,8 @@ from tlfeat.data.sources.base import (
 )
 from tlfeat.data.sources.stored import DiskFile, ObjectFile, StoredFile, object_stamp
 from tlfeat.errors import DataError, did_you_mean
-from tlfeat.remote.endpoint import AT_ONCE, RemoteObject, endpoint_of
+from tlfeat.remote.endpoint import RemoteObject, endpoint_of
+from tlfeat.remote.fetchers import fetchers
 from tlfeat.remote.reader import Reader
 from tlfeat.remote.urls import beside, is_url, without_secrets
 
@@ -140,8 +141,8 @@ class ManifestSource:
         """Find what a table lists; servers are asked for many at once."""
         if isinstance(self.file, DiskFile) and not any(map(is_url, listed)):
             return [self._place(one) for one in listed]
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tlfeat-ask") as pool:
-            return list(pool.map(self._place, listed))
+        asked = [fetchers().submit(partial(self._place, one)) for one in listed]
+        return [place.result() for place in asked]
 
     def _place(self, listed: str) -> "_Place | str":
         """Find one listed picture, or say why it cannot be one."""

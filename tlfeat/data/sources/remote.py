@@ -4,8 +4,9 @@ Folders are told by the names of their objects, and mean what they mean on a dis
 tables are those of the disk, read in place.
 """
 
+import re
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from tlfeat.data.layout import (
     OTHER_SUFFIXES,
@@ -16,6 +17,7 @@ from tlfeat.data.layout import (
 )
 from tlfeat.data.sources import archive, manifest
 from tlfeat.data.sources.base import (
+    HEAD,
     Listing,
     Picture,
     Source,
@@ -26,11 +28,12 @@ from tlfeat.data.sources.base import (
 from tlfeat.data.sources.folder import Found
 from tlfeat.data.sources.stored import ObjectFile, object_stamp
 from tlfeat.errors import DataError
-from tlfeat.remote.endpoint import AT_ONCE, RemoteObject, endpoint_of
+from tlfeat.remote.endpoint import RemoteObject, endpoint_of
+from tlfeat.remote.fetchers import fetchers
 from tlfeat.remote.reader import Reader
 from tlfeat.remote.urls import is_web, without_secrets
 
-_HEAD = 512  # bytes: a tar file tells what it is only at 257
+_OF_GTSRB = re.compile(r"/Final_Training/Images/[^/]+/GT-[^/]*\.csv$")
 _WANTED = "a folder of pictures, a CSV or TSV table, a zip or tar archive"
 
 
@@ -59,7 +62,7 @@ def open_url(url: str, options: SourceOptions) -> Source:
 
 def _of_object(found: RemoteObject, options: SourceOptions) -> Source:
     file = ObjectFile(found)
-    head = file.read_at(0, _HEAD)
+    head = file.read_at(0, HEAD)
     source = archive.detect_file(file, head, options)
     if source is not None:
         return source
@@ -81,6 +84,11 @@ def _of_object(found: RemoteObject, options: SourceOptions) -> Source:
 
 def _of_folder(url: str, objects: Sequence[RemoteObject], options: SourceOptions) -> Source:
     top = url.rstrip("/") + "/"
+    if any(_OF_GTSRB.search(one.url) for one in objects):
+        raise DataError(
+            f"{without_secrets(url)!r} is GTSRB in its official folders, whose tables tell what "
+            "must stay together; on a server they are not read. Fetch it, and give its path."
+        )
     direct = {one.url.removeprefix(top): one for one in objects}
     if not any("/" in name for name in direct):
         shards = archive.shards_among(direct.keys())
@@ -118,10 +126,9 @@ class ObjectsSource:
                 unknown.append((parts, name, one))
             else:
                 _judge(found, parts, name, one)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            pictures = list(pool.map(_looks_like_picture, (one for *_, one in unknown)))
+        pictures = [fetchers().submit(partial(_looks_like_picture, one)) for *_, one in unknown]
         for (parts, name, one), is_picture in zip(unknown, pictures, strict=True):
-            if is_picture:
+            if is_picture.result():
                 _judge(found, parts, name, one)
             else:
                 found.leave_aside(suffix_of(name))

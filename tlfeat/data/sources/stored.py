@@ -10,7 +10,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -23,6 +23,8 @@ from tlfeat.remote.urls import key_of, name_of, without_secrets
 
 class StoredFile(Protocol):
     """One file, read from many threads."""
+
+    is_far: bool  # passing over all of it takes long
 
     @property
     def name(self) -> str:
@@ -57,6 +59,8 @@ class StoredFile(Protocol):
 
 class DiskFile:
     """A file on a disk."""
+
+    is_far = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,6 +99,8 @@ class DiskFile:
 class ObjectFile:
     """An object of a server."""
 
+    is_far = True
+
     def __init__(self, found: RemoteObject) -> None:
         self.found = found
         self.name, self.shown = name_of(found.url), without_secrets(found.url)
@@ -103,17 +109,16 @@ class ObjectFile:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._whole: IO[bytes] | None = None
-        self._blocks = self._in_blocks()
 
-    def _in_blocks(self) -> RemoteBlocks | None:
+    @cached_property
+    def _blocks(self) -> RemoteBlocks | None:
         """Give the blocks of the object, where the server gives parts of it."""
         url, size = self.found.url, self.found.size
         if size is None or not self.found.ranges:
             return None
-        endpoint = endpoint_of(url)
-        if size > blocks.BLOCK and not endpoint.gives_parts(url):
+        if size > blocks.BLOCK and not endpoint_of(url).gives_parts(url):
             return None
-        return RemoteBlocks(endpoint, url, size)
+        return RemoteBlocks(self.found)
 
     def __reduce__(self) -> tuple[type["ObjectFile"], tuple[RemoteObject]]:
         return ObjectFile, (self.found,)
