@@ -12,7 +12,8 @@ import pytest
 from conftest import SIZE
 
 from tlfeat.cluster.calls import Caller
-from tlfeat.data.dataset import open_dataset
+from tlfeat.cluster.join import clustered
+from tlfeat.data.dataset import Dataset, open_dataset
 from tlfeat.data.digests import DigestIndex
 from tlfeat.errors import ClusterError
 from tlfeat.features.extract import embed, extract
@@ -198,6 +199,17 @@ def test_actors_with_a_gpu_are_sent_squares(nodes, cache, alone, pictures):
     finally:
         nodes.remove_node(node)
     np.testing.assert_allclose(there.X, extract(pictures, cache=alone, size=SIZE).X, atol=1e-4)
+
+
+def end_at_once() -> None:
+    os._exit(1)
+
+
+def test_what_kills_every_worker_ends_with_a_sentence(cluster):
+    with clustered(Where(cluster=cluster)) as joined:
+        call = Caller(joined, Dataset)
+        with pytest.raises(ClusterError, match="The Ray cluster failed: "):
+            call(end_at_once)
 
 
 def table_of(study: Path) -> list[str]:

@@ -1,11 +1,16 @@
 """What a cluster is asked for and told, without one."""
 
+import gc
+import pickle
 import socket
 import sys
+import weakref
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from pictures import class_folder
 from source_makers import (
@@ -24,9 +29,34 @@ from tlfeat.cluster.versions import check_versions, node_versions
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.digests import digest_of
 from tlfeat.errors import ClusterError, HeadError, TlfeatError
+from tlfeat.heads.ground import Ground
 from tlfeat.heads.pool import Portable, Sparing, run_jobs
+from tlfeat.runs.record import _VERSIONED
 from tlfeat.studies.finetunes import Ended, _begun, _ready, _settle
 from tlfeat.where import Where
+
+
+def test_all_that_runs_are_recorded_to_hang_on_must_be_the_same():
+    assert {*_VERSIONED} <= node_versions().keys()
+
+
+def test_a_ground_that_nobody_uses_is_gone_at_once():
+    ground = Ground(np.eye(6, dtype=np.float32), np.array([0, 1] * 3), 2, None)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(ground.parts[1])).rows, ground.parts[1].rows
+    )
+    there = weakref.ref(ground)
+    gc.disable()
+    try:
+        del ground
+        assert there() is None
+    finally:
+        gc.enable()
+
+
+def test_a_dataset_travels_without_how_it_was_named(tmp_path):
+    dataset = replace(open_dataset(class_folder(tmp_path / "set")), given="https://me:word@host/a")
+    assert b"word" not in pickle.dumps(dataset)
 
 
 @pytest.mark.parametrize("text", ["spark", "ray:", "ray:host", "ray://host:10001", "rays", ""])

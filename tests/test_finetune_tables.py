@@ -391,3 +391,12 @@ def test_a_later_setting_of_the_whole_fine_tune_changes_ids_only_where_it_is_unu
 )
 def test_a_phase_may_end_where_it_began_if_that_was_trained(phases, keeps_top, may):
     assert may_end_where_it_began(phases, len(phases) - 1, keeps_top=keeps_top) is may
+
+
+@pytest.mark.parametrize(("name", "of_keras"), [("adam",) * 2, ("adamw", "adam_w"), ("sgd",) * 2])
+def test_an_optimizer_is_called_what_keras_calls_the_first_of_a_process(name, of_keras):
+    for _ in range(2):  # a file of weights has the name in it, and is a parent by its bytes
+        choice = read_choice(name, OPTIMIZERS, "optimizer")
+        assert build_optimizer(choice, 0.1).name == of_keras
+        scaled = build_optimizer(choice, 0.1, scale_loss=True)
+        assert (scaled.name, scaled.inner_optimizer.name) == ("loss_scale_optimizer", of_keras)

@@ -301,7 +301,7 @@ def test_a_look_up_of_many_takes_no_more_statements_than_one_of_few(
 
 
 def test_digests_of_another_length_are_a_mistake_of_the_caller(entry: Entry) -> None:
-    with pytest.raises(ValueError, match=r"reshape"):
+    with pytest.raises(ValueError, match=r"has 64 hexadecimal digits"):
         entry.missing(["00ff"])
 
 

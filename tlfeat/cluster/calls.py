@@ -1,6 +1,7 @@
 """Calling functions on the workers of a cluster, as if they were called here."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 from tlfeat.cluster.join import Cluster
@@ -9,6 +10,7 @@ from tlfeat.cluster.trouble import errors_as_ours
 
 T = TypeVar("T")
 
+TRIES: Final = 5  # of what is lost with its worker
 _LOOK: Final = 5.0  # seconds after which it is seen whether the cluster is still there
 
 
@@ -40,10 +42,11 @@ class Caller:
         self._ray, self._check = cluster.ray, cluster.check
         self._sender = Sender(self._ray, large)
         self._waiting: set[Any] = set()
+        self._lock, self._is_over = Lock(), False
         task = self._ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
-            max_retries=-1,
+            max_retries=TRIES,  # what kills every worker that has it must not go on for ever
             max_calls=1 if own_process else 0,
             scheduling_strategy="SPREAD",
         )
@@ -62,8 +65,12 @@ class Caller:
         parcel = self._sender.pack(function)
         with errors_as_ours(self._ray):
             asked = self._task.remote(parcel)
-            self._waiting.add(asked)
+            with self._lock:
+                self._waiting.add(asked)
+                is_over = self._is_over
             try:
+                if is_over:
+                    self._ray.cancel(asked, force=True)
                 answer = self._answer_to(asked)
             finally:
                 self._waiting.discard(asked)
@@ -79,8 +86,10 @@ class Caller:
                 self._check()
 
     def cancel(self) -> None:
-        """End all that is still waited for, which then fails where it is waited for."""
-        for asked in tuple(self._waiting):
+        """End all that is still waited for, or asked later, which then fails where it is."""
+        with self._lock:
+            self._is_over, waiting = True, tuple(self._waiting)
+        for asked in waiting:
             self._ray.cancel(asked, force=True)
 
 

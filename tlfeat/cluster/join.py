@@ -153,7 +153,7 @@ class Cluster:
     @property
     def cpus_of_a_node(self) -> int:
         """The most that one piece of work can have."""
-        return max(int(node["Resources"]["CPU"]) for node in _nodes(self.ray))
+        return max(int(node["Resources"].get("CPU", 0)) for node in _nodes(self.ray))
 
     @cached_property
     def gpus(self) -> int:
@@ -238,7 +238,8 @@ def _reason(error: Exception) -> str:
 
 def _nodes(ray: Any) -> list[dict[str, Any]]:
     """Give the nodes that work is done on."""
-    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    there = [node for node in ray.nodes() if node["Alive"]]
+    return [one for one in there if one["Resources"].get("CPU") or one["Resources"].get("GPU")]
 
 
 def _import_ray() -> Any:

@@ -5,14 +5,19 @@ a worker reads it once for all of them. A path of a file that lies here becomes,
 path of a copy of it.
 """
 
+import atexit
 import io
+import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, NamedTuple
+
+from tlfeat.files import clear_abandoned, make_folder, new_name
 
 _KEPT: Final = 2  # large objects that a worker keeps
 
@@ -98,14 +103,26 @@ def _copy_of(reference: Any) -> Path:
     import ray
 
     name, data = ray.get(reference)
-    path = Path(tempfile.mkdtemp(dir=_folder().name), name)
+    path = Path(tempfile.mkdtemp(dir=_folder()), name)
     path.write_bytes(data)
     return path
 
 
 @cache
-def _folder() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="tlfeat-")
+def _folder() -> Path:
+    folder = new_worker_folder()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def new_worker_folder() -> Path:
+    """Make a folder of a worker; of those whose workers were killed the next one clears away."""
+    mine = Path(tempfile.gettempdir(), f"tlfeat-workers-{os.getuid()}")
+    make_folder(mine)
+    clear_abandoned(mine)
+    folder = new_name(mine / "files")
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def _dumps(thing: Any, name_of: Callable[[Any], str | None]) -> bytes:

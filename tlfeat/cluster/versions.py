@@ -15,7 +15,10 @@ def _asker() -> Any:
         from platform import python_version
 
         found = {"Python": python_version()}
-        for name in ("tlfeat", "numpy", "openvino", "tensorflow", "keras", "pillow"):
+        for name in (
+            *("tlfeat", "numpy", "scipy", "scikit-learn", "pillow"),
+            *("openvino", "tensorflow", "keras"),
+        ):
             found[name] = "none"
             with suppress(PackageNotFoundError):
                 found[name] = version(name)

@@ -58,6 +58,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what another process needs: not how it was named, which may hold a password."""
+        return {**vars(self), "given": ""}
+
     def read(self, sample: Sample) -> Picture:
         """Give the bytes or the uint8 array of a sample; safe in threads.
 
@@ -113,7 +117,6 @@ def _collecting_later() -> Iterator[None]:
             gc.enable()
 
 
-@_collecting_later()
 def open_dataset(
     path: str | Path,
     *,
@@ -238,6 +241,7 @@ def _asked(*values: Any) -> dict[str, Any]:
     }
 
 
+@_collecting_later()
 def _found(
     path: str,
     chosen: Mapping[str, str],
@@ -285,6 +289,7 @@ def _class_names(listed: Sequence[str] | None, used: Collection[str]) -> tuple[s
     return (*known, *sort_labels(set(used).difference(known)))
 
 
+@_collecting_later()
 def _samples(
     readable: Iterable[tuple[Row, str]], splits: Iterable[str | None], number: _ByName
 ) -> tuple[Sample, ...]:

@@ -24,7 +24,7 @@ from tlfeat.data.digests import digest_of
 from tlfeat.data.resize import Resize
 from tlfeat.data.samples import Sample
 from tlfeat.data.sources.base import Source, expect, read_picture
-from tlfeat.errors import ClusterError
+from tlfeat.errors import ClusterError, TlfeatError, first_line
 from tlfeat.features.forward import Square, Unread, chunk_length, forward, square_of
 from tlfeat.features.wanted import Chunk, Network, RowSource
 from tlfeat.where import Where
@@ -62,8 +62,8 @@ class _Reading:
         """Say why a picture cannot be read, or is another one; nothing if all is well."""
         try:
             data = read_picture(self.source, locator)
-        except OSError as error:
-            return str(error)
+        except (OSError, TlfeatError) as error:
+            return first_line(error)
         is_other = not self.is_derived and digest_of(data) != digest
         return "another picture lies there" if is_other else ""
 
@@ -117,7 +117,7 @@ def rows_of_cluster(
     results = streamed(
         cluster, chunks, partial(_squares, sent), partial(_Embedder, parcel, threads)
     )
-    return RowSource(_once(results, cluster), [one.made_by for one in packed])
+    return RowSource(_once(results, len(chunks), cluster), [one.made_by for one in packed])
 
 
 def _check_nodes(
@@ -203,9 +203,11 @@ def _joined(
     return [(ids, [np.concatenate(parts) for parts in zip(*outputs, strict=True)])] if ids else []
 
 
-def _once(results: Generator[Chunk, None, None], cluster: Cluster) -> Generator[Chunk, None, None]:
+def _once(
+    results: Generator[Chunk, None, None], chunks: int, cluster: Cluster
+) -> Generator[Chunk, None, None]:
     """Give each chunk once, however often it was made, with what it cost of this machine."""
-    come: set[str] = set()
+    come: set[str] = set()  # the first digest of each
     is_here, workers = cluster.is_of_this_machine, cluster.cpus
     for chunk in results:
         if chunk.digests[0] not in come:
@@ -214,3 +216,8 @@ def _once(results: Generator[Chunk, None, None], cluster: Cluster) -> Generator[
                 one / workers if is_here and one is not None else None for one in chunk.waited
             ]
             yield chunk._replace(waited=costs)
+    if len(come) < chunks:
+        raise ClusterError(
+            f"{chunks - len(come)} of {chunks} pieces of work did not come back from the cluster. "
+            "What came is kept: run again."
+        )

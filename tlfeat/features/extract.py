@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 from tlfeat.backbones.table import DEFAULT_BACKBONE, Output
+from tlfeat.cluster.join import clustered
 from tlfeat.data.check import nothing_readable
 from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.errors import StoreError
@@ -119,11 +120,12 @@ def embed(
     _check_disk(groups, store)
     failures: dict[str, str] = {}
     tried: set[str] = set()
-    for networks in groups:
-        wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
-        tried.update(sample.digest for sample in wanted)
-        failures |= embed_pictures(dataset, wanted, networks, where, meanwhile)
-        meanwhile = None
+    with clustered(where):  # one for all groups
+        for networks in groups:
+            wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
+            tried.update(sample.digest for sample in wanted)
+            failures |= embed_pictures(dataset, wanted, networks, where, meanwhile)
+            meanwhile = None
     for request in requests:
         for recipe in request.recipes:
             failures |= open_entry(store, recipe).failures(digests)

@@ -297,6 +297,8 @@ def keys_of(digests: Sequence[str]) -> np.ndarray:
     keys = np.empty((len(digests), KEY_BYTES), np.uint8)
     for start in range(0, len(digests), _BLOCK):
         block = digests[start : start + _BLOCK]
+        if any(len(digest) != 2 * KEY_BYTES for digest in block):
+            raise ValueError(f"A digest has {2 * KEY_BYTES} hexadecimal digits.")
         data = np.frombuffer(bytes.fromhex("".join(block)), np.uint8)
         keys[start : start + _BLOCK] = data.reshape(len(block), KEY_BYTES)
     return keys

@@ -9,7 +9,8 @@ end the rows early, so that others are written over them. So the whole index is 
     a disk can spoil bytes without touching the stamp.
 
 As for pictures, the stamp of a file that changed less than 2 s ago is not trusted, since another
-change could share its times; nor is any on a network disk, which may tell old ones.
+change could share its times; nor is any on a disk that is not known to be this machine's own,
+since over a network old ones may be told.
 """
 
 import json
@@ -24,6 +25,13 @@ from tlfeat.features.folder import INDEX, canonical, read_recipe
 from tlfeat.features.index import Index, damaged
 
 CHECKED = "checked.json"
+# Filesystems of disks of this machine; overlay is what containers see of one.
+LOCAL = frozenset(
+    (
+        *("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "tmpfs", "ramfs"),
+        *("overlay", "jfs", "reiserfs", "apfs", "hfs"),
+    )
+)
 _SCHEMA = 1  # raised when what was looked through before must be looked through again
 RACY_NS = 2_000_000_000  # times of a younger file may not show a second change
 
@@ -111,7 +119,7 @@ def _stamp_of(path: Path) -> list[int] | None:
         old = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= RACY_NS
     except OSError:
         return None
-    if not old or disk.filesystem_of(path) in disk.NFS:
+    if not old or disk.filesystem_of(path) not in LOCAL:
         return None
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, _SCHEMA]
 

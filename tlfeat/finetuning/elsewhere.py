@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import tarfile
-import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import NamedTuple, TypeAlias
 
 from tlfeat.backbones.weights import put_imagenet_file
 from tlfeat.cluster.calls import Caller
+from tlfeat.cluster.parcels import new_worker_folder
 from tlfeat.cores import usable_cores
-from tlfeat.files import making_folder, mark_cache
+from tlfeat.files import cannot_write, making_folder, mark_cache, new_name
 from tlfeat.finetuning.checkpoint import resume_file
 from tlfeat.finetuning.settings import Effort
 from tlfeat.finetuning.train import FinetuneJob, kept_run, train_network
@@ -68,11 +68,21 @@ def train_elsewhere(
     answer = call(partial(_train, job, there, effort, begun, _place(cache), usable_cores()))
     for note in answer.notes:
         where.watch.note(f"{job.name}: {note}")
-    with making_folder(job.folder) as fresh:
-        _unpack(answer.folder, fresh)
-        shutil.rmtree(job.folder, ignore_errors=True)  # what the run went on from
-    run = load_run(job.folder)
-    return write_record(run.path, {**run.record, "weights": job.request.weights_name})
+    try:
+        with making_folder(job.folder) as fresh:
+            _unpack(answer.folder, fresh)
+            run = load_run(fresh)
+            write_record(fresh, {**run.record, "weights": job.request.weights_name})
+            _make_way(job.folder)
+    except OSError as error:
+        raise cannot_write(job.folder, error) from error
+    return load_run(job.folder)
+
+
+def _make_way(folder: Path) -> None:
+    """Take away what a run went on from: aside first, so that no half of it is ever there."""
+    if folder.exists():
+        shutil.rmtree(folder.rename(new_name(folder)), ignore_errors=True)
 
 
 def _train(
@@ -89,14 +99,19 @@ def _train(
     if request.row is not None and request.weights.kind == "imagenet":
         put_imagenet_file(request.row, request.weights)
     notes = _Notes()
-    with tempfile.TemporaryDirectory(prefix="tlfeat-") as folder:
-        mine = replace(job, study=Path(folder) / job.study.name)
+    folder = new_worker_folder()
+    try:
+        mine = replace(job, study=folder / job.study.name)
         is_shared = _place(where.cache_folder) == cache
-        own = str(where.cache) if is_shared else str(Path(folder) / "cache")
+        own = str(where.cache) if is_shared else str(folder / "cache")
         if begun is not None:
             _unpack(begun, mine.folder)
         run = train_network(mine, replace(where, cache=own, watch=notes), effort)
         return _Answer(_packed(run.path), notes.told)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Notes(Watch):

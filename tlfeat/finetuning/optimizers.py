@@ -41,6 +41,9 @@ _ROWS: Final = (
 OPTIMIZERS: Final[Mapping[str, Row]] = MappingProxyType({row.name: row for row in _ROWS})
 
 
+_NAMES: Final = {"adamw": "adam_w"}  # what Keras calls the first of a process
+
+
 def build_optimizer(
     choice: Choice,
     schedule: Any,
@@ -73,7 +76,11 @@ def build_optimizer(
 
     # Keras would count its optimizers, and weights would be another file, and another parent, in
     # each process
-    settings = {"name": choice.name, **choice.settings, "global_clipnorm": clip_norm}
+    settings = {
+        "name": _NAMES.get(choice.name, choice.name),
+        **choice.settings,
+        "global_clipnorm": clip_norm,
+    }
     if ema:
         settings |= {"use_ema": True, "ema_momentum": ema, "ema_overwrite_frequency": None}
     optimizer = OPTIMIZERS[choice.name].build(keras, schedule, **settings)
@@ -81,4 +88,4 @@ def build_optimizer(
     # when they go through the layers, and they are divided by S in float32, before any clipping.
     if not scale_loss:
         return optimizer
-    return keras.optimizers.LossScaleOptimizer(optimizer, name=f"scaled_{choice.name}")
+    return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")

@@ -51,10 +51,13 @@ class Part:
         self.rows, self.y, self.labels, self.n_classes = rows, y, labels, n_classes
         self._make, self._stays, self._lock = make, stays, Lock()
         self._made: Callable[[], Rows | None] = lambda: None
-        self.place: tuple[Ground, int] | None = None  # where it is a part that heads are judged on
+        # where it is a part that heads are judged on; a cycle would outlive its large arrays' use
+        self.place: tuple[weakref.ref[Ground], int] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _part_of, self.place  # another process takes it from its copy of the ground
+        assert self.place is not None
+        ground, number = self.place
+        return _part_of, (ground(), number)  # another process takes it from its copy of the ground
 
     def made(self) -> Rows:
         """Make the rows, or give those that are there."""
@@ -146,7 +149,7 @@ class Ground:
         else:
             parts = [self._part(number) for number in range(int(self.fold.max()) + 1)]
         for number, part in enumerate(parts):
-            part.place = self, number
+            part.place = weakref.ref(self), number
         return parts
 
     def _part(self, number: int) -> Part:

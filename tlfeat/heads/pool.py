@@ -12,8 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import count
 from queue import PriorityQueue
+from threading import BoundedSemaphore
 from typing import Any, Generic, TypeVar
 
+from tlfeat.cores import usable_cores
 from tlfeat.heads.threads import limit_openmp, one_numeric_thread
 
 T = TypeVar("T")
@@ -109,6 +111,7 @@ class _Run:
         self.jobs = [Shared(job) for job in jobs]
         self.pool, self.doing, self.ended = pool, doing, ended
         self.elsewhere = elsewhere
+        self.here = BoundedSemaphore(usable_cores())  # of tasks that cannot go elsewhere
         # of a job that waits: the number of the one that it is for, and what it waits for
         self.waiting: dict[Shared[Any], tuple[int, list[Future[Any]]]] = {}
         # what no thread has begun: by the number of the job and in the order of asking
@@ -154,7 +157,10 @@ class _Run:
             return task()
         if isinstance(task, Portable):
             return self.elsewhere(task)
-        return None if isinstance(task, Sparing) else task()
+        if isinstance(task, Sparing):
+            return None
+        with self.here:
+            return task()
 
     def _advance(self, number: int, job: Shared[Any], batch: Sequence[Future[Any]] | None) -> None:
         """Let a job go on until it waits for others, or ends.

@@ -84,7 +84,8 @@ def train_heads(
     """
     check_classes(dataset)
     todo = [job for job in jobs if finished_run(job.folder, where.watch) is None]
-    refused = _train_all(dataset, todo, where, retry_failed, beside) if todo else {}
+    with clustered(where):  # one for embedding and for heads
+        refused = _train_all(dataset, todo, where, retry_failed, beside) if todo else {}
     runs = [load_run(job.folder) for job in jobs if job.name not in refused]
     return Trained(runs, refused, len(todo) - len(refused))
 
@@ -114,7 +115,7 @@ def _train_all(
         said.append("the pictures")
     with clustered(where) as cluster:
         workers = cluster.cpus if cluster else where.jobs or usable_cores()
-        elsewhere = _elsewhere(cluster) if cluster else None
+        call = _caller(cluster) if cluster else None
         where.watch.start("training", len(todo))
         try:
             ended = run_jobs(
@@ -122,8 +123,12 @@ def _train_all(
                 workers,
                 doing=lambda number: where.watch.now(said[number]),
                 ended=lambda number: where.watch.step() if number < len(todo) else None,
-                elsewhere=elsewhere,
+                elsewhere=partial(_elsewhere, call) if call else None,
             )
+        except BaseException:
+            if call:
+                call.cancel()
+            raise
         finally:
             where.watch.finish()
     refused: dict[str, str] = {}
@@ -135,13 +140,18 @@ def _train_all(
     return refused
 
 
-def _elsewhere(cluster: Cluster) -> Callable[[Callable[[], Any]], Any]:
-    """Give what does a head's task on a worker; each matrix is sent to the cluster once."""
+def _caller(cluster: Cluster) -> Caller:
+    """Give what calls workers; each matrix is sent to the cluster once."""
     from tlfeat.heads.ground import Ground
+
+    return Caller(cluster, Ground)
+
+
+def _elsewhere(call: Caller, task: Callable[[], Any]) -> Any:
+    """Do a head's task on a worker."""
     from tlfeat.heads.pool import alone
 
-    call = Caller(cluster, Ground)
-    return lambda task: call(partial(alone, task))
+    return call(partial(alone, task))
 
 
 def _done_once(task: Callable[[], object]) -> "Job[None]":
