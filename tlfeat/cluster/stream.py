@@ -27,9 +27,6 @@ _LOOK: Final = 5.0  # seconds after which it is seen whether the cluster is stil
 # What an actor holds of a CPU: so little that, with half of the nodes or more lost, all still
 # find a place on the others.
 _CPU_OF_ACTOR: Final = 0.25
-# What kills every worker that has it, such as a picture that no decoder survives, must not go on
-# for ever.
-_AGAIN: Final = {"max_restarts": 20, "max_task_retries": 5}
 
 
 class _Worker:
@@ -84,21 +81,12 @@ def streamed(
         if gpus:
             data = data.map(partial(_through, partial(_listed, prepare)), num_cpus=1)
             data = data.map(
-                _Worker,
-                fn_constructor_args=(make,),
-                compute=pool,
-                num_cpus=0,
-                num_gpus=1,
-                **_AGAIN,
+                _Worker, fn_constructor_args=(make,), compute=pool, num_cpus=0, num_gpus=1
             )
         else:
             both = partial(_both, prepare, make)
             data = data.map(
-                _Worker,
-                fn_constructor_args=(both,),
-                compute=pool,
-                num_cpus=_CPU_OF_ACTOR,
-                **_AGAIN,
+                _Worker, fn_constructor_args=(both,), compute=pool, num_cpus=_CPU_OF_ACTOR
             )
         for row in _while_it_lives(data.iter_rows(), cluster.check):
             yield pickle.loads(row[_CELL])  # noqa: S301 - of our own workers
