@@ -1,10 +1,11 @@
 """What several tests share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from object_server import Proxy, client, s3_server, settings_of
 from pictures import colour_folders
 from store_writer import entry_in, put
 
@@ -116,3 +117,25 @@ def entry(tmp_path: Path) -> Entry:
     entry = entry_in(tmp_path)
     put(entry, 0, 1, 2, 3, 4)
     return entry
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Give the URL of an S3 server."""
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Give a proxy that s3:// leads to; the server is empty again at the end."""
+    bucket = client(server)
+    with Proxy(server) as found:
+        for name, value in settings_of(found.url).items():
+            monkeypatch.setenv(name, value)
+        yield found
+    for one in bucket.list_buckets()["Buckets"]:
+        pages = bucket.get_paginator("list_objects_v2").paginate(Bucket=one["Name"])
+        for key in [key for page in pages for key in page.get("Contents", [])]:
+            bucket.delete_object(Bucket=one["Name"], Key=key["Key"])
+        bucket.delete_bucket(Bucket=one["Name"])

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import pickle
 import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from tlfeat.data.dataset import Dataset
 
 KEY, SECRET = "AKIAOFNOBODYTESTED77", "a-secret-that-is-written-nowhere-1"
 
@@ -57,6 +60,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
     }
 
 
+def fresh(dataset: Dataset) -> Dataset:
+    """Give a dataset as another process has it: nothing is fetched yet."""
+    return cast("Dataset", pickle.loads(pickle.dumps(dataset)))
+
+
 class Proxy:
     """A proxy before a server, which counts what it is asked and is as bad as it is told.
 
@@ -94,6 +102,11 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    @property
+    def gets(self) -> list[str]:
+        """What was fetched, listings left out."""
+        return [path for how, path in self.requests if how == "GET" and "list-type" not in path]
 
     def _wait(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

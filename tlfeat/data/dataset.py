@@ -188,12 +188,7 @@ def open_dataset(
     broken = [
         SkippedRow(rows[i].id, why, rows[i].label, rows[i].split) for i, why in problems.items()
     ]
-    grouping.check(digest for digest in digest_of_row if digest is not None)
-    readable = [
-        (_regrouped(row, grouping.group(row.group, digest)), digest)
-        for row, digest in zip(rows, digest_of_row, strict=True)
-        if digest is not None
-    ]
+    readable = _readable(rows, digest_of_row, grouping)
     if not readable:
         raise nothing_readable(location(path), [row.reason for row in (*broken, *listing.skipped)])
 
@@ -277,6 +272,19 @@ def _wanted_rows(
         return wanted
     strata = [(ours[row.split], row.label) for row in wanted]
     return [wanted[i] for i in choose_evenly(strata, [row.id for row in wanted], limit)]
+
+
+@_collecting_later()
+def _readable(
+    rows: Sequence[Row], digest_of_row: Sequence[str | None], grouping: Grouping
+) -> list[tuple[Row, str]]:
+    """Give the rows that could be read, in their groups, with their digests."""
+    grouping.check(digest for digest in digest_of_row if digest is not None)
+    return [
+        (_regrouped(row, grouping.group(row.group, digest)), digest)
+        for row, digest in zip(rows, digest_of_row, strict=True)
+        if digest is not None
+    ]
 
 
 def _regrouped(row: Row, group: str | None) -> Row:

@@ -7,10 +7,10 @@ gets the path and what one look at it showed, and gives a source or None; the fi
 from collections.abc import Callable
 from pathlib import Path
 
-from tlfeat.data.layout import looks_like_picture
 from tlfeat.data.names import as_path
-from tlfeat.data.sources import archive, arrays, digits, folder, gtsrb, hf, manifest, parquet, tfds
+from tlfeat.data.sources import archive, arrays, digits, folder, gtsrb, hf, parquet, tfds
 from tlfeat.data.sources.base import HEAD, Source, SourceOptions
+from tlfeat.data.sources.kinds import of_stored_file
 from tlfeat.data.sources.remote import open_url
 from tlfeat.data.sources.stored import DiskFile
 from tlfeat.errors import DataError
@@ -95,16 +95,7 @@ def _find_file(path: Path, options: SourceOptions) -> Source:
         source = detect(path, head, options)
         if source is not None:
             return source
-    file = DiskFile(path)
-    source = archive.detect_file(file, head, options)
-    if source is not None:
-        return source
-    if looks_like_picture(head):
-        raise DataError(
-            f"{str(path)!r} is one picture; a dataset is a folder of them, or a table that lists "
-            "them."
-        )
-    source = manifest.detect_file(file, head, options)
+    source = of_stored_file(DiskFile(path), head, options)
     if source is not None:
         return source
     raise DataError(f"{str(path)!r} is a file of no known kind; expected {_KINDS}.")

@@ -55,11 +55,11 @@ class FolderSource:
         return read_file(locator)
 
 
-class Found:
+class Tree:
     """What lies in a tree: pictures, problems, and counts of what was left aside."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[tuple[str, ...], str, Hashable, Stamp | None]] = []
+        self.pictures: list[tuple[tuple[str, ...], str, Hashable, Stamp | None]] = []
         self.problems: list[tuple[tuple[str, ...], str, str]] = []
         self.ignored: Counter[str] = Counter()
         self.clutter = 0
@@ -75,7 +75,7 @@ class Found:
         DataError
             If there is no picture; it names the place.
         """
-        if not self.found and not self.problems:
+        if not self.pictures and not self.problems:
             if self.empty:
                 raise DataError(f"The folder {place!r} is empty; pictures were expected.")
             seen = ", ".join(f"{n} {suffix}" for suffix, n in _commonest(self.ignored))
@@ -84,17 +84,17 @@ class Found:
                 + (f" (only: {seen})" if seen else "")
                 + "; expected files like CLASS/picture.jpg."
             )
-        folders = [folder for folder, *_ in self.found]
+        folders = [folder for folder, *_ in self.pictures]
         folders += [folder for folder, _, _ in self.problems]
         places, notes = find_places(folders, split_names)
         rows = [
             Row(printable("/".join((*folder, name))), at, place_.label, place_.split, None, stamp)
-            for (folder, name, at, stamp), place_ in zip(self.found, places, strict=False)
+            for (folder, name, at, stamp), place_ in zip(self.pictures, places, strict=False)
         ]
         skipped = [
             SkippedRow(printable("/".join((*folder, name))), reason, place_.label, place_.split)
             for (folder, name, reason), place_ in zip(
-                self.problems, places[len(self.found) :], strict=True
+                self.problems, places[len(self.pictures) :], strict=True
             )
         ]
         return Listing(rows, skipped, [*notes, *self.notes()])
@@ -126,7 +126,7 @@ class Found:
         return notes
 
 
-class _Walk(Found):
+class _Walk(Tree):
     """One pass over a tree on a disk."""
 
     def folder(self, path: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> None:
@@ -144,7 +144,7 @@ class _Walk(Found):
         if here in above:
             self.loops += 1
             return
-        before = len(self.found) + len(self.problems)
+        before = len(self.pictures) + len(self.problems)
         for entry in listed:
             self.empty = False
             if is_clutter(entry.name):
@@ -153,7 +153,7 @@ class _Walk(Found):
                 self.folder(entry.path, (*parts, entry.name), above | {here})
             else:
                 self._file(entry, parts)
-        if parts and len(self.found) + len(self.problems) == before:
+        if parts and len(self.pictures) + len(self.problems) == before:
             self.without_pictures.append(printable("/".join(parts)))
 
     @staticmethod
@@ -179,7 +179,7 @@ class _Walk(Found):
         elif problem:
             self.problems.append((parts, entry.name, problem))
         else:
-            self.found.append((parts, entry.name, entry.path, stamp_of(entry.path, status)))
+            self.pictures.append((parts, entry.name, entry.path, stamp_of(entry.path, status)))
 
 
 def _commonest(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from tlfeat.data.layout import (
     looks_like_picture,
     suffix_of,
 )
-from tlfeat.data.sources import archive, manifest
+from tlfeat.data.sources import archive
 from tlfeat.data.sources.base import (
     HEAD,
     Listing,
@@ -25,7 +25,8 @@ from tlfeat.data.sources.base import (
     refuse_columns,
     size_problem,
 )
-from tlfeat.data.sources.folder import Found
+from tlfeat.data.sources.folder import Tree
+from tlfeat.data.sources.kinds import of_stored_file
 from tlfeat.data.sources.stored import ObjectFile, object_stamp
 from tlfeat.errors import DataError
 from tlfeat.remote.endpoint import RemoteObject, endpoint_of
@@ -63,19 +64,14 @@ def open_url(url: str, options: SourceOptions) -> Source:
 def _of_object(found: RemoteObject, options: SourceOptions) -> Source:
     file = ObjectFile(found)
     head = file.read_at(0, HEAD)
-    source = archive.detect_file(file, head, options)
-    if source is not None:
-        return source
-    if looks_like_picture(head):
-        raise DataError(f"{file.shown!r} is one picture; a dataset is {_WANTED}.")
     if is_web(found.url) and head.lstrip()[:1] == b"<":
         raise DataError(
             f"{file.shown!r} is a page: folders cannot be listed over HTTP; wanted a zip or tar "
             "archive, or a CSV or TSV table that lists pictures."
         )
-    table = manifest.detect_file(file, head, options)
-    if table is not None:
-        return table
+    source = of_stored_file(file, head, options)
+    if source is not None:
+        return source
     raise DataError(
         f"{file.shown!r} is of a kind that is not read from a server; expected {_WANTED}. Fetch "
         "it first, and give its path."
@@ -110,30 +106,33 @@ class ObjectsSource:
         self._objects = objects
         self._reader = Reader()
 
+    def __reduce__(self) -> tuple[type["ObjectsSource"], tuple[str, tuple[()], SourceOptions]]:
+        return ObjectsSource, (self.url, (), self.options)  # to read, none needs to be listed
+
     def listing(self) -> Listing:
         """List the pictures, sorted by path."""
-        found = Found()
+        tree = Tree()
         unknown: list[tuple[tuple[str, ...], str, RemoteObject]] = []
         for one in self._objects:
-            found.empty = False
+            tree.empty = False
             *folders, name = one.url.removeprefix(self.url).split("/")
             parts, suffix = tuple(folders), suffix_of(name)
             if any(map(is_clutter, (*parts, name))):
-                found.clutter += 1
+                tree.clutter += 1
             elif suffix in OTHER_SUFFIXES:
-                found.leave_aside(suffix)
+                tree.leave_aside(suffix)
             elif suffix not in PICTURE_SUFFIXES:
                 unknown.append((parts, name, one))
             else:
-                _judge(found, parts, name, one)
+                _judge(tree, parts, name, one)
         pictures = [fetchers().submit(partial(_looks_like_picture, one)) for *_, one in unknown]
         for (parts, name, one), is_picture in zip(unknown, pictures, strict=True):
             if is_picture.result():
-                _judge(found, parts, name, one)
+                _judge(tree, parts, name, one)
             else:
-                found.leave_aside(suffix_of(name))
-        found.found.sort(key=lambda one: (*one[0], one[1]))
-        return found.listing(without_secrets(self.url), self.options.split_names)
+                tree.leave_aside(suffix_of(name))
+        tree.pictures.sort(key=lambda one: (*one[0], one[1]))
+        return tree.listing(without_secrets(self.url), self.options.split_names)
 
     def read(self, locator: Hashable) -> Picture:
         """Read the bytes of one picture."""
@@ -145,12 +144,12 @@ class ObjectsSource:
         self._reader.expect([one for one in locators if isinstance(one, RemoteObject)])
 
 
-def _judge(found: Found, parts: tuple[str, ...], name: str, one: RemoteObject) -> None:
+def _judge(tree: Tree, parts: tuple[str, ...], name: str, one: RemoteObject) -> None:
     problem = size_problem(one.size) if one.size is not None else None
     if problem:
-        found.problems.append((parts, name, problem))
+        tree.problems.append((parts, name, problem))
     else:
-        found.found.append((parts, name, one, object_stamp(one)))
+        tree.pictures.append((parts, name, one, object_stamp(one)))
 
 
 def _looks_like_picture(one: RemoteObject) -> bool:
