@@ -198,6 +198,26 @@ def test_named_pictures_are_fetched_ahead_and_by_what_they_hold(
         found[-1].read()
 
 
+def test_a_named_object_that_is_far_too_large_is_not_read(
+    proxy: Proxy, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlfeat.deploy.pictures.MAX_BYTES", 100)
+    upload(server, "bucket", {"large.png": png(1)})
+    (found,) = listed(["s3://bucket/large.png"])
+    with pytest.raises(OSError, match="larger than the 100 bytes that are read"):
+        found.read()
+    assert proxy.gets == []
+
+
+def test_a_folder_is_asked_for_what_it_is_no_oftener_than_it_must(
+    proxy: Proxy, server: str
+) -> None:
+    upload(server, "bucket", {f"a/{n}.png": png(n) for n in range(3)})
+    assert len([one.read() for one in listed(["s3://bucket/a"])]) == 3
+    asked = [path for how, path in proxy.requests if how == "HEAD"]
+    assert len(asked) == 2  # whether it is one picture, and what it is
+
+
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "NEW_SECONDS", 0.5)
     monkeypatch.setattr(endpoint, "_SOCKET_SECONDS", 0.6)

@@ -16,6 +16,7 @@ from tlfeat.data.layout import (
 from tlfeat.data.names import printable
 from tlfeat.data.sources import find_source
 from tlfeat.data.sources.base import (
+    MAX_BYTES,
     Picture,
     SourceOptions,
     damage_is_an_error,
@@ -46,7 +47,8 @@ def listed(pictures: Iterable[str | Path | Picture]) -> Iterator[Unread]:
     named: list[str] = []  # pictures at URLs, one after the other
     for number, picture in enumerate(pictures):
         url = "" if isinstance(picture, bytes | np.ndarray) else str(picture)
-        if is_url(url) and _is_one_picture(url):
+        is_named = is_url(url) and _is_one_picture(url)
+        if is_named:
             named.append(url)
             if len(named) < AHEAD:
                 continue
@@ -54,7 +56,7 @@ def listed(pictures: Iterable[str | Path | Picture]) -> Iterator[Unread]:
         named = []
         if isinstance(picture, bytes | np.ndarray):
             yield Unread(f"[{number}]", partial(_given, picture))
-        elif not (is_url(url) and _is_one_picture(url)):
+        elif not is_named:
             yield from _pictures_at(picture)
     yield from _on_server(named)
 
@@ -80,7 +82,7 @@ def _on_server(urls: Sequence[str]) -> Iterator[Unread]:
     """Give pictures at URLs, fetched ahead."""
     if not urls:
         return
-    reader = Reader()
+    reader = Reader(most=MAX_BYTES)
     places = [RemoteObject(url, None, "", None) for url in urls]
     reader.expect(places)
     for place in places:

@@ -7,7 +7,7 @@ way, so that the latency of a request is waited for once and not for each pictur
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future
-from errno import EIO, EISDIR
+from errno import EFBIG, EIO, EISDIR
 from functools import partial
 from typing import Any
 
@@ -20,9 +20,16 @@ AHEAD_BYTES = 256 * 2**20  # of them, in memory
 
 
 class Reader:
-    """Reads whole objects; safe in threads. A copy in another process starts anew."""
+    """Reads whole objects; safe in threads. A copy in another process starts anew.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most : int, optional
+        Bytes of an object whose size is not known before it is asked for; more is not read.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._kept = Kept()
         self._order: Sequence[RemoteObject] = ()
@@ -31,7 +38,7 @@ class Reader:
         self._coming: dict[RemoteObject, Future[bytes]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Reader, ()
+        return Reader, (self._most,)
 
     def expect(self, order: Iterable[RemoteObject]) -> None:
         """Hear what is going to be read, about in this order; what was expected before is not.
@@ -97,6 +104,8 @@ class Reader:
             found = endpoint.about(one.url)
         if found is None:
             raise OSError(EISDIR, "it is a folder")
+        if self._most is not None and (found.size or 0) > self._most:
+            raise OSError(EFBIG, f"it is larger than the {self._most:,} bytes that are read")
         data = endpoint.read_object(found)
         self._kept.put(one, data)
         return data
