@@ -1,14 +1,16 @@
 """What runs say of single pictures: confusions, mistakes, how sure they are, where they lie."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tlfeat.report import figures
 from tlfeat.report.contents import Part, predictions_label
-from tlfeat.report.pictures import MISTAKES
+from tlfeat.report.drawing import Draw
+from tlfeat.report.front import SIX, sure_and_right
+from tlfeat.report.pictures import MISTAKES, PagePictures
 from tlfeat.report.projection import Projection
 from tlfeat.report.style import CLASS_COLOURS, apart, short
 from tlfeat.runs.calibration import calibration_error
@@ -16,9 +18,6 @@ from tlfeat.runs.statistics import known_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-
-Draw: TypeAlias = "Callable[[str, Axes], Any]"  # saves it under a name, gives its picture
 
 MOST_CHOSEN = 24  # runs, the best, whose every prediction the page knows
 _CONFUSIONS = 12  # pairs of classes that the list names
@@ -63,25 +62,26 @@ def answers(part: Part, draw: Draw) -> dict[str, Any]:
     }
 
 
-def single_answers(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
+def single_answers(part: Part, pictures: PagePictures) -> dict[str, Any]:
     """Give what the template and the page's script show of single pictures.
 
     Parameters
     ----------
     part : Part
-    small : mapping of str to str
-        Digest to the data URI of a small picture.
+    pictures : PagePictures
 
     Returns
     -------
     values : dict
     """
+    small = pictures.small
     values: dict[str, Any] = {"pictures": len(small), "json": None}
     if part.predictions and part.facts is not None:
         values |= {
+            "front_mistakes": cards(part, part.mistakes(0)[:SIX], small, 0),
             "mistakes": cards(part, part.mistakes(0), small, 0),
             "wrong": cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
-            "json": _for_script(part, small),
+            "json": _for_script(part, pictures),
         }
     return values
 
@@ -182,10 +182,15 @@ def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
             drawn = {
                 "run": label,
                 "svg": draw("reliability", figures.draw_reliability(bins, before=before)),
+                "bins": bins.to_dict("records"),
+                "sizes": _sizes(bins["n"]),
             }
+        said, right = sure_and_right(one)
         rows.append(
             {
                 "run": label,
+                "sure": f"{said:.1f}",
+                "right": f"{right:.1f}",
                 "before": f"{100 * calibration_error(fit.before):.1f}",
                 "temperature": "-" if fit.temperature is None else f"{fit.temperature:.2f}",
                 "after": "-" if fit.after is None else f"{100 * calibration_error(fit.after):.1f}",
@@ -194,6 +199,14 @@ def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
         )
     without = [part.labels[one.run.name] for one in part.predictions if one.calibration is None]
     return None if drawn is None else {**drawn, "rows": rows, "without": without}
+
+
+def _sizes(n: "pd.Series[int]") -> str:
+    """Say how many predictions are in the bins."""
+    least, most = int(n.min()), int(n.max())
+    several = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    bins = "one bin" if len(n) == 1 else f"{len(n)} bins"
+    return f"{bins} of {several} predictions"
 
 
 def _projection(part: Part, projection: Projection, draw: Draw) -> dict[str, Any]:
@@ -260,16 +273,15 @@ def _projection(part: Part, projection: Projection, draw: Draw) -> dict[str, Any
     }
 
 
-def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
+def _for_script(part: Part, shown: PagePictures) -> dict[str, Any]:
     """Give the data of the confusion matrices, the mistakes and the projection."""
     assert part.facts is not None
     chosen = part.chosen
     digests = part.facts.digests[chosen]
-    pictures = list(dict.fromkeys(d for d in digests if d in small))
+    pictures = list(dict.fromkeys(d for d in digests if d in shown.small))
     place = {digest: i for i, digest in enumerate(pictures)}
     runs = []
-    known = {int(p): i for i, p in enumerate(chosen)}
-    for number, one in enumerate(part.predictions[:MOST_CHOSEN]):
+    for one in part.predictions[:MOST_CHOSEN]:
         i, j = np.nonzero(one.confusion)
         runs.append(
             {
@@ -278,7 +290,6 @@ def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
                 "cells": np.column_stack([i, j, one.confusion[i, j]]).tolist(),
                 "predicted": one.predicted[chosen].tolist(),
                 "sure": [float(f"{value:.3g}") for value in one.confidence[chosen]],
-                "mistakes": [known[int(p)] for p in part.mistakes(number) if int(p) in known],
             }
         )
     return {
@@ -289,6 +300,8 @@ def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
         "ids": part.facts.ids[chosen].tolist(),
         "true": part.facts.true[chosen].tolist(),
         "picture": [place.get(digest, -1) for digest in digests],
-        "pictures": [small[digest] for digest in pictures],
+        "pictures": [shown.small[digest] for digest in pictures],
+        "large": {place[digest]: uri for digest, uri in shown.large.items()},
+        "files": shown.files,
         "runs": runs,
     }

@@ -316,12 +316,10 @@ def draw_reliability(
         "as sure as right", (8, 8), rotation=45, rotation_mode="anchor", fontsize=7.5,
         color=MUTED, xytext=(0, 4), textcoords="offset points",
     )  # fmt: skip
-    widths = 100 * (table["to"] - table["from"])
-    tallest = max(float(table["n"].max()), 1.0)
-    ax.bar(
-        100 * table["from"], 18 * table["n"] / tallest, width=widths * 0.92, align="edge",
-        color=SKY, alpha=0.45, zorder=0,
-    )  # fmt: skip
+    for place, edge in enumerate((*table["from"], table["to"].iloc[-1])):
+        ax.axvline(
+            100 * edge, 0, 0.04, color=BLUE if place else MUTED, linewidth=0.8, zorder=0
+        )  # where bins end: each holds as many predictions
     if before is not None:
         ax.plot(
             100 * before["confidence"], 100 * before["accuracy"], color=MUTED, marker="o",
@@ -335,7 +333,7 @@ def draw_reliability(
     ax.set_xlim(-1, 101)
     ax.set_ylim(-1, 101)
     ax.set_aspect("equal")
-    ax.set_xlabel("confidence, % (bars: how many predictions)")
+    ax.set_xlabel("confidence, %")
     ax.set_ylabel(f"right on {table.attrs.get('split', 'test')}, %, with 95% interval")
     ax.grid()
     ax.set_axisbelow(True)

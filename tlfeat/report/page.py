@@ -27,6 +27,7 @@ from tlfeat.where import STUDY_FILE
 if TYPE_CHECKING:
     from tlfeat.data.dataset import Dataset
     from tlfeat.report.contents import Part
+    from tlfeat.report.pictures import PagePictures
     from tlfeat.runs.ranked import RankedRun
 
 INDEX = "index.html"
@@ -166,29 +167,26 @@ def _draw(
             source = next(iter(datasets), None) if len(parts) == 1 else None
         part = gather(ranked, cache, MOST_SAMPLES // len(parts))
         with ThreadPoolExecutor(2) as aside:  # another core has the pictures beside the figures
-            small = aside.submit(_small, part, source, len(parts), watch)
+            pictures = aside.submit(_pictures, part, source, folder, len(parts), watch)
             maps = None if source is None else aside.submit(mistake_maps, part, source, cache)
             prefix = "" if len(parts) == 1 else f"{number + 1}-"
             values = section(part, folder / FIGURES, number, prefix)
-            values |= single_answers(part, small.result())
+            values |= single_answers(part, pictures.result())
             values["maps"] = None if maps is None else map_section(part, maps.result())
         sections.append(values)
     return parts, sections
 
 
-def _small(part: "Part", source: "Dataset | None", parts: int, watch: Watch) -> dict[str, str]:
-    """Make small pictures of the samples that tell most, as many as are a part's share."""
-    from tlfeat.report.pictures import MOST_BYTES, MOST_PICTURES, thumbnails
+def _pictures(
+    part: "Part", source: "Dataset | None", folder: Path, parts: int, watch: Watch
+) -> "PagePictures":
+    """Make pictures of the samples that tell most, as many as are a part's share."""
+    from tlfeat.report.pictures import PagePictures, page_pictures
 
     if source is None or part.facts is None:
-        return {}
-    return thumbnails(
-        source,
-        list(part.facts.digests[part.chosen]),
-        most=MOST_PICTURES // parts,
-        most_bytes=MOST_BYTES // parts,
-        watch=watch,
-    )
+        return PagePictures()
+    ids, digests = (list(column[part.chosen]) for column in (part.facts.ids, part.facts.digests))
+    return page_pictures(source, ids, digests, folder, share=parts, watch=watch)
 
 
 def refresh_report(

@@ -15,6 +15,7 @@ from tlfeat.runs.statistics import known_intervals
 from tlfeat.where import STUDY_FILE
 
 _NAMED = 4  # runs that a sentence lists
+MOST_LISTED = 6
 
 
 def summary(ranked: Sequence[RankedRun], pairs: Sequence[Pair], labels: dict[str, str]) -> str:
@@ -92,11 +93,27 @@ def _against(best: Run, pairs: Iterable[Pair]) -> tuple[list[str], list[str], li
     return alike, worse, better
 
 
-def _listed(names: Sequence[str], labels: dict[str, str]) -> str:
-    shown = [labels[name] for name in names[:_NAMED]]
-    if len(names) > _NAMED:
-        shown.append(f"{len(names) - _NAMED} more")
+def listed(texts: Sequence[str], most: int = MOST_LISTED) -> str:
+    """Join texts as a sentence does, the first of them where there are many.
+
+    >>> listed(["lda", "knn"]), listed(["a", "b", "c", "d"], most=2)
+    ('lda and knn', 'a, b and 2 more')
+    """
+    shown = list(texts[:most])
+    if len(texts) > most:
+        shown.append(f"{len(texts) - most} more")
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def relabel(text: str, labels: dict[str, str]) -> str:
+    """Exchange the names of runs in a sentence for what tables call them."""
+    for name in sorted(labels, key=len, reverse=True):
+        text = text.replace(name, labels[name])
+    return text
+
+
+def _listed(names: Sequence[str], labels: dict[str, str]) -> str:
+    return listed([labels[name] for name in names], _NAMED)
 
 
 def _seconds(value: float) -> str:

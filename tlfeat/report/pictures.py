@@ -6,8 +6,13 @@ bounded; the page says how many it left out.
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -22,11 +27,84 @@ from tlfeat.watch import SILENT, Watch
 
 SIDE = 96  # pixels, of the longer side
 MOST_PICTURES = 1_200
-MOST_BYTES = 3_600_000  # as text, of all pictures of a page
+MOST_BYTES = 2_800_000  # as text, of all small pictures of a page
+LARGE_SIDE = 400  # pixels, of those that are looked at more closely
+MOST_LARGE, MOST_LARGE_BYTES = 60, 900_000
 MOST_SAMPLES = 4_000  # whose predictions the page knows one by one
 MISTAKES = 24  # most confident ones that are shown of each run
 _GREY = 127  # what `decode` pads with
 _BLOCK = 64
+
+
+class PagePictures(NamedTuple):
+    """The pictures that a page has.
+
+    Attributes
+    ----------
+    small : dict of str to str
+        Digest to data URI.
+    large : dict of str to str
+        The same, of the few that tell most, to be looked at more closely.
+    files : str or None
+        URL of the folder that the samples' ids are paths in, relative to the page; None where
+        they are no such paths.
+    """
+
+    small: Mapping[str, str] = MappingProxyType({})
+    large: Mapping[str, str] = MappingProxyType({})
+    files: str | None = None
+
+
+def page_pictures(
+    dataset: Dataset,
+    ids: Sequence[str],
+    digests: Sequence[str],
+    folder: Path,
+    *,
+    share: int = 1,
+    watch: Watch = SILENT,
+) -> PagePictures:
+    """Make the pictures of a page.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    ids, digests : sequence of str
+        Of its samples, the most wanted first.
+    folder : Path
+        Of the page.
+    share : int
+        How many datasets share the page's bytes.
+    watch : Watch
+        Hears of the progress.
+
+    Returns
+    -------
+    pictures : PagePictures
+    """
+    small = thumbnails(
+        dataset,
+        digests,
+        most=MOST_PICTURES // share,
+        most_bytes=MOST_BYTES // share,
+        watch=watch,
+    )
+    large = thumbnails(
+        dataset,
+        [digest for digest in digests if digest in small],
+        most=MOST_LARGE // share,
+        most_bytes=MOST_LARGE_BYTES // share,
+        side=LARGE_SIDE,
+    )
+    return PagePictures(small, large, _files(dataset, ids, folder))
+
+
+def _files(dataset: Dataset, ids: Sequence[str], folder: Path) -> str | None:
+    """Give the way from a page to the folder that ids are paths in; they may be none."""
+    root = Path(dataset.path)
+    if not ids or not (root / ids[0]).is_file():
+        return None
+    return quote(Path(os.path.relpath(root, folder)).as_posix())
 
 
 def choose_samples(
@@ -91,6 +169,7 @@ def thumbnails(
     *,
     most: int = MOST_PICTURES,
     most_bytes: int = MOST_BYTES,
+    side: int = SIDE,
     watch: Watch = SILENT,
 ) -> dict[str, str]:
     """Make small pictures of a dataset's samples, as data URIs.
@@ -102,6 +181,8 @@ def thumbnails(
         The most wanted first.
     most, most_bytes : int
         Where to stop.
+    side : int
+        Pixels of the longer side.
     watch : Watch
         Hears of the progress.
 
@@ -115,7 +196,7 @@ def thumbnails(
 
     def small(sample: Sample) -> str | None:
         try:
-            return data_uri(decode(dataset.read(sample), SIDE, Resize(rule="pad")))
+            return data_uri(decode(dataset.read(sample), side, Resize(rule="pad")))
         except (UndecodableImage, OSError, DataError):  # its server may be gone: the rest stands
             return None
 

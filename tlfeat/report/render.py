@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 TEMPLATES: Final = Path(__file__).with_name("template")
+# One script on the page: what a file names, those before it have made.
+SCRIPTS: Final = (
+    "base", "tables", "pictures", "confusion", "mistakes", "pairs", "cost", "projection", "parts",
+)  # fmt: skip
 
 
 def render(template: str, **values: Any) -> str:
@@ -27,7 +31,8 @@ def render(template: str, **values: Any) -> str:
     from markupsafe import Markup
 
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    scripts = [(TEMPLATES / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    script = "\n".join(scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -9,18 +9,22 @@ import numpy as np
 
 from tlfeat.data.groups import AUTO_GROUPS, GROUPS, NO_GROUPS
 from tlfeat.report import figures
-from tlfeat.report.answers import Draw, answers
+from tlfeat.report.answers import answers
+from tlfeat.report.card import CARD, draw_card, write_card
 from tlfeat.report.commands import commands
 from tlfeat.report.contents import Part, duplicates
-from tlfeat.report.phrases import summary
+from tlfeat.report.cost_scatter import costs_section
+from tlfeat.report.drawing import Draw, drawer
+from tlfeat.report.found import found
+from tlfeat.report.front import front
+from tlfeat.report.pair_matrix import pairs_section
+from tlfeat.report.phrases import relabel, summary
 from tlfeat.report.pictures import MOST_PICTURES
-from tlfeat.report.style import save, write_note
 from tlfeat.runs.caveats import stand_in_lines
-from tlfeat.runs.costs import COSTS, break_even, cost_table
+from tlfeat.runs.costs import break_even
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import (
     best_rows,
-    caption,
     leaderboard,
     markdown_table,
     remarks,
@@ -29,11 +33,9 @@ from tlfeat.runs.statistics import known_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 MOST_ROWS = 200  # of skipped files and duplicates that are named
 MOST_CURVES = 12  # fine-tunes whose curves are drawn
-MOST_PAIRS = 300  # rows
 
 
 def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any]:
@@ -53,28 +55,33 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
     -------
     values : dict
     """
-    best = part.ranked[0]
-    dataset = best.dataset
-    stand_ins = stand_in_lines(part.ranked)
-
-    def draw(name: str, ax: "Axes") -> Any:
-        from markupsafe import Markup
-
-        figure = ax.get_figure(root=True)
-        if figure is not None:
-            write_note(figure, stand_ins)
-        # Matplotlib escapes what it writes into an SVG.
-        return Markup(save(ax, folder / f"{prefix}{name}"))  # noqa: S704
-
+    best, dataset = part.ranked[0], part.ranked[0].dataset
+    draw = drawer(folder, prefix, stand_in_lines(part.ranked))
+    accuracies = _accuracies(part)
+    draw("leaderboard", figures.draw_leaderboard(accuracies))
+    first = front(part)
+    said = first["doubts"]
+    card = folder.parent / f"{prefix}{CARD}"
+    name = Path(dataset.source).name or dataset.source
+    write_card(
+        card,
+        draw_card(
+            accuracies,
+            title=name,
+            facts=first["facts"],
+            verdict=first["verdict"],
+            doubt=said[0] if said else "",
+        ),
+    )
     values: dict[str, Any] = {
         "number": number,
-        "name": Path(dataset.source).name or dataset.source,
+        "name": name,
+        "card": card.name,
         "split": part.split,
         "n": len(part.facts) if part.facts is not None else 0,
         "classes": part.classes,
         "summary": summary(part.ranked, part.pairs, part.labels),
-        "caption": caption(part.ranked),
-        "remarks": remarks(part.ranked),
+        "remarks": [text for text in remarks(part.ranked) if text not in said],
         "notes": part.notes,
         "table": [
             {"title": c.title, "cells": c.cells, "number": c.is_number}
@@ -82,12 +89,10 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         ],
         "best_rows": best_rows(part.ranked),
         "markdown": "\n".join(markdown_table(part.ranked)),
-        "leaderboard": draw("leaderboard", figures.draw_leaderboard(_accuracies(part))),
-        "costs": _costs(part, draw),
-        "break_even": [_relabel(text, part) for text in break_even(part.ranked, part.pairs)],
-        "pairs": _pairs(part)[:MOST_PAIRS],
-        "n_pairs": len(part.pairs),
-        "pair_tests": list(dict.fromkeys(pair.test for pair in part.pairs)),
+        "front": first,
+        "costs": costs_section(part, draw),
+        "break_even": [relabel(text, part.labels) for text in break_even(part.ranked, part.pairs)],
+        "pairs": pairs_section(part),
         "n_curves": len(part.histories),
         "has_test": "test" in best.metrics,
         "curves": _curves(part, draw),
@@ -98,13 +103,8 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
     }
     if part.predictions and part.facts is not None:
         values |= answers(part, draw)
+    values["found"] = found(part, values)
     return values
-
-
-def _relabel(text: str, part: Part) -> str:
-    for name in sorted(part.labels, key=len, reverse=True):
-        text = text.replace(name, part.labels[name])
-    return text
 
 
 def _accuracies(part: Part) -> "pd.DataFrame":
@@ -120,6 +120,7 @@ def _accuracies(part: Part) -> "pd.DataFrame":
                 "low": low,
                 "high": high,
                 "validation": run.standing.accuracy,
+                "top": run.standing.place == 1,
             }
         )
     return pd.DataFrame(rows)
@@ -128,54 +129,6 @@ def _accuracies(part: Part) -> "pd.DataFrame":
 def _ends(run: Run, metric: str) -> tuple[float, float]:
     low, high = known_intervals(run).get("test", {}).get(metric, (np.nan, np.nan))
     return low, high
-
-
-def _costs(part: Part, draw: Draw) -> dict[str, Any]:
-    table = cost_table(part.ranked)
-    table["run"] = [part.labels[name] for name in table["run"]]
-    drawn = []
-    for cost in COSTS:
-        if table[cost.column].notna().any() and table["validation"].notna().any():
-            ax = figures.draw_cost(table, cost.column, cost.label)
-            front = table[table[f"front_{cost.column}"]].sort_values(cost.column)["run"]
-            drawn.append(
-                {
-                    "word": cost.word,
-                    "svg": draw(f"cost-{cost.column.replace('_', '-')}", ax),
-                    "front": list(front),
-                }
-            )
-    return {"drawn": drawn, "rows": table.to_dict("records")}
-
-
-def _pairs(part: Part) -> list[dict[str, Any]]:
-    rows = []
-    for pair in part.pairs:
-        low, high = sorted((100 * pair.low, 100 * pair.high))
-        rows.append(
-            {
-                "one": part.labels[pair.one],
-                "other": part.labels[pair.other],
-                "only_one": _count(pair.only_one),
-                "only_other": _count(pair.only_other),
-                "difference": f"{100 * pair.difference + 0.0:+.1f}".replace("-0.0", "+0.0"),
-                "interval": f"{low:+.1f} to {high:+.1f}",
-                "p": _p(pair.p_adjusted),
-                "test": pair.test,
-                "shown": pair.shown,
-                "words": _relabel(pair.words, part),
-            }
-        )
-    return rows
-
-
-def _count(pictures: float) -> str:
-    """Write a number of pictures; of several seeds it is a sum of shares."""
-    return f"{pictures:,.0f}" if pictures == round(pictures) else f"{pictures:,.1f}"
-
-
-def _p(p: float) -> str:
-    return "below 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _curves(part: Part, draw: Draw) -> list[dict[str, Any]]:

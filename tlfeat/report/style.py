@@ -184,6 +184,25 @@ def save(ax: "Axes", path: Path) -> str:
     return _for_page(text.getvalue(), path.name)
 
 
+def save_png(ax: "Axes", path: Path, dpi: int) -> None:
+    """Write a figure as PNG alone, as large as it is.
+
+    Raises
+    ------
+    TlfeatError
+        If the disk is full, or refuses the file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("These Axes are not part of a figure.")
+    with styled(), replacing(path) as fresh:
+        figure.dpi = dpi
+        png: Any = FigureCanvasAgg(figure)
+        png.print_png(fresh, metadata={"Software": "tlfeat"})
+
+
 def _for_page(svg: str, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

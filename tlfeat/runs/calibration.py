@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 15
+LEAST_IN_BIN = 10  # predictions: fewer tell nothing of how often such are right
 
 
 class Calibration(NamedTuple):
@@ -63,7 +64,10 @@ def calibrate(
 
 
 def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd.DataFrame":
-    """Count how often predictions of each confidence are right.
+    """Count how often predictions of each confidence are right, in bins of equal mass.
+
+    Bins of equal width would hold nearly all predictions of a good run in the last of them, and
+    a handful in the others.
 
     Parameters
     ----------
@@ -71,43 +75,51 @@ def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd
     scores : ndarray of shape (n_samples, n_classes)
         Probabilities; the largest of a row is the confidence in the prediction.
     n_bins : int
-        Bins of equal width from 0 to 1, each with its upper edge.
+        At most; each has `LEAST_IN_BIN` predictions or more, where there are as many, and the
+        same confidence is never in two of them.
 
     Returns
     -------
     bins : DataFrame
-        A row for each bin with samples: from, to, n, confidence (mean), accuracy, and the
-        95% interval low, high of the accuracy.
+        A row for each bin: from, to (the least and the largest confidence in it), n, confidence
+        (mean), accuracy, and the 95% interval low, high of the accuracy.
 
     References
     ----------
-    Guo, Pleiss, Sun and Weinberger (2017), On calibration of modern neural networks, ICML;
-    bins as in sklearn.calibration.calibration_curve.
+    Nguyen and O'Connor (2015), Posterior calibration and exploratory analysis for natural
+    language processing models, EMNLP: adaptive bins; as sklearn.calibration.calibration_curve
+    with strategy="quantile".
     """
     import pandas as pd
 
     confidence = np.clip(scores.max(axis=1).astype(np.float64), 0, 1)
     correct = scores.argmax(axis=1) == true
-    edges = np.linspace(0, 1, n_bins + 1)
-    place = np.searchsorted(edges[1:-1], confidence)
-    n = np.bincount(place, minlength=n_bins)
-    there = np.flatnonzero(n)
-    sums = [
-        np.bincount(place, weights=values, minlength=n_bins)[there] / n[there]
-        for values in (confidence, correct)
-    ]
-    low, high = wilson(sums[1], n[there])
+    order = np.argsort(confidence, kind="stable")
+    confidence, correct = confidence[order], correct[order]
+    starts = _bin_starts(confidence, n_bins)
+    n = np.diff([*starts, len(confidence)])
+    sums = [np.add.reduceat(values, starts) / n for values in (confidence, correct.astype(float))]
+    low, high = wilson(sums[1], n)
     return pd.DataFrame(
         {
-            "from": edges[there],
-            "to": edges[there + 1],
-            "n": n[there],
+            "from": confidence[starts],
+            "to": confidence[starts + n - 1],
+            "n": n,
             "confidence": sums[0],
             "accuracy": sums[1],
             "low": low,
             "high": high,
         }
     )
+
+
+def _bin_starts(confidence: np.ndarray, n_bins: int) -> np.ndarray:
+    """Give where bins of equal mass begin among sorted confidences, none inside a tie."""
+    n = len(confidence)
+    k = max(1, min(n_bins, n // LEAST_IN_BIN))
+    starts = np.arange(k) * n // k
+    # moved back to where their confidence is met first
+    return np.unique(np.searchsorted(confidence, confidence[starts], side="left"))
 
 
 def calibration_error(bins: "pd.DataFrame") -> float:

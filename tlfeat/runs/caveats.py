@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from tlfeat.data.names import printable
 from tlfeat.errors import TlfeatError
 from tlfeat.runs.predictions import read_predictions
 from tlfeat.runs.ranked import RankedRun
@@ -12,6 +13,60 @@ from tlfeat.runs.record import Run
 from tlfeat.runs.statistics import known_intervals
 
 _FAR: Final = 0.05  # of accuracy, from which held rows are said to be far above test
+_BROAD: Final = 0.2  # of accuracy, from which test tells little: what 80 pictures give
+
+
+def doubts(ranked: Sequence[RankedRun]) -> list[str]:
+    """Say why figures on these pictures are not to be trusted, if they are not.
+
+    Parameters
+    ----------
+    ranked : sequence of RankedRun
+        Best by validation first; the sentences are of the best.
+
+    Returns
+    -------
+    sentences : list of str
+        Test pictures that were trained on, held rows far above test, a best run that is not
+        shown to beat always naming one class, and few test pictures.
+    """
+    best = ranked[0]
+    found = (
+        leaked_test(best),
+        held_above_test(best),
+        no_better_than_one_class(best),
+        few_test_pictures(best),
+    )
+    return [text for text in found if text is not None]
+
+
+def no_better_than_one_class(run: RankedRun) -> str | None:
+    """Say that a run is not shown to beat always naming the largest class of train."""
+    counts = run.dataset.counts
+    train, test = counts.get("train", {}), counts.get("test", {})
+    low, high = known_intervals(run).get("test", {}).get("accuracy", (np.nan, np.nan))
+    if not train or not sum(test.values()) or not np.isfinite(low):
+        return None
+    largest = max(train, key=lambda name: train[name])
+    always = test.get(largest, 0) / sum(test.values())
+    if low > always:
+        return None
+    return (
+        f"{run.name} is not shown to be better than always naming {printable(largest)}: "
+        f"{100 * low:.1f} to {100 * high:.1f}% right on test, against {100 * always:.1f}%."
+    )
+
+
+def few_test_pictures(run: RankedRun) -> str | None:
+    """Say that the interval of the test accuracy is so wide that it tells little."""
+    test = run.metrics.get("test")
+    low, high = known_intervals(run).get("test", {}).get("accuracy", (np.nan, np.nan))
+    if test is None or not high - low > _BROAD:
+        return None
+    return (
+        f"The {test['n']:,} test pictures tell little: of the best run they say that "
+        f"{100 * low:.0f} to {100 * high:.0f}% is right on others of the kind."
+    )
 
 
 def learned_splits(run: Run) -> list[str]:

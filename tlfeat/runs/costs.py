@@ -25,13 +25,19 @@ class Cost(NamedTuple):
 
     column: str  # of the table
     label: str  # of an axis, with the unit
+    title: str  # of a column
     word: str  # in a sentence, for a title
 
 
 COSTS = (
-    Cost("train_seconds", "training from nothing, seconds", "training time"),
-    Cost("ms_per_image", "one of many pictures, milliseconds", "time for one of many pictures"),
-    Cost("megabytes", "network and head, megabytes", "size"),
+    Cost("train_seconds", "training from nothing, seconds", "train s", "training time"),
+    Cost(
+        "ms_per_image",
+        "one of many pictures, milliseconds",
+        "ms/image",
+        "time for one of many pictures",
+    ),
+    Cost("megabytes", "network and head, megabytes", "MB", "size"),
 )
 
 

@@ -19,7 +19,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import short_spec
 from tlfeat.files import write_text
 from tlfeat.heads.metric import WORDS, usual_metric
-from tlfeat.runs.caveats import held_above_test, leaked_test, stand_in_lines, timed_by_keras
+from tlfeat.runs.caveats import doubts, stand_in_lines, timed_by_keras
 from tlfeat.runs.costs import seed_spread, train_seconds
 from tlfeat.runs.measured import chosen_by
 from tlfeat.runs.metrics import METRICS
@@ -229,10 +229,7 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
     if any(run.name in beside for run in ranked):
         said[f"{BESIDE.strip()} was in the study's folder and is not asked for now."] = None
     said |= dict.fromkeys(stand_in_lines(ranked))
-    if leak := leaked_test(ranked[0]):
-        said[leak] = None
-    if above := held_above_test(ranked[0]):
-        said[above] = None
+    said |= dict.fromkeys(doubts(ranked))
     if slow := timed_by_keras(ranked):
         said[slow] = None
     if uneven := majority(ranked[0]):

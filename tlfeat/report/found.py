@@ -1,0 +1,79 @@
+"""What each section of a page found, in the few words beside its title."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tlfeat.report.contents import Part
+from tlfeat.report.phrases import listed
+
+
+def found(part: Part, values: Mapping[str, Any]) -> dict[str, str]:
+    """Say in a few words what each section found.
+
+    Parameters
+    ----------
+    part : Part
+    values : mapping of str to Any
+        What the template shows.
+
+    Returns
+    -------
+    words : dict of str to str
+        By section; empty where there is nothing to say.
+    """
+    words = dict.fromkeys(("mistakes", "confusion", "classes", "sure", "map", "curves"), "")
+    words["pairs"] = _pairs(values["pairs"])
+    words["cost"] = _cost(values["costs"])
+    words["data"] = f"{sum(values['data']['totals']):,} pictures of {len(part.classes):,} classes"
+    if part.histories:
+        words["curves"] = f"of {len(part.histories)} fine-tune{'s' * (len(part.histories) > 1)}"
+    if part.predictions and part.facts is not None:
+        best, label = part.predictions[0], values["judged"][0]
+        wrong = int(np.count_nonzero(best.predicted != part.facts.true))
+        words["mistakes"] = (
+            f"{wrong:,} of {len(part.facts):,} by {label}, {len(part.everywhere_wrong):,} by all"
+            if len(part.predictions) > 1
+            else f"{wrong:,} of {len(part.facts):,}"
+        )
+        words["confusion"] = _confusion(values["confusions"])
+        words["classes"] = _classes(values["per_class"])
+        words["sure"] = _sure(values["reliability"])
+    return words
+
+
+def _pairs(pairs: Mapping[str, Any]) -> str:
+    if not pairs["n"]:
+        return ""
+    shown = f"{pairs['n_shown']:,}" if pairs["n_shown"] else "none"
+    return f"a difference is shown in {shown} of {pairs['n']:,}"
+
+
+def _cost(costs: Mapping[str, Any]) -> str:
+    if not costs["axes"] or len(costs["points"]) < 2:
+        return ""
+    axis = costs["axes"][0]
+    verb = "nothing is cheaper and better than" if len(axis["front"]) == 1 else "the front is"
+    return f"by {axis['word']} {verb} {listed(axis['front'], 2)}"
+
+
+def _confusion(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "none"
+    first = rows[0]
+    return f"{first['true']} called {first['predicted']}: {first['n']} of {first['of']}"
+
+
+def _classes(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    ends = [f"{row['class']} {100 * row['f1']:.0f}" for row in (rows[0], rows[-1])]
+    return f"F1 from {ends[0]} to {ends[1]}%" if len(rows) > 1 else f"F1 of {ends[0]}%"
+
+
+def _sure(reliability: Mapping[str, Any] | None) -> str:
+    if reliability is None:
+        return ""
+    row = reliability["rows"][0]
+    return f"{row['run']} is {row['sure']}% sure and right in {row['right']}%"
