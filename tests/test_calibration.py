@@ -18,13 +18,13 @@ def sampled(n=4000, k=4):
 
 
 def test_the_error_equals_a_hand_worked_example():
-    # Five bins. Confidences 0.9, 0.9, 0.9, 0.9 (three right): gap |0.75 - 0.9| = 0.15;
-    # 0.7, 0.7 (one right): |0.5 - 0.7| = 0.2; 0.55 (right), in the bin up to 0.6: 0.45;
-    # 0.6 (wrong), on that bin's upper edge: together with it |0.5 - 0.575| = 0.075.
+    # Bins of two, but one confidence is never in two of them. Confidences 0.9, 0.9, 0.9, 0.9
+    # (three right): gap |0.75 - 0.9| = 0.15; 0.7, 0.7 (one right): |0.5 - 0.7| = 0.2;
+    # 0.55 (right) and 0.6 (wrong): |0.5 - 0.575| = 0.075.
     confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.7, 0.7, 0.55, 0.6])
     right = np.array([1, 1, 1, 0, 1, 0, 1, 0], dtype=bool)
     scores = np.column_stack([confidence, 1 - confidence])
-    bins = reliability(np.where(right, 0, 1), scores, n_bins=5)
+    bins = reliability(np.where(right, 0, 1), scores, n_bins=4, least=1)
     assert bins["n"].tolist() == [2, 2, 4]
     assert bins["accuracy"].tolist() == [0.5, 0.5, 0.75]
     wanted = (2 * 0.075 + 2 * 0.2 + 4 * 0.15) / 8
@@ -32,14 +32,25 @@ def test_the_error_equals_a_hand_worked_example():
     assert wanted == pytest.approx(0.14375)
 
 
-def test_bins_equal_scikit_learns():
-    true, scores = sampled(500)
+def test_bins_are_those_of_quantiles():
+    true, scores = sampled(40 * BINS)
     bins = reliability(true, scores)
     share, mean = calibration_curve(
-        scores.argmax(axis=1) == true, scores.max(axis=1), n_bins=BINS, strategy="uniform"
+        scores.argmax(axis=1) == true, scores.max(axis=1), n_bins=BINS, strategy="quantile"
     )
     assert bins["accuracy"].to_numpy() == pytest.approx(share)
     assert bins["confidence"].to_numpy() == pytest.approx(mean)
+    assert set(bins["n"]) == {40}
+
+
+def test_few_predictions_have_few_bins_and_those_alike_have_one():
+    true, scores = sampled(35)
+    assert reliability(true, scores)["n"].tolist() == [11, 12, 12]
+    assert reliability(true[:3], scores[:3])["n"].tolist() == [3]
+    sure = np.tile([0.75, 0.25], (90, 1))
+    bins = reliability(np.arange(90) % 3 // 2, sure)
+    assert bins["n"].tolist() == [90]
+    assert calibration_error(bins) == pytest.approx(0.75 - 2 / 3)
 
 
 def test_the_temperature_that_spoilt_probabilities_is_found_again():

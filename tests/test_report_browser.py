@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from conftest import SIZE
 from made_study import ODD_NAMES, make_run, rows_of
@@ -105,12 +106,18 @@ def test_the_table_sorts_by_a_click_and_by_the_keyboard(visit):
     assert page.locator("#results-0 th[aria-sort=ascending]").count() == 1
 
 
+def opened(page, section):
+    """Open a section of the page, as a click on its title does."""
+    page.locator(f"#{section}-0 > summary").click()
+    return page.locator(f"#{section}-0")
+
+
 def test_a_cell_opens_its_pictures(visit, made):
     page = visit()
     table = made[1][0].predictions()
     table = table[table["split"] == "test"]
     right = table[(table["true"] == 0) & (table["predicted"] == 0)]
-    page.locator(".grid button").first.click()
+    opened(page, "confusion").locator(".grid button").first.click()
     dialog = page.locator("dialog.shown")
     assert dialog.is_visible()
     assert dialog.locator("li.card img").count() == len(right)
@@ -123,7 +130,7 @@ def test_a_cell_opens_its_pictures(visit, made):
 
 def test_arrow_keys_walk_the_matrix_and_enter_opens(visit):
     page = visit()
-    page.locator(".grid button").first.focus()
+    opened(page, "confusion").locator(".grid button").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     name = page.evaluate("document.activeElement.getAttribute('aria-label')")
@@ -133,24 +140,133 @@ def test_arrow_keys_walk_the_matrix_and_enter_opens(visit):
     assert page.locator(".grid button[tabindex='0']").count() == 1
 
 
-def test_the_choice_of_a_run_changes_confusion_and_mistakes(visit):
+def test_the_choice_of_a_run_is_one_for_confusion_and_mistakes(visit):
     page = visit()
+    confusion, mistakes = opened(page, "confusion"), opened(page, "mistakes")
 
     def shown():
-        cells = page.locator(".grid button").evaluate_all("all => all.map(b => b.ariaLabel)")
-        return cells, page.locator(".confident .id").all_inner_texts()
+        cells = confusion.locator(".grid button").evaluate_all("all => all.map(b => b.ariaLabel)")
+        return cells, mistakes.locator(".pictures .id").all_inner_texts()
 
     first = shown()
-    page.get_by_label("Run").select_option("knn")
+    mistakes.locator("select.run").select_option("knn")
     second = shown()
     assert first[0] != second[0]
     assert first[1] != second[1]
-    assert page.locator("#mistakes-0 .run-name").first.inner_text() == "knn"
+    assert confusion.locator("select.run").input_value() == "2"
+
+
+def test_cells_are_counts_or_shares_of_their_row(visit, made):
+    page = visit()
+    confusion = opened(page, "confusion")
+    table = made[1][0].predictions()
+    row = table[(table["split"] == "test") & (table["true"] == 0)]
+    right = int((row["predicted"] == 0).sum())
+    first = confusion.locator(".grid button").first
+    assert first.inner_text() == str(right)
+    confusion.locator("select.cells").select_option("shares")
+    assert first.inner_text() == str(round(100 * right / len(row)))
+
+
+def predicted(made, name):
+    run = next(run for run in made[1] if run.name == name)
+    table = run.predictions()
+    return table[table["split"] == "test"].set_index("id")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("surest", lambda a, b, all_: a["true"] != a["predicted"]),
+        ("unsure", lambda a, b, all_: a["true"] == a["predicted"]),
+        ("everywhere", lambda a, b, all_: (all_ != a["true"].to_numpy()).all(axis=0)),
+        ("lost", lambda a, b, all_: (a["predicted"] != a["true"]) & (b["predicted"] == b["true"])),
+        ("won", lambda a, b, all_: (a["predicted"] == a["true"]) & (b["predicted"] != b["true"])),
+        ("apart", lambda a, b, all_: a["predicted"] != b["predicted"]),
+    ],
+)
+def test_mistakes_are_chosen_by_kind_and_class(visit, made, kind, wanted):
+    page = visit()
+    mistakes = opened(page, "mistakes")
+    a, b = predicted(made, "lda"), predicted(made, "knn")
+    everyone = np.stack([predicted(made, run.name).loc[a.index, "predicted"] for run in made[1]])
+    want = a[np.asarray(wanted(a, b.loc[a.index], everyone))]
+    mistakes.locator("select.kind").select_option(kind)
+    if mistakes.locator("select.other").is_visible():
+        mistakes.locator("select.other").select_option("knn")
+    while mistakes.locator(".more").is_visible():
+        mistakes.locator(".more").click()
+    assert set(mistakes.locator(".pictures .id").all_inner_texts()) == set(want.index)
+    assert mistakes.locator(".count").inner_text().startswith(f"{len(want)} picture")
+    mistakes.locator("select.true").select_option("1")
+    ids = mistakes.locator(".pictures .id").all_inner_texts()
+    assert set(ids) == set(want[want["true"] == 1].index)
+
+
+def test_the_names_that_are_shown_can_be_copied(visit, made):
+    page = visit()
+    mistakes = opened(page, "mistakes")
+    mistakes.locator("select.called").select_option("0")
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    mistakes.locator(".copy").click()
+    lines = page.locator("textarea.names").input_value().splitlines()
+    assert lines[0] == "picture\ttrue\tcalled\tsure"
+    a = predicted(made, "lda")
+    wrong = a[(a["predicted"] == 0) & (a["true"] != 0)]
+    assert {line.split("\t")[0] for line in lines[1:]} == set(wrong.index)
+
+
+def test_a_picture_is_looked_at_more_closely(visit):
+    page = visit()
+    mistakes = opened(page, "mistakes")
+    mistakes.locator(".enlarge").first.click()
+    dialog = page.locator("dialog.shown")
+    large = dialog.locator(".large img").evaluate("image => image.naturalWidth")
+    small = mistakes.locator(".pictures img").first.evaluate("image => image.naturalWidth")
+    assert large > 2 * small
+    assert dialog.locator(".calls li").count() == 3
+
+
+def test_a_pair_shows_the_numbers_behind_it_and_keys_go_from_cell_to_cell(visit):
+    page = visit()
+    pairs = opened(page, "pairs")
+    cells = pairs.locator(".heat tbody td button")
+    assert cells.count() == 6
+    cells.first.focus()
+    first = pairs.locator(".behind").inner_text()
+    page.keyboard.press("ArrowDown")
+    second = pairs.locator(".behind").inner_text()
+    assert " against " in first
+    assert " points (95% interval " in second
+    assert first != second
+    assert pairs.locator(".heat button[tabindex='0']").count() == 1
+
+
+def test_costs_are_one_scatter_with_a_choice_of_axis(visit):
+    page = visit()
+    cost = opened(page, "cost")
+    assert cost.locator(".scatter svg").count() == 1
+    assert cost.locator(".scatter .point").count() == 3
+    before = cost.locator(".scatter svg").get_attribute("aria-label")
+    cost.locator("select.axis").select_option("2")
+    after = cost.locator(".scatter svg").get_attribute("aria-label")
+    assert "seconds" in before
+    assert "megabytes" in after
+    cost.locator("table.costs tbody tr").nth(1).hover()
+    assert cost.locator(".scatter .point.at").count() == 1
+
+
+def test_a_link_opens_the_section_that_it_leads_to(visit):
+    page = visit()
+    assert page.locator("details.section[open]").count() == 0
+    page.evaluate("location.hash = '#pairs-0'")
+    page.wait_for_selector("#pairs-0[open]")
 
 
 @pytest.mark.parametrize("script", [True, False])
 def test_names_show_as_text(visit, made, script):
     page = visit(script=script)
+    opened(page, "data")
     text = page.locator("#data-0").inner_text()
     for name in made[2]:
         assert name in text
@@ -161,6 +277,7 @@ def test_names_show_as_text(visit, made, script):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_screen_and_text_stands_out(visit, viewport, scheme):
     page = visit(viewport, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(one => (one.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     colours = page.evaluate(
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
@@ -172,18 +289,26 @@ def test_nothing_is_wider_than_the_screen_and_text_stands_out(visit, viewport, s
 
 def test_without_script_the_page_is_whole(visit):
     page = visit(script=False)
-    assert page.locator("#mistakes-0 figure.without-script svg").is_visible()
-    assert not page.locator("#mistakes-0 select").is_visible()
-    assert page.locator(".confident img").first.is_visible()
+    mistakes, confusion = opened(page, "mistakes"), opened(page, "confusion")
+    assert confusion.locator("figure.without-script svg").is_visible()
+    assert not mistakes.locator("select").first.is_visible()
+    assert mistakes.locator(".confident img").first.is_visible()
+    assert opened(page, "cost").locator("figure svg").first.is_visible()
     assert page.locator("#results-0 tbody tr").count() == 3
 
 
-def test_on_paper_the_figure_stands_for_the_grid(visit):
-    page = visit()
+@pytest.mark.parametrize("script", [True, False])
+def test_on_paper_everything_is_open_and_figures_stand_for_what_is_chosen(visit, script):
+    page = visit(script=script)
     page.emulate_media(media="print")
-    assert page.locator("#mistakes-0 figure.without-script svg").is_visible()
+    if script:
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#confusion-0 figure.without-script svg").is_visible()
+    assert page.locator("#pairs-0 .heat").is_visible()
     assert not page.locator(".matrix").is_visible()
-    assert not page.locator(".choice").is_visible()
+    assert not page.locator(".choices").first.is_visible()
+    assert not page.locator(".browser").is_visible()
+    assert page.locator(".confident img").first.is_visible()
 
 
 def test_a_tap_shows_a_picture_of_the_projection_until_the_next_tap(
@@ -193,6 +318,7 @@ def test_a_tap_shows_a_picture_of_the_projection_until_the_next_tap(
     context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto((done.folder / "index.html").as_uri())
+    page.locator("#features-0 > summary").tap()
     page.locator(".projection circle").first.tap(force=True)
     assert page.locator(".hover img").is_visible()
     page.locator("h1").tap()
@@ -200,13 +326,12 @@ def test_a_tap_shows_a_picture_of_the_projection_until_the_next_tap(
     context.close()
 
 
-def test_on_paper_the_run_is_the_one_whose_figure_is_printed(visit, made):
+def test_on_paper_the_run_is_the_one_whose_figure_is_printed(visit):
     page = visit()
-    select = page.locator(".choice select")
+    select = opened(page, "confusion").locator("select.run")
     select.select_option("1")
-    chosen = page.locator(".run-name").first.inner_text()
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert page.locator(".run-name").first.text_content() != chosen
+    assert select.input_value() == "0"
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
-    assert page.locator(".run-name").first.inner_text() == chosen
     assert select.input_value() == "1"
+    assert page.locator("details.section[open]").count() == 1

@@ -80,8 +80,10 @@ def make_birds(folder):
 
 def test_the_page_has_all_its_sections_figures_and_tables(written):
     page, study = read(written), written.parent
-    sections = ("results", "cost", "pairs", "mistakes", "classes", "sure", "curves", "features")
-    assert {f"{section}-0" for section in (*sections, "data", "repeat")} <= set(page.ids)
+    sections = ("results", "cost", "pairs", "mistakes", "confusion", "classes", "sure", "curves")
+    assert {f"{section}-0" for section in (*sections, "features", "data", "repeat")} <= set(
+        page.ids
+    )
     assert len(page.ids) == len(set(page.ids))
     figures = {path.stem for path in (study / "figures").glob("*.svg")}
     assert figures == {path.stem for path in (study / "figures").glob("*.png")}
@@ -116,7 +118,8 @@ def test_names_of_classes_and_files_are_text(tmp_path):
     page = read(write_report(tmp_path / "odd", [run]))
     assert not {"img", "i", "u"} & {tag for tag, a in page.tags if a.get("onerror") or tag == "u"}
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
-    assert scripts == [{"type": "application/json", "class": "facts"}, {}]
+    data = [{"type": "application/json", "class": name} for name in ("costs", "facts")]
+    assert scripts == [*data, {}]
     for name in (*classes, "<b>x</b>.png", "<u>careful</u>", "/data/<i>odd</i>"):
         assert name in page.text
     assert page.facts[0]["classes"] == classes
@@ -142,7 +145,8 @@ def test_confusion_and_mistakes_are_those_of_the_predictions(written):
         scores = wrong.filter(like="score_").to_numpy()
         if one["name"] == "knn":
             surest = wrong["id"].iloc[scores.max(axis=1).argmax()]
-            assert facts["ids"][one["mistakes"][0]] == surest
+            sure = dict(zip(facts["ids"], one["sure"], strict=True))
+            assert max(wrong["id"], key=sure.__getitem__) == surest
         called = dict(zip(facts["ids"], one["predicted"], strict=True))
         assert called == dict(zip(table["id"], table["predicted"], strict=True))
 
@@ -185,6 +189,8 @@ def test_small_pictures_are_in_the_page_and_bounded(tmp_path, pictures, monkeypa
     facts = read(write_report(study, [run], dataset=dataset)).facts[0]
     assert len(facts["pictures"]) == n_test
     assert all(uri.startswith("data:image/webp;base64,") for uri in facts["pictures"])
+    assert len(facts["large"]) == min(n_test, 60)
+    assert (study / facts["files"] / facts["ids"][0]).resolve().is_file()
     monkeypatch.setattr("tlfeat.report.pictures.MOST_PICTURES", 3)
     page = read(write_report(study, [run], dataset=dataset, refused={"x": "new"}))
     assert len(page.facts[0]["pictures"]) == 3
@@ -258,7 +264,7 @@ def test_studies_of_one_dataset_are_merged_into_one_table(tmp_path):
     assert "Best of 2 runs by validation" in page.text
     assert {run["name"] for run in page.facts[0]["runs"]} == {"lda", "knn"}
     assert {path.name for path in out.iterdir()} == {
-        "index.html", "figures", "results.csv", "results.md", "results.tex"
+        "index.html", "card.png", "figures", "results.csv", "results.md", "results.tex"
     }  # fmt: skip
 
 

@@ -63,7 +63,9 @@ def calibrate(
     return Calibration(temperature, False, bins, after)
 
 
-def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd.DataFrame":
+def reliability(
+    true: np.ndarray, scores: np.ndarray, n_bins: int = BINS, least: int = LEAST_IN_BIN
+) -> "pd.DataFrame":
     """Count how often predictions of each confidence are right, in bins of equal mass.
 
     Bins of equal width would hold nearly all predictions of a good run in the last of them, and
@@ -75,8 +77,9 @@ def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd
     scores : ndarray of shape (n_samples, n_classes)
         Probabilities; the largest of a row is the confidence in the prediction.
     n_bins : int
-        At most; each has `LEAST_IN_BIN` predictions or more, where there are as many, and the
-        same confidence is never in two of them.
+        At most; the same confidence is never in two of them.
+    least : int
+        Predictions that each bin has, where there are as many.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd
     correct = scores.argmax(axis=1) == true
     order = np.argsort(confidence, kind="stable")
     confidence, correct = confidence[order], correct[order]
-    starts = _bin_starts(confidence, n_bins)
+    starts = _bin_starts(confidence, max(1, min(n_bins, len(confidence) // least)))
     n = np.diff([*starts, len(confidence)])
     sums = [np.add.reduceat(values, starts) / n for values in (confidence, correct.astype(float))]
     low, high = wilson(sums[1], n)
@@ -115,9 +118,7 @@ def reliability(true: np.ndarray, scores: np.ndarray, n_bins: int = BINS) -> "pd
 
 def _bin_starts(confidence: np.ndarray, n_bins: int) -> np.ndarray:
     """Give where bins of equal mass begin among sorted confidences, none inside a tie."""
-    n = len(confidence)
-    k = max(1, min(n_bins, n // LEAST_IN_BIN))
-    starts = np.arange(k) * n // k
+    starts = np.arange(n_bins) * len(confidence) // n_bins
     # moved back to where their confidence is met first
     return np.unique(np.searchsorted(confidence, confidence[starts], side="left"))
 
