@@ -157,6 +157,7 @@ def _draw(
     from tlfeat.report.maps import map_section, mistake_maps
     from tlfeat.report.pictures import MOST_SAMPLES
     from tlfeat.report.sections import section
+    from tlfeat.runs.statistics import keep_intervals
 
     parts = split_by_data(runs, metric)
     sections = []
@@ -165,6 +166,7 @@ def _draw(
         source = next((d for d in datasets if d.fingerprint == mine), None)
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
+        keep_intervals(ranked)
         part = gather(ranked, cache, MOST_SAMPLES // len(parts))
         with ThreadPoolExecutor(2) as aside:  # another core has the pictures beside the figures
             pictures = aside.submit(_pictures, part, source, folder, len(parts), watch)

@@ -26,7 +26,7 @@ from tlfeat.runs.metrics import METRICS
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run, as_text
-from tlfeat.runs.statistics import known_intervals
+from tlfeat.runs.statistics import keep_intervals, known_intervals
 
 RESULTS_CSV = "results.csv"
 RESULTS_MD = "results.md"
@@ -291,6 +291,7 @@ def write_results(folder: Path, runs: Sequence[Run], metric: str | None = None) 
         What ranks, see `rank`.
     """
     ranked = rank(runs, metric=metric)
+    keep_intervals(ranked)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

@@ -12,7 +12,8 @@ So a run without a mistake never gets the interval from 100% to 100%.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from statistics import NormalDist
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tlfeat.cores import usable_cores
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import write_text
 from tlfeat.log_loss import LEAST, log_losses, probabilities
@@ -134,6 +136,15 @@ def known_intervals(run: Run) -> Intervals:
         return run_intervals(run)
     except TlfeatError:
         return {}
+
+
+def keep_intervals(runs: Iterable[Run]) -> None:
+    """Compute the intervals of several runs side by side, for those who ask for them later."""
+    first, *rest = [one for run in runs for one in (getattr(run, "seeds", ()) or (run,))]
+    known_intervals(first)  # which draws the resamples that the others use too
+    if rest:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            list(pool.map(known_intervals, rest))
 
 
 def split_intervals(
