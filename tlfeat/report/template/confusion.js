@@ -55,8 +55,8 @@ function drawMatrix(box, facts, run, inShares) {
     made.tabIndex = -1;
     made.style.setProperty("--share", share.toFixed(3));
     // Where the other colour of text is read more easily: on white, and on black.
-    made.classList.toggle("dense", share > 0.86);
-    made.classList.toggle("half", share > 0.57);
+    made.classList.toggle("dense", share > 0.922);
+    made.classList.toggle("half", share > 0.612);
     const what = `${apart(facts.classes[row])} called ${apart(facts.outputs[column])}: ${count} of ${totals[row]}, ${percent}%`;
     made.setAttribute("aria-label", what);
     made.title = what;
