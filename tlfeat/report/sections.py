@@ -17,6 +17,7 @@ from tlfeat.report.pictures import MOST_PICTURES
 from tlfeat.report.style import save, write_note
 from tlfeat.runs.caveats import stand_in_lines
 from tlfeat.runs.costs import COSTS, break_even, cost_table
+from tlfeat.runs.labels import relabelled
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import (
     best_rows,
@@ -84,7 +85,9 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "markdown": "\n".join(markdown_table(part.ranked)),
         "leaderboard": draw("leaderboard", figures.draw_leaderboard(_accuracies(part))),
         "costs": _costs(part, draw),
-        "break_even": [_relabel(text, part) for text in break_even(part.ranked, part.pairs)],
+        "break_even": [
+            relabelled(text, part.labels) for text in break_even(part.ranked, part.pairs)
+        ],
         "pairs": _pairs(part)[:MOST_PAIRS],
         "n_pairs": len(part.pairs),
         "pair_tests": list(dict.fromkeys(pair.test for pair in part.pairs)),
@@ -99,12 +102,6 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
     if part.predictions and part.facts is not None:
         values |= answers(part, draw)
     return values
-
-
-def _relabel(text: str, part: Part) -> str:
-    for name in sorted(part.labels, key=len, reverse=True):
-        text = text.replace(name, part.labels[name])
-    return text
 
 
 def _accuracies(part: Part) -> "pd.DataFrame":
@@ -163,7 +160,7 @@ def _pairs(part: Part) -> list[dict[str, Any]]:
                 "p": _p(pair.p_adjusted),
                 "test": pair.test,
                 "shown": pair.shown,
-                "words": _relabel(pair.words, part),
+                "words": relabelled(pair.words, part.labels),
             }
         )
     return rows
