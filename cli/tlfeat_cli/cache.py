@@ -11,7 +11,7 @@ from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say, tell
 
 app = typer.Typer(help="Look at, verify and prune the feature store.", no_args_is_help=True)
 
@@ -65,7 +65,7 @@ def ls(where: Where = Where(), as_json: JsonOpt = False) -> None:
     )
     for item in items:
         if item.problem:
-            say(f"- {item.name}: {item.problem}")
+            tell(f"- {item.name}: {item.problem}")
     say(f"{sum(item.bytes for item in items) / 1e6:,.1f} MB in {store.root}", style="dim")
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tlfeat.runs.ranked import RankedRun
 
 INDEX = "index.html"
+PART = "page"  # of the work, as a watch hears of it
 RESULTS_TEX = "results.tex"
 FIGURES = "figures"
 
@@ -114,6 +115,7 @@ def write_report(
         return page
     from tlfeat.report.latex import latex_table
 
+    watch.part(PART)
     parts, sections = _draw(folder, runs, datasets, cache, metric, watch)
     watch.doing("looking the pictures over")
     said = known()
