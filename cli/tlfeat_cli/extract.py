@@ -93,10 +93,7 @@ def extract(
             }
         )
         return
-    _tell_what_was_done(done)
-    if failed:
-        named = f"`tlfeat data {location(dataset)}` names them"
-        tell(f"{failed} cannot be used and are left out: {named}.")
+    _tell_what_was_done(done, failed, location(dataset))
     for name in entries:
         say(str(store.root / "features" / name))
     if out is not None:
@@ -107,9 +104,11 @@ def extract(
         suggest(command, quiet)
 
 
-def _tell_what_was_done(done: "Embedded") -> None:
+def _tell_what_was_done(done: "Embedded", failed: int, place: str) -> None:
     rate = f" ({done.embedded / done.seconds:.0f} a second)" if done.embedded else ""
     tell(
         f"{done.images:,} pictures: {done.embedded:,} embedded in {done.seconds:.1f} s{rate}, "
         f"{done.there:,} were there."
     )
+    if failed:
+        tell(f"{failed} cannot be used and are left out: `tlfeat data {place}` names them.")
