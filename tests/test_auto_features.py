@@ -146,9 +146,9 @@ def test_candidates_are_embedded_in_one_pass(where: Any, pictures: Any, monkeypa
     passes = []
     real = module.embed_pictures
 
-    def counted(dataset: Any, wanted: Any, networks: Any, *more: Any) -> Any:
+    def counted(dataset: Any, wanted: Any, networks: Any, *more: Any, **how: Any) -> Any:
         passes.append(len(networks))
-        return real(dataset, wanted, networks, *more)
+        return real(dataset, wanted, networks, *more, **how)
 
     monkeypatch.setattr(module, "embed_pictures", counted)
     compare(pictures, heads=["lda"], size=SIZE, **where)

@@ -60,7 +60,7 @@ def audit(
         say("Nothing was found.")
     else:
         say()
-        print_table(finding_columns(found))
+        print_table(finding_columns(found), kept_in=str(folder / FINDINGS))
     if found.costs:
         say("\nWhat leaks cost on test:")
         print_table(cost_columns(found))

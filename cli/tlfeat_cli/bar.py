@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
 _LEAST, _MOST = 8, 40  # columns of the bar
+_LEAST_TEXT = 12  # columns of what goes on; where there are fewer, less is said of how far
 _FAST = 10  # steps a second from which their rate says something
 _SHORT = 10  # columns in which there is no use for what exactly goes on
 
@@ -44,13 +45,13 @@ class Bar:
             expand=True,
         )
         self._task = self._progress.add_task("", total=None, now="", counted=False)
-        self._progress.start()
 
     def show(self, text: str, total: int | None = None) -> None:
         """Say what begins, of so many steps if anybody knows."""
         self._progress.reset(
             self._task, description=text, total=total, now="", counted=bool(total)
         )
+        self._progress.start()  # it stays begun
         self._progress.refresh()
 
     def step(self, n: int) -> None:
@@ -76,29 +77,37 @@ class _Line:
         from rich.progress_bar import ProgressBar
 
         task, room = self._task, options.max_width
-        text, steps = Text(task.description, no_wrap=True), Text(_steps(task))
+        text = Text(task.description)
         if not task.fields["counted"]:
             text.truncate(room, overflow="ellipsis")
             yield text
             return
         bar = min(_MOST, max(_LEAST, room // 4))
-        text.truncate(max(0, room - bar - steps.cell_len - 2), overflow="ellipsis")
-        now = Text(task.fields["now"], style="dim")
-        rest = room - text.cell_len - bar - steps.cell_len - 3
-        now.truncate(rest if rest > _SHORT else 0, overflow="ellipsis")
+        bar_and_gaps = bar + len("   ")
+        said = _steps(task)
+        while len(said) > 1 and len("  ".join(said)) > room - bar_and_gaps - _LEAST_TEXT:
+            said.pop()
+        steps = Text("  ".join(said))
+        rest = room - bar_and_gaps - steps.cell_len
+        text.truncate(max(1, rest), overflow="ellipsis")
+        rest -= text.cell_len
+        now = Text(task.fields["now"] if rest > _SHORT else "", style="dim")
+        now.truncate(max(1, rest), overflow="ellipsis")
         line = Table.grid(padding=(0, 1, 0, 0))
-        line.add_row(text, ProgressBar(task.total, task.completed, width=bar), steps, now)
+        # an empty column has a width too
+        cells = (text, ProgressBar(task.total, task.completed, width=bar), steps)
+        line.add_row(*cells, *([now] if now else []))
         yield line
 
 
-def _steps(task: "Task") -> str:
-    """Write how many steps are done of how many, how fast they go and how long they take yet."""
+def _steps(task: "Task") -> list[str]:
+    """Say how many steps are done of how many, how long the rest takes, and how fast they go."""
     said = [f"{task.completed:,.0f}/{task.total or 0:,.0f}"]
-    if (task.speed or 0) >= _FAST:
-        said.append(f"{task.speed:,.0f}/s")
     if (left := task.time_remaining) and not task.finished:
         minutes, seconds = divmod(round(left), 60)
         hours, minutes = divmod(minutes, 60)
-        said.append(f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}")
-        said[-1] += " left"
-    return "  ".join(said)
+        clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        said.append(f"{clock} left")
+    if (task.speed or 0) >= _FAST:
+        said.append(f"{task.speed:,.0f}/s")
+    return said

@@ -105,7 +105,7 @@ def verify(
     for result in verify_all(store, watch):
         bad = f"{len(result.bad_rows)} of {result.rows:,} rows do not match their checksum"
         verdict = f"{result.rows:,} rows sound" if result.sound else result.problem or bad
-        say(f"{result.name}: {verdict}")
+        tell(f"{result.name}: {verdict}")
         sound &= result.sound
         if result.sound and dataset is not None and reextract is not None:
             try:
@@ -119,7 +119,7 @@ def verify(
             say(f"  {again.rows} rows embedded again: {verdict}, at most {again.worst:.1e} apart")
             sound &= again.equal
     if not sound:
-        say("What is damaged is set aside and embedded again by the next command that needs it.")
+        tell("What is damaged is set aside and embedded again by the next command that needs it.")
         raise typer.Exit(1)
 
 
@@ -175,7 +175,7 @@ def prune(
     done = delete(plan, TerminalWatch(quiet))
     for one in done:
         if one.kept:
-            say(f"{one.item.name} was kept: {one.kept}")
+            tell(f"{one.item.name} was kept: {one.kept}")
     freed = sum(one.item.bytes for one in done if not one.kept) / 1e6
     say(f"Deleted {sum(not one.kept for one in done)}, {freed:,.1f} MB.")
 

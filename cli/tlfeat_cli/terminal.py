@@ -41,9 +41,18 @@ def _console(stream: TextIO | None, **how: Any) -> Console:
         emoji=False,
         color_system=None if PLAIN else "auto",
         force_interactive=False if PLAIN or not is_real else None,
-        width=None if is_real or os.environ.get("COLUMNS") else _PIPE,
+        width=_width(stream),
         **how,
     )
+
+
+def _width(stream: TextIO | None) -> int | None:
+    """Give the columns of a stream; None where Rich finds out, and again when they change."""
+    if os.environ.get("COLUMNS"):
+        return None
+    if stream is None or not stream.isatty():
+        return _PIPE
+    return (os.get_terminal_size(stream.fileno()).columns or None) if PLAIN else None
 
 
 OUT = _console(sys.stdout)
