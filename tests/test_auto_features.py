@@ -15,7 +15,7 @@ from tlfeat.features.recipe import short_spec
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.heads import grounds
 from tlfeat.report.commands import commands
-from tlfeat.report.phrases import run_labels
+from tlfeat.runs.labels import run_labels
 from tlfeat.runs.record import load_run
 from tlfeat.runs.results import leaderboard, remarks
 from tlfeat.studies.compare import compare
@@ -88,8 +88,10 @@ def test_each_head_chooses_and_its_run_says_from_what(where: Any, pictures: Any)
         run.changed(name=f"{run.backbone}-auto-{run.head_settings.name}") for run in done.runs
     ]
     assert set(run_labels(named).values()) == {"lda", "knn", "ensemble"}
-    named[0] = named[0].changed(auto=None)  # one that does not share it: all keep it
-    assert all(label.startswith("auto-") for label in run_labels(named).values())
+    head = named[0].head_settings.name  # one that does not share it: the others keep it
+    named[0] = named[0].changed(auto=None, name=f"{named[0].backbone}-{head}")
+    assert all(label.startswith("auto-") for label in [*run_labels(named).values()][1:])
+    assert run_labels(named)[named[0].name] == head
     (line,) = commands([run for line in done.runs for run in line.seeds], "colours")
     assert "--features" not in line  # as compare has it where nobody says
     assert compare(pictures, heads=["lda", "knn", "ensemble"], size=SIZE, **where).fresh == 0
@@ -144,9 +146,9 @@ def test_candidates_are_embedded_in_one_pass(where: Any, pictures: Any, monkeypa
     passes = []
     real = module.embed_pictures
 
-    def counted(dataset: Any, wanted: Any, networks: Any, *more: Any) -> Any:
+    def counted(dataset: Any, wanted: Any, networks: Any, *more: Any, **how: Any) -> Any:
         passes.append(len(networks))
-        return real(dataset, wanted, networks, *more)
+        return real(dataset, wanted, networks, *more, **how)
 
     monkeypatch.setattr(module, "embed_pictures", counted)
     compare(pictures, heads=["lda"], size=SIZE, **where)

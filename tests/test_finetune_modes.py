@@ -208,7 +208,9 @@ def test_the_cached_cut_is_computed_once_and_leaves_a_whole_model(
     assert run.metrics["validation"]["log_loss"] == pytest.approx(last["val_loss"], abs=1e-2)
     assert len(held) == run.metrics["validation"]["n"]
 
-    monkeypatch.setattr("tlfeat.features.extract.embed_pictures", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr(
+        "tlfeat.features.extract.embed_pictures", lambda *_, **__: pytest.fail("again")
+    )
     again = train(pictures, Phase("frozen", 1), Phase("partial", 1), reports=tmp_path / "again")
     np.testing.assert_array_equal(scores(again), scores(run))
 

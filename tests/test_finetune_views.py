@@ -118,7 +118,9 @@ def test_views_are_embedded_once(train, cache, tmp_path, monkeypatch):
     assert run.record["later_settings"] == {"cut_views": 2}
     assert "views2" in run.name
 
-    monkeypatch.setattr("tlfeat.features.extract.embed_pictures", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr(
+        "tlfeat.features.extract.embed_pictures", lambda *_, **__: pytest.fail("again")
+    )
     again = train(phase, cut_dtype="float32", reports=tmp_path / "again")
     losses = [[row["loss"] for row in one.record["history"]] for one in (run, again)]
     assert losses[0] == losses[1]

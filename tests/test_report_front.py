@@ -13,7 +13,8 @@ from tlfeat.report.contents import gather, split_by_data
 from tlfeat.report.front import front, use_commands, verdict
 from tlfeat.report.page import write_report
 from tlfeat.report.pair_matrix import pairs_section
-from tlfeat.runs.caveats import doubts, few_test_pictures, no_better_than_one_class
+from tlfeat.runs import caveats
+from tlfeat.runs.caveats import few_test_pictures, no_better_than_one_class
 from tlfeat.runs.find import find_run
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.results import remarks
@@ -89,7 +90,7 @@ def test_what_is_no_better_than_one_class_is_said_in_red_and_in_the_remarks(tmp_
     assert re.search(
         r"lda is not shown to be better than always naming a: .* against 33\.3%", said
     )
-    assert said in doubts(rank([run]))
+    assert said in caveats.doubts(rank([run]))
     assert said in remarks(rank([run]))
     page = write_report(tmp_path / "s", [run]).read_text()
     assert page.count("is not shown to be better than always naming") == 1
@@ -102,7 +103,7 @@ def test_few_test_pictures_are_doubted_and_many_are_not(tmp_path):
     assert "The 24 test pictures tell little" in few_test_pictures(run)
     many = rank([make_run(tmp_path / "many", "lda", CLASSES, ROWS, skill=1.5)])[0]
     assert few_test_pictures(many) is None
-    assert doubts([many]) == []
+    assert caveats.doubts([many]) == []
 
 
 def test_the_matrix_of_pairs_is_its_own_mirror_and_has_the_numbers(study):
@@ -145,14 +146,14 @@ def card_table(k):
 
 
 @pytest.mark.parametrize("k", [1, 4, 30])
-@pytest.mark.parametrize("doubt", ["", "few pictures " * 30])
-def test_a_card_is_1200_by_630_and_nothing_runs_out_of_it(k, doubt, tmp_path):
+@pytest.mark.parametrize("doubts", [[], ["few pictures " * 30, "second"]])
+def test_a_card_is_1200_by_630_and_nothing_runs_out_of_it(k, doubts, tmp_path):
     ax = draw_card(
         card_table(k),
         title="garments " * 20,
         facts="many " * 60,
         verdict="tied " * 60,
-        doubt=doubt,
+        doubts=doubts,
     )
     write_card(tmp_path / "card.png", ax)
     with Image.open(tmp_path / "card.png") as picture:

@@ -18,6 +18,7 @@ from tlfeat.runs.results import S1_END, S1_START
 from tlfeat.studies import tables
 from tlfeat.studies.plan import parse_study, read_study
 from tlfeat.studies.run import run_study
+from tlfeat.watch import Watch
 from tlfeat_cli.app import app
 from tlfeat_cli.studies import studies
 
@@ -59,6 +60,21 @@ run."head-{head}".head = ["lda"]
 NO_FINE = FILE.replace(
     FILE[FILE.index('[[run]]\nname = "fine') : FILE.index('[[run]]\nname = "base')], ""
 )
+
+
+class Heard(Watch):
+    """Keeps which parts of the work a watch hears of."""
+
+    def __init__(self):
+        self.all, self.begun = [], []
+
+    def parts(self, names):
+        self.all += names
+
+    def part(self, name):
+        self.begun.append(name)
+
+
 TUNED = ["fine-1", "base", "whole"]
 
 
@@ -92,8 +108,12 @@ def sha256(path):
 
 
 def test_a_study_leaves_its_runs_tables_and_figures_and_is_not_run_again(go, only_trained):
-    done = go()
+    watch, ranked = Heard(), []
+    done = go(watch=watch, on_ranked=lambda one: ranked.append((one, one.page.exists())))
+    assert ranked == [(done, False)]  # it was told before anything was drawn
     assert [run.name for run in done.runs] == ["head-lda", "head-nearest-centroid", *TUNED]
+    assert watch.all == ["features", "heads", "base", "fine-1", "whole", "page"]
+    assert watch.begun == watch.all
     assert (done.fresh, done.refused) == (5, {})
     there = {path.name for path in done.folder.iterdir()}
     assert there >= {"study.toml", "results.csv", "results.md", "study.md", "figures", "runs"}

@@ -4,9 +4,20 @@ The library prints nothing. A caller that wants to see something hands in a `Wat
 the command line draws a bar and prints the notes, a notebook may collect them.
 """
 
+from collections.abc import Sequence
+
 
 class Watch:
     """Somebody who watches a long piece of work. This one looks away."""
+
+    def parts(self, names: Sequence[str]) -> None:
+        """Hear of what parts the work consists ("features", "heads", "page"), in their order."""
+
+    def part(self, name: str) -> None:
+        """Hear that a part begins, to which belongs what is told from now on.
+
+        One of which nothing is left to do never begins.
+        """
 
     def doing(self, text: str) -> None:
         """Hear what is done now ("reading DATA"), where nobody can say how long it takes.
@@ -24,7 +35,7 @@ class Watch:
         """Hear what exactly the work is at ("lda on last:avg"); from any thread."""
 
     def finish(self) -> None:
-        """Hear that the work is over, done or not."""
+        """Hear that what was begun is over, done or not."""
 
     def note(self, text: str) -> None:
         """Hear one sentence that the user should know."""

@@ -30,7 +30,7 @@ from tlfeat_cli import (
     train,
 )
 from tlfeat_cli.help import PlainGroup
-from tlfeat_cli.terminal import complain, fail, settle
+from tlfeat_cli.terminal import PLAIN, complain, fail, settle
 
 app = typer.Typer(
     name="tlfeat",
@@ -79,6 +79,10 @@ def main() -> None:
     # Both are read when TensorFlow is imported: its start-up chatter is no result.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if PLAIN:
+        import typer.rich_utils  # it prints help and wrong usage
+
+        typer.rich_utils.COLOR_SYSTEM = None
     try:
         app()
     except TlfeatError as error:

@@ -12,7 +12,7 @@ from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say, tell
 
 
 @expand(settings=("backbone", "weights", "size", "resize", "precision", "dtype", "seed"))
@@ -55,17 +55,17 @@ def audit(
         print_json({**as_plain(found), "report": str(page), "clean": table})
         return
     for line in headlines(found):
-        say(line)
+        tell(line)
     if not found.findings:
         say("Nothing was found.")
     else:
         say()
-        print_table(finding_columns(found))
+        print_table(finding_columns(found), kept_in=str(folder / FINDINGS))
     if found.costs:
         say("\nWhat leaks cost on test:")
         print_table(cost_columns(found))
     for note in found.notes:
-        say(f"- {note}")
+        tell(f"- {note}")
     say(f"\nReport: {page}")
     if cleaned is not None:
         dropped = ", ".join(f"{n:,} {why}" for why, n in cleaned.left_out.items())

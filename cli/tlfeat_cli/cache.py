@@ -11,7 +11,7 @@ from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say, tell
 
 app = typer.Typer(help="Look at, verify and prune the feature store.", no_args_is_help=True)
 
@@ -65,7 +65,7 @@ def ls(where: Where = Where(), as_json: JsonOpt = False) -> None:
     )
     for item in items:
         if item.problem:
-            say(f"- {item.name}: {item.problem}")
+            tell(f"- {item.name}: {item.problem}")
     say(f"{sum(item.bytes for item in items) / 1e6:,.1f} MB in {store.root}", style="dim")
 
 
@@ -105,7 +105,7 @@ def verify(
     for result in verify_all(store, watch):
         bad = f"{len(result.bad_rows)} of {result.rows:,} rows do not match their checksum"
         verdict = f"{result.rows:,} rows sound" if result.sound else result.problem or bad
-        say(f"{result.name}: {verdict}")
+        tell(f"{result.name}: {verdict}")
         sound &= result.sound
         if result.sound and dataset is not None and reextract is not None:
             try:
@@ -119,7 +119,7 @@ def verify(
             say(f"  {again.rows} rows embedded again: {verdict}, at most {again.worst:.1e} apart")
             sound &= again.equal
     if not sound:
-        say("What is damaged is set aside and embedded again by the next command that needs it.")
+        tell("What is damaged is set aside and embedded again by the next command that needs it.")
         raise typer.Exit(1)
 
 
@@ -175,7 +175,7 @@ def prune(
     done = delete(plan, TerminalWatch(quiet))
     for one in done:
         if one.kept:
-            say(f"{one.item.name} was kept: {one.kept}")
+            tell(f"{one.item.name} was kept: {one.kept}")
     freed = sum(one.item.bytes for one in done if not one.kept) / 1e6
     say(f"Deleted {sum(not one.kept for one in done)}, {freed:,.1f} MB.")
 

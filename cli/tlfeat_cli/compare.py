@@ -1,7 +1,6 @@
 """`tlfeat compare`: every head on every network's features, or a whole study, in one table."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from tlfeat.features.settings import AUTO, FeatureSettings
 from tlfeat.heads.table import DEFAULT_HEADS
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.following import prediction
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import (
     BackboneOpt,
@@ -28,11 +28,10 @@ from tlfeat_cli.options import (
     refuse_options,
 )
 from tlfeat_cli.studies import run_study_file
-from tlfeat_cli.terminal import TerminalWatch, end, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, end, print_json, print_table, say, suggest, tell
 
 if TYPE_CHECKING:
     from tlfeat.studies.compare import Comparison
-    from tlfeat.watch import Watch
 
 _STUDY = "A study"
 
@@ -126,8 +125,9 @@ def compare(
 
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
     params = head_settings(settings)
+    dataset = options.open(target, where)
     done = compare_heads(
-        options.open(target, where),
+        dataset,
         [replace(network, backbone=name) for name in backbones],
         heads,
         features=specs,
@@ -138,7 +138,7 @@ def compare(
         metric=metric,
         seeds=seeds,
         retry_failed=retry_failed,
-        on_ranked=None if as_json else partial(_print_table, watch=where.watch),
+        on_ranked=None if as_json else _print_table,
         **vars(where),
     )
     if into is not None:
@@ -156,28 +156,28 @@ def compare(
             }
         )
     else:
-        _print_remarks(done)
+        _print_page(done)
+        suggest(prediction(done.best, dataset, where), quiet)
     end(done.refused)
 
 
-def _print_table(done: "Comparison", watch: "Watch") -> None:
-    """Print what was ranked, while the rest goes on."""
-    from tlfeat.runs.results import best_rows, caption, leaderboard
+def _print_table(done: "Comparison") -> None:
+    """Print what was ranked and what must be known of it, while the page is drawn."""
+    from tlfeat.runs.results import RESULTS_CSV, best_rows, caption, leaderboard, remarks
 
-    print_table(leaderboard(done.runs, done.beside), best_rows(done.runs))
+    table = leaderboard(done.runs, done.beside)
+    print_table(table, best_rows(done.runs), kept_in=str(done.folder / RESULTS_CSV))
     say()
-    say(caption(done.runs))
-    watch.doing("looking the pictures over and drawing the page")
+    tell(caption(done.runs))
+    for remark in remarks(done.runs, done.beside):
+        tell(f"- {remark}")
 
 
-def _print_remarks(done: "Comparison") -> None:
-    """Print what must be known of the table, and where the page is."""
+def _print_page(done: "Comparison") -> None:
+    """Print what was found of the pictures, and where the page is."""
     from tlfeat.audit.kept import known_of
     from tlfeat.report.page import INDEX
-    from tlfeat.runs.results import remarks
 
     for found in known_of([done.folder], done.runs[0].dataset.fingerprint):
-        say(f"! {found}")
-    for remark in remarks(done.runs, done.beside):
-        say(f"- {remark}")
+        tell(f"! {found}")
     say(f"Report: {done.folder / INDEX}")

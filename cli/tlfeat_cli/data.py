@@ -8,9 +8,10 @@ import typer
 from tlfeat.data.names import location
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.following import on_data
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say, suggest, tell
 
 if TYPE_CHECKING:
     from tlfeat.data.samples import Skipped
@@ -74,17 +75,18 @@ def data(
         ]
         print_table(columns_, best={len(table.classes)})
     for note in table.notes:
-        say(f"- {note}")
+        tell(f"- {note}")
     if broken:
         n = len(broken)
         say(f"\n{counted(n, 'picture')} cannot be used and {be(n)} left out:")
         lines = _by_reason(broken)
         for line in lines[:SHOWN]:
-            say(f"- {line}")
+            tell(f"- {line}")
         if len(lines) > SHOWN:
             say(f"- and {len(lines) - SHOWN} more; --json names them all")
     elif check:
         say("\nEvery picture can be decoded.")
+    suggest(on_data("compare" if counts else "extract", dataset, options, where), quiet)
 
 
 def _by_reason(broken: "list[Skipped]") -> list[str]:

@@ -7,7 +7,7 @@ import typer
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.options import JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say, tell
 
 _MARKS = {"good": "ok", "note": "note", "bad": "WRONG"}
 
@@ -36,7 +36,7 @@ def doctor(where: Where = Where(), as_json: JsonOpt = False, quiet: QuietOpt = F
         say()
         for point in points:
             if point.advice:
-                say(f"- {point.what}: {point.advice}")
+                tell(f"- {point.what}: {point.advice}")
         if not any(point.advice for point in points):
             say("Nothing is to be done.")
     if wrong:

@@ -1,5 +1,6 @@
 """`tlfeat export`: a run as one file, from pixels to probabilities."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.opening import chosen_run
 from tlfeat_cli.options import JsonOpt, MovedWeightsOpt, QuietOpt, RunArg
-from tlfeat_cli.terminal import TerminalWatch, print_json, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, say, suggest, tell
 
 
 @expand(where=("cache", "reports", "jobs"))
@@ -47,8 +48,9 @@ def export(
     from tlfeat.deploy.export import export as export_run
     from tlfeat.deploy.exported_model import SCRIPT
 
+    chosen = chosen_run(run, where, watch)
     done = export_run(
-        chosen_run(run, where, watch),
+        chosen,
         format,
         out=out,
         precision=precision,
@@ -61,7 +63,7 @@ def export(
     if as_json:
         print_json(done.as_dict())
         return
-    say(done.parity.sentence(precision))
+    tell(done.parity.sentence(precision))
     say(f"Model: {done.model}")
-    say(f"Next: tlfeat predict {done.folder} PICTURES")
-    say(f"Without tlfeat: python {done.folder / SCRIPT} PICTURE...")
+    say(f"Without tlfeat: python {shlex.quote(str(done.folder / SCRIPT))} PICTURE...")
+    suggest(["tlfeat", "predict", str(done.folder), data or chosen.dataset.source], quiet)

@@ -1,7 +1,7 @@
 """`tlfeat extract`: embed every picture of a dataset once and keep the features."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,7 @@ from tlfeat.data.names import location
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.following import on_data
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import (
     BackboneOpt,
@@ -19,7 +20,10 @@ from tlfeat_cli.options import (
     RetryOpt,
     comma_list,
 )
-from tlfeat_cli.terminal import TerminalWatch, print_json, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, say, suggest, tell
+
+if TYPE_CHECKING:
+    from tlfeat.features.extract import Embedded
 
 
 @expand(where=("cache", "reports", "name", "engine", "jobs", "cluster"))
@@ -89,15 +93,22 @@ def extract(
             }
         )
         return
-    rate = f" ({done.embedded / done.seconds:.0f} a second)" if done.embedded else ""
-    say(
-        f"{done.images:,} pictures: {done.embedded:,} embedded in {done.seconds:.1f} s{rate}, "
-        f"{done.there:,} were there."
-    )
-    if failed:
-        named = f"`tlfeat data {location(dataset)}` names them"
-        say(f"{failed} cannot be used and are left out: {named}.")
+    _tell_what_was_done(done, failed, location(dataset))
     for name in entries:
         say(str(store.root / "features" / name))
     if out is not None:
         say(location(out))
+    if len(opened.classes) > 1:
+        of_features = {"backbone": comma_list(backbone), "features": comma_list(features)}
+        command = on_data("compare", dataset, options, where, settings.unusual() | of_features)
+        suggest(command, quiet)
+
+
+def _tell_what_was_done(done: "Embedded", failed: int, place: str) -> None:
+    rate = f" ({done.embedded / done.seconds:.0f} a second)" if done.embedded else ""
+    tell(
+        f"{done.images:,} pictures: {done.embedded:,} embedded in {done.seconds:.1f} s{rate}, "
+        f"{done.there:,} were there."
+    )
+    if failed:
+        tell(f"{failed} cannot be used and are left out: `tlfeat data {place}` names them.")

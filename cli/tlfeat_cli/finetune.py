@@ -14,9 +14,18 @@ from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
 from tlfeat.settings import said_values
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.following import prediction
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import DataArg, JsonOpt, QuietOpt, refuse_options, was_given
-from tlfeat_cli.terminal import TerminalWatch, complain, print_json, print_table, say
+from tlfeat_cli.terminal import (
+    TerminalWatch,
+    complain,
+    print_json,
+    print_table,
+    say,
+    suggest,
+    tell,
+)
 
 _PHASE, _NETWORK, _TRAINING, _GOING = "Phase", "Network", "Training", "Where and how"
 
@@ -126,33 +135,34 @@ def finetune(
     except KeyboardInterrupt:
         complain("Stopped. The same command with --resume goes on from here.")
         raise typer.Exit(130) from None
-    _print(run, opened, as_json)
-
-
-def _print(run: Any, dataset: Any, as_json: bool) -> None:
-    from tlfeat.runs.ranking import rank
-    from tlfeat.runs.results import leaderboard, remarks
-
     if as_json:
         print_json({"path": str(run.path), **run.record})
         return
-    print_table(leaderboard(rank([run])))
-    say(f"{run.parameters.trainable:,} of {run.parameters.total:,} parameters trained.")
+    _print(run, opened)
+    suggest(prediction(run, opened, where), quiet)
+
+
+def _print(run: Any, dataset: Any) -> None:
+    from tlfeat.runs.ranking import rank
+    from tlfeat.runs.results import leaderboard, remarks
+
+    print_table(leaderboard(rank([run])), kept_in=str(run.path))
+    tell(f"{run.parameters.trainable:,} of {run.parameters.total:,} parameters trained.")
     _say_start(run)
     _say_best_head(run, dataset)
     best = run.best_epoch
     if best:
-        say(
+        tell(
             f"Best validation accuracy in epoch {best['accuracy']}, least validation loss in "
             f"epoch {best['loss']}."
         )
     if run.refit is not None:
-        say(
+        tell(
             f"Held rows judged and chose; then it was trained again on all {run.n_train:,} "
             "pictures, theirs too."
         )
     for remark in remarks(rank([run])):
-        say(f"- {remark}")
+        tell(f"- {remark}")
     say(f"Run: {run.path}")
 
 
@@ -168,7 +178,7 @@ def _say_start(run: Any) -> None:
     share = run.phases[0].get("share")
     if share is not None:
         line += f"; held rows chose {100 * share:.0f}% of the way from there to the last epoch"
-    say(f"{line}.")
+    tell(f"{line}.")
 
 
 def _say_best_head(run: Any, dataset: Any) -> None:
@@ -181,7 +191,7 @@ def _say_best_head(run: Any, dataset: Any) -> None:
     if heads:
         best = rank(heads)[0]
         right = 100 * best.metrics["validation"]["accuracy"]
-        say(f"The best head of this study: {best.name}, {right:.1f}% of validation.")
+        tell(f"The best head of this study: {best.name}, {right:.1f}% of validation.")
 
 
 def _phase_values(text: str) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import typer
 
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.following import opening
 from tlfeat_cli.options import JsonOpt, QuietOpt
-from tlfeat_cli.terminal import TerminalWatch, print_json, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, say, suggest
 
 
 @expand(where=("cache",))
@@ -37,3 +38,5 @@ def report(
         print_json({"page": str(page), "folder": str(page.parent)})
         return
     say(f"Report: {page}")
+    if (command := opening(page)) is not None:
+        suggest(command, quiet)

@@ -7,7 +7,7 @@ import typer
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
 from tlfeat_cli.options import JsonOpt
-from tlfeat_cli.terminal import complain, print_json, print_table, say
+from tlfeat_cli.terminal import complain, print_json, print_table, say, tell
 
 if TYPE_CHECKING:
     from tlfeat.runs.ranked import RankedRun
@@ -54,7 +54,7 @@ def runs(
         say(str(folder), style="bold")
         _print(mine)
         say()
-    say(
+    tell(
         "val is on the pictures that all runs of the study were judged on, of several seeds "
         "their mean. `tlfeat predict RUN PICTURES...` takes a run's name, or a study's for its "
         "best. A run's folder: STUDY/runs/RUN.",

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlfeat.where import Where
+from tlfeat_cli.following import prediction
 from tlfeat_cli.opening import opened
 from tlfeat_cli.options import JsonOpt, refuse_options, was_given
-from tlfeat_cli.terminal import TerminalWatch, end, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, end, print_json, print_table, say, suggest, tell
 
 if TYPE_CHECKING:
+    from tlfeat.runs.ranked import RankedRun
     from tlfeat.studies.run import StudyResult
 
 # What `compare` takes beside a study; everything else is said in its file.
@@ -108,29 +110,50 @@ def run_study_file(
         watch.note(f"Left out: {run}, as {reason}.")
     check_weights(study)
     dataset = opened(watch, lambda told: open_data(study, where, rehash=rehash, progress=told))
-    result = run_study(study, dataset, retry_failed=retry_failed, **vars(where))
+    result = run_study(
+        study,
+        dataset,
+        retry_failed=retry_failed,
+        on_ranked=None if as_json else _print_table,
+        **vars(where),
+    )
     if into is not None:
         write_into(into, result.runs)
     if as_json:
         print_json(plain(result))
     else:
-        _print(result)
+        _print_pages(result)
+        suggest(prediction(_ranked(result)[0], dataset, where), quiet)
     end({run: why for run, why in result.refused.items() if run not in study.left_out})
 
 
-def _print(result: "StudyResult") -> None:
+def _ranked(result: "StudyResult") -> "list[RankedRun]":
+    from tlfeat.runs.ranking import rank
+
+    return rank(result.runs, metric=result.metric)
+
+
+def _print_table(result: "StudyResult") -> None:
+    """Print what was ranked and what won, while the pages are drawn."""
+    from tlfeat.runs.labels import full_names, relabelled, run_labels
+    from tlfeat.runs.results import RESULTS_CSV, best_rows, leaderboard
+
+    ranked = _ranked(result)
+    table, csv = leaderboard(ranked), result.folder / RESULTS_CSV
+    print_table(table, best_rows(ranked), kept_in=str(csv))
+    say()
+    words = relabelled(result.paragraph, run_labels(ranked))
+    tell(f"{words} {full_names(ranked)}".rstrip())
+    for line in result.stand_ins:
+        tell(f"- {line}")
+
+
+def _print_pages(result: "StudyResult") -> None:
+    """Print what was found of the pictures, and where the pages are."""
     from tlfeat.audit.kept import known_of
     from tlfeat.report.page import INDEX
-    from tlfeat.runs.ranking import rank
-    from tlfeat.runs.results import best_rows, leaderboard
 
-    ranked = rank(result.runs, metric=result.metric)
-    print_table(leaderboard(ranked), best_rows(ranked))
-    say()
-    say(result.paragraph)
-    for found in known_of([result.folder], ranked[0].dataset.fingerprint):
-        say(f"! {found}")
-    for line in result.stand_ins:
-        say(f"- {line}")
+    for found in known_of([result.folder], result.runs[0].dataset.fingerprint):
+        tell(f"! {found}")
     say(f"Tables and figures: {result.page}")
     say(f"Report: {result.folder / INDEX}")

@@ -1,10 +1,14 @@
 """What people see: results on stdout, progress, notes and errors on stderr."""
 
 import json
+import os
+import shlex
+import sys
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,119 +19,139 @@ from typer import Exit
 from tlfeat.watch import Watch
 
 if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.progress import Progress, TaskID
-
     from tlfeat.runs.results import Column
+    from tlfeat_cli.bar import Bar
 
 _WHOLE = 24  # a cell of so few columns is never broken
 _PROSE = 20  # columns in which a sentence can still be read
+_PIPE = 100_000  # columns of a line where nobody wraps it
 
-# Names that users choose are printed: nothing in a text is markup or an emoji's name.
-OUT = Console(highlight=False, markup=False, emoji=False)
-ERRORS = Console(stderr=True, highlight=False, markup=False, emoji=False)
+# Neither a colour nor anything else that is an escape code is written to a terminal that cannot
+# have it, or for a user who does not want it.
+PLAIN = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
 
 
-_shown: "Live | None" = None  # what a watch says is done now, if anything
+def _console(stream: TextIO | None, **how: Any) -> Console:
+    """Make a console of a stream; bars are drawn on real terminals only, FORCE_COLOR or not."""
+    is_real = stream is not None and stream.isatty()
+    return Console(
+        # Names that users choose are printed: nothing in a text is markup or an emoji's name.
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system=None if PLAIN else "auto",
+        force_interactive=False if PLAIN or not is_real else None,
+        width=_width(stream),
+        **how,
+    )
+
+
+def _width(stream: TextIO | None) -> int | None:
+    """Give the columns of a stream; None where Rich finds out, and again when they change."""
+    if os.environ.get("COLUMNS"):
+        return None
+    if stream is None or not stream.isatty():
+        return _PIPE
+    return (os.get_terminal_size(stream.fileno()).columns or None) if PLAIN else None
+
+
+OUT = _console(sys.stdout)
+ERRORS = _console(sys.stderr, stderr=True)
+
+
+_lock = threading.RLock()  # works tell of themselves from any thread
+_bar: "Bar | None" = None  # what a watch says goes on now, if anything
 
 
 def settle() -> None:
     """Take away what is shown of the work that goes on; results and errors follow it."""
-    global _shown
-    if _shown is not None:
-        _shown.stop()
-        _shown = None
+    global _bar
+    with _lock:
+        if _bar is not None:
+            _bar.stop()
+            _bar = None
 
 
 class TerminalWatch(Watch):
-    """Draws one line or bar on a terminal; notes are printed wherever stderr goes."""
+    """Draws one bar on a terminal; notes are printed wherever stderr goes.
+
+    Where none can be drawn each part of the work is told by a line, as a note is.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._parts: list[str] = []  # those that have not begun
+        self._of = 0  # parts in all
+        self._part = ""
+
+    def parts(self, names: Sequence[str]) -> None:
+        """Count the parts that come."""
+        self._parts, self._part, self._of = list(names), "", len(names)
+
+    def part(self, name: str) -> None:
+        """Say from now on which part it is."""
+        if name in self._parts:
+            del self._parts[: self._parts.index(name) + 1]
+        number = self._of - len(self._parts)
+        self._part = f"{number}/{self._of} {name}" if self._of > 1 else name
+        if ERRORS.is_interactive:
+            self._show("")
+        elif self._of > 1:
+            self.note(self._part)
 
     def doing(self, text: str) -> None:
         """Show what is done now, until something else is shown or printed."""
-        global _shown
-        if self._quiet or not ERRORS.is_terminal:
-            return
-        from rich.live import Live
-        from rich.spinner import Spinner
-
-        settle()
-        spinner = Spinner("dots", Text(text, overflow="ellipsis", no_wrap=True))
-        # what is printed to stdout goes there, a pipe perhaps, and not above the line
-        _shown = Live(spinner, console=ERRORS, transient=True, redirect_stdout=False)
-        _shown.start(refresh=True)
+        self._show(text)
 
     def start(self, what: str, total: int) -> None:
         """Begin a bar of `total` steps."""
-        settle()
-        if self._quiet or not ERRORS.is_terminal or total == 0:
+        self._show(what, total)
+
+    def _show(self, text: str, total: int | None = None) -> None:
+        global _bar
+        if self._quiet or not ERRORS.is_interactive:
             return
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            ProgressColumn,
-            Task,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        with _lock:
+            if _bar is None:
+                from tlfeat_cli.bar import Bar
 
-        class Rate(ProgressColumn):
-            def render(self, task: Task) -> Text:
-                return Text(
-                    f"{task.speed:.0f}/s" if task.speed else "", style="progress.data.speed"
-                )
-
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Rate(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[now]}", markup=False, style="dim"),
-            console=ERRORS,
-            transient=True,
-            redirect_stdout=False,
-        )
-        self._task = self._bar.add_task(what, total=total, now="")
-        self._bar.start()
+                _bar = Bar(ERRORS)
+            _bar.show(": ".join(filter(None, (self._part, text))), total)
 
     def step(self, n: int = 1) -> None:
         """Move the bar."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, n)
+        if (bar := _bar) is not None:
+            bar.step(n)
 
     def now(self, what: str) -> None:
         """Say it beside the bar."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, now=what)
+        if (bar := _bar) is not None:
+            bar.now(what)
 
     def finish(self) -> None:
-        """Take the line or the bar away."""
-        settle()
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        """Show which part it is, or take the line away where the work has none."""
+        if not self._part:
+            settle()
+        elif _bar is not None:
+            self._show("")
 
     def note(self, text: str) -> None:
         """Print one sentence."""
         if not self._quiet:
-            ERRORS.print(Text(text, style="dim"), soft_wrap=True)
+            ERRORS.print(Text(_wrapped(text, ERRORS), style="dim"), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one sentence, quiet or not."""
         complain(text)
 
 
-def print_table(columns: "Sequence[Column]", best: Collection[int] = ()) -> None:
+def print_table(
+    columns: "Sequence[Column]", best: Collection[int] = (), *, kept_in: str = "--json"
+) -> None:
     """Print a table, the rows `best` in bold.
 
-    A narrow terminal gets fewer columns; where even these do not fit, all of them, each row on a
-    few lines.
+    A narrow terminal gets fewer columns, and the names of those that are left out with where
+    they are kept; where even these do not fit, all of them, each row on a few lines.
     """
     settle()
     shown = list(columns)
@@ -135,8 +159,10 @@ def print_table(columns: "Sequence[Column]", best: Collection[int] = ()) -> None
         shown.remove(max(shown, key=lambda column: column.drop))
     if _least_width(shown) > OUT.width:
         _print_records(columns, best)
-    else:
-        _print_grid(shown, best)
+        return
+    _print_grid(shown, best)
+    if hidden := [column.title for column in columns if column not in shown]:
+        tell(f"Not shown for lack of room: {', '.join(hidden)}; {kept_in} has them.", "dim")
 
 
 def _print_grid(columns: "Sequence[Column]", best: Collection[int]) -> None:
@@ -174,7 +200,7 @@ def _filled(columns: "Sequence[Column]", row: int, width: int) -> list[str]:
         cell = column.cells[row]
         if _is_prose(column):
             text = f"{column.title}: {cell}"
-            lines += [*wrap(text, width, break_long_words=False, break_on_hyphens=False), ""]
+            lines += [*_lines(text, width), ""]
             continue
         room = " " * (max(map(cell_len, column.cells)) - cell_len(cell))
         field = f"{column.title} {room}{cell}" if column.is_number else f"{column.title} {cell}"
@@ -206,9 +232,42 @@ def _is_prose(column: "Column") -> bool:
 
 
 def say(text: str = "", style: str = "") -> None:
-    """Print a line of results."""
+    """Print a line of results as it is, so that a path or a command in it can be copied."""
     settle()
     OUT.print(Text(text, style=style), soft_wrap=True)
+
+
+def tell(text: str, style: str = "") -> None:
+    """Print sentences of results, with words whole where a terminal ends."""
+    settle()
+    OUT.print(Text(_wrapped(text, OUT), style=style), soft_wrap=True)
+
+
+def suggest(command: Sequence[str], quiet: bool) -> None:
+    """Print the command that comes next, so that a shell takes it as it stands."""
+    settle()
+    if not quiet:
+        ERRORS.print(Text(f"Next: {shlex.join(command)}", style="dim"), soft_wrap=True)
+
+
+def _wrapped(text: str, console: Console) -> str:
+    """Break sentences between words; what follows a bullet stands below its words."""
+    indent = "  " if text.startswith(("- ", "! ")) else ""
+    lines = (_lines(line, console.width, indent) for line in text.split("\n"))
+    return "\n".join(part for parts in lines for part in parts)
+
+
+def _lines(text: str, width: int, indent: str = "") -> list[str]:
+    """Break a line between words; one that is longer than the line, such as a path, is whole."""
+    return wrap(
+        text,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        expand_tabs=False,
+    ) or [""]
 
 
 def end(refused: Mapping[str, str]) -> None:
@@ -220,15 +279,16 @@ def end(refused: Mapping[str, str]) -> None:
 
 
 def complain(text: str) -> None:
-    """Print a line of what went wrong, quiet or not."""
-    settle()
-    ERRORS.print(Text(text), soft_wrap=True)
+    """Print a sentence of what went wrong, quiet or not."""
+    ERRORS.print(Text(_wrapped(text, ERRORS)), soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """Print the sentence that ends a command."""
     settle()
-    ERRORS.print(Text.assemble(("Error:", "bold red"), " ", text), soft_wrap=True)
+    sentence = Text(_wrapped(f"Error: {text}", ERRORS))
+    sentence.stylize("bold red", 0, len("Error:"))
+    ERRORS.print(sentence, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

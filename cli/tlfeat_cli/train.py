@@ -10,6 +10,7 @@ from tlfeat.data.names import location
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.where import Where
 from tlfeat_cli.expand import expand
+from tlfeat_cli.following import prediction
 from tlfeat_cli.opening import DataOptions
 from tlfeat_cli.options import (
     ClassWeightOpt,
@@ -22,7 +23,7 @@ from tlfeat_cli.options import (
     SetOpt,
     head_settings,
 )
-from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say
+from tlfeat_cli.terminal import TerminalWatch, print_json, print_table, say, suggest, tell
 
 if TYPE_CHECKING:
     from tlfeat.runs.record import Run
@@ -50,8 +51,9 @@ def train(
     from tlfeat.runs.results import leaderboard, remarks
     from tlfeat.studies.train import train as train_run
 
+    opened = options.open(dataset, where)
     run = train_run(
-        options.open(dataset, where),
+        opened,
         matrix,
         head,
         params=head_settings(settings),
@@ -64,13 +66,14 @@ def train(
     if as_json:
         print_json({"path": str(run.path), **run.record})
         return
-    print_table(leaderboard(rank([run])))
+    print_table(leaderboard(rank([run])), kept_in=str(run.path))
     chosen = ", ".join(_chosen(run))
     if chosen:
-        say(f"Chosen: {chosen}.")
+        tell(f"Chosen: {chosen}.")
     for remark in remarks(rank([run])):
-        say(f"- {remark}")
+        tell(f"- {remark}")
     say(f"Run: {run.path}")
+    suggest(prediction(run, opened, where), quiet)
 
 
 def _chosen(run: "Run") -> Iterator[str]:

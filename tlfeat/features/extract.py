@@ -118,13 +118,21 @@ def embed(
     digests = list(dict.fromkeys(sample.digest for sample in dataset.samples))
     groups = _missing_networks(requests, digests, store, retry_failed, watch)
     _check_disk(groups, store)
+    wanted_by = [
+        [first[d] for d in digests if any(network.wants(d) for network in networks)]
+        for networks in groups
+    ]
+    of_groups = zip(groups, wanted_by, strict=True)
+    before, every = 0, sum(len(networks) * len(wanted) for networks, wanted in of_groups)
     failures: dict[str, str] = {}
     tried: set[str] = set()
     with clustered(where):  # one for all groups
-        for networks in groups:
-            wanted = [first[d] for d in digests if any(network.wants(d) for network in networks)]
+        for networks, wanted in zip(groups, wanted_by, strict=True):
             tried.update(sample.digest for sample in wanted)
-            failures |= embed_pictures(dataset, wanted, networks, where, meanwhile)
+            failures |= embed_pictures(
+                dataset, wanted, networks, where, steps=(before, every), meanwhile=meanwhile
+            )
+            before += len(networks) * len(wanted)
             meanwhile = None
     for request in requests:
         for recipe in request.recipes:

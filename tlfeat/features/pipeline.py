@@ -39,6 +39,8 @@ def embed_pictures(
     samples: Sequence[Sample],
     networks: Sequence[Network],
     where: Where,
+    *,
+    steps: tuple[int, int],
     meanwhile: Callable[[], object] | None = None,
 ) -> dict[str, str]:
     """Embed some pictures with networks that see the same squares.
@@ -52,6 +54,9 @@ def embed_pictures(
     networks : sequence of Network
         All of one size and resize rule.
     where : Where
+    steps : tuple of (before, all)
+        Of the embedding that this is a part of, a step a picture and network: those that are
+        done, and their number.
     meanwhile : callable, optional
         As for `embed`.
 
@@ -74,7 +79,9 @@ def embed_pictures(
         if meanwhile is not None:
             aside = ThreadPoolExecutor(1, thread_name_prefix="meanwhile")
             stack.enter_context(aside).submit(meanwhile)
-        where.watch.start("embedding", len(samples) * len(networks))
+        before, every = steps
+        where.watch.start("embedding", every)
+        where.watch.step(before)
         stack.callback(where.watch.finish)
         blocks = [
             stack.enter_context(_Blocks(network, made_by, where.watch))

@@ -1,6 +1,7 @@
 """A card of a comparison, 1200x630 pixels: for a README, a chat, a slide."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ _WIDE, _HIGH = 1200.0, 630.0  # pixels, which are the units of the card
 
 
 def draw_card(
-    table: "pd.DataFrame", *, title: str, facts: str, verdict: str, doubt: str = ""
+    table: "pd.DataFrame", *, title: str, facts: str, verdict: str, doubts: Sequence[str] = ()
 ) -> "Axes":
     """Draw what was compared, what is tied at the top, and the test accuracy of the best runs.
 
@@ -31,8 +32,8 @@ def draw_card(
         1; nan where unknown) and top (whether it is tied at the top), best by validation first.
     title, facts, verdict : str
         The study, what was compared, and what came of it.
-    doubt : str
-        Why the figures are not to be trusted, if they are not; printed in red.
+    doubts : sequence of str
+        Why the figures are not to be trusted, if they are not; the first is printed in red.
 
     Returns
     -------
@@ -53,8 +54,8 @@ def draw_card(
         )
         ax.text(56, 100, short(facts, 110), fontsize=11.5, va="center", color=MUTED)
         y = _lines(ax, verdict, 146, size=21, letters=62, most=2, weight="bold")
-        if doubt:
-            y = _lines(ax, doubt, y + 4, size=12.5, letters=112, most=2, color=_ALARM)
+        if doubts:
+            y = _lines(ax, doubts[0], y + 4, size=12.5, letters=112, most=2, color=_ALARM)
         _bars(ax, table.head(MOST_BARS), y + 14)
         more = len(table) - MOST_BARS
         said = f"; {more} more runs" if more > 0 else ""

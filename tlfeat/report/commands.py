@@ -61,7 +61,7 @@ def _of_head(run: Run) -> str:
     unusual.pop("seed", None)
     if settings.is_auto:  # as `compare` has it where nobody says
         del unusual["features"]
-    given = _options(unusual)
+    given = as_options(unusual)
     for key, value in sorted(head.params.items()):
         given += ["--set", f"head.{key}={_text(value)}"]
     if not head.search:
@@ -88,7 +88,7 @@ def _of_finetune(run: Run, by_id: Mapping[str, Run]) -> list[str]:
         place = str(known.path.resolve() if known else run.parent.file or run.parent.name)
         start = ["--from", place + (f"@{run.parent.epoch}" if run.parent.epoch else "")]
         network = {name: network[name] for name in network if name in ("size", "resize", "seed")}
-    given = [*start, *_options(network)]
+    given = [*start, *as_options(network)]
     for phase in training.phases:
         said = ",".join(f"{name}={_text(value)}" for name, value in _of_phase(phase).items())
         given += ["--phase", said]
@@ -96,8 +96,8 @@ def _of_finetune(run: Run, by_id: Mapping[str, Run]) -> list[str]:
         classifier = unusual_values(training.classifier)
         if "hidden" in classifier:
             classifier["hidden"] = "-".join(map(str, classifier["hidden"]))
-        given += _options(classifier)
-    return [*given, *_options(unusual), *_of_data(run)]
+        given += as_options(classifier)
+    return [*given, *as_options(unusual), *_of_data(run)]
 
 
 def _of_phase(phase: Phase) -> dict[str, Any]:
@@ -119,10 +119,11 @@ def _of_phase(phase: Phase) -> dict[str, Any]:
 
 def _of_data(run: Run) -> list[str]:
     asked = {**run.dataset.asked, "split_seed": run.split.seed}
-    return _options({name: value for name, value in asked.items() if value})
+    return as_options({name: value for name, value in asked.items() if value})
 
 
-def _options(values: Mapping[str, Any]) -> list[str]:
+def as_options(values: Mapping[str, Any]) -> list[str]:
+    """Write settings as options of the command line."""
     return [
         part for name, value in values.items() for part in _option(name.replace("_", "-"), value)
     ]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tlfeat.errors import TlfeatError
-from tlfeat.report.phrases import run_labels
 from tlfeat.report.pictures import MISTAKES, choose_samples, confident_mistakes
 from tlfeat.report.projection import Projection, choose_points, project, read_features
 from tlfeat.runs.calibration import Calibration, calibrate
+from tlfeat.runs.labels import run_labels
 from tlfeat.runs.paired import Pair, compare_pairs
 from tlfeat.runs.predictions import SplitPredictions, aligned, read_predictions
 from tlfeat.runs.ranked import RankedRun

@@ -10,6 +10,7 @@ from tlfeat.report.contents import Part, RunPredictions, predictions_label
 from tlfeat.report.phrases import listed
 from tlfeat.runs.calibration import calibration_error
 from tlfeat.runs.caveats import doubts
+from tlfeat.runs.labels import full_names, relabelled
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.results import Majority, majority
 from tlfeat.runs.statistics import known_intervals
@@ -33,7 +34,8 @@ def front(part: Part) -> dict[str, Any]:
     """
     return {
         "facts": _facts(part),
-        "doubts": doubts(part.ranked),
+        "full_names": full_names(part.ranked),
+        "doubts": [relabelled(text, part.labels) for text in doubts(part.ranked)],
         "verdict": verdict(part.ranked, part.labels),
         "board": _board(part),
         "sure": _sure(part),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tlfeat.runs.labels import full_names
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.results import leaderboard
 
@@ -34,7 +35,8 @@ def latex_table(ranked: Sequence[RankedRun]) -> str:
         if row == 0 and len(ranked) > 1:
             cells = [rf"\textbf{{{cell}}}" for cell in cells]
         lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+    named = [f"% {said}" for said in [full_names(ranked)] if said]
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", *named, ""])
 
 
 def escape(text: str) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tlfeat.runs.ranked import RankedRun
 
 INDEX = "index.html"
+PART = "page"  # of the work, as a watch hears of it
 RESULTS_TEX = "results.tex"
 FIGURES = "figures"
 
@@ -115,6 +116,7 @@ def write_report(
         return page
     from tlfeat.report.latex import latex_table
 
+    watch.part(PART)
     parts, sections = _draw(folder, runs, datasets, cache, metric, watch)
     watch.doing("looking the pictures over")
     said = known()

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from tlfeat.report.contents import Part
-from tlfeat.report.phrases import relabel
+from tlfeat.runs.labels import relabelled
 from tlfeat.runs.paired import Pair
 
 MOST_PAIRS: Final = 300  # rows of the table
@@ -71,7 +71,7 @@ def _sentence(pair: Pair, sign: int, part: Part) -> str:
         f"{names[0]} against {names[1]}: {points(sign * pair.difference)} points (95% interval "
         f"{low:+.1f} to {high:+.1f}, unadjusted); right in {only[0]} that the other gets wrong, "
         f"wrong in {only[1]} that it gets right; p by Holm {_p(pair.p_adjusted)}: "
-        f"{relabel(pair.words, part.labels)}."
+        f"{relabelled(pair.words, part.labels)}."
     )
 
 
@@ -86,7 +86,7 @@ def _row(pair: Pair, part: Part) -> dict[str, Any]:
         "interval": f"{low:+.1f} to {high:+.1f}",
         "p": _p(pair.p_adjusted),
         "shown": pair.shown,
-        "words": relabel(pair.words, part.labels),
+        "words": relabelled(pair.words, part.labels),
     }
 
 

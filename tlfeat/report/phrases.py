@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from tlfeat.errors import DamagedFile
-from tlfeat.features.settings import AUTO
 from tlfeat.files import read_toml
 from tlfeat.runs.costs import train_seconds
 from tlfeat.runs.paired import Pair
@@ -105,45 +104,12 @@ def listed(texts: Sequence[str], most: int = MOST_LISTED) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def relabel(text: str, labels: dict[str, str]) -> str:
-    """Exchange the names of runs in a sentence for what tables call them."""
-    for name in sorted(labels, key=len, reverse=True):
-        text = text.replace(name, labels[name])
-    return text
-
-
 def _listed(names: Sequence[str], labels: dict[str, str]) -> str:
     return listed([labels[name] for name in names], _NAMED)
 
 
 def _seconds(value: float) -> str:
     return f"{value:,.1f}\u00a0s" if value < 100 else f"{value:,.0f}\u00a0s"
-
-
-def run_labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Shorten run names: a network, or features "auto", that all of them share say nothing.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-
-    Returns
-    -------
-    labels : dict of run name to label
-    """
-    networks = {run.backbone for run in runs}
-    if len(networks) != 1:
-        return {run.name: run.name for run in runs}
-    shared = [f"{networks.pop()}-"]
-    if all(run.auto is not None for run in runs):
-        shared.append(f"{AUTO}-")
-    short = {}
-    for run in runs:
-        label = run.name
-        for prefix in shared:
-            label = label.removeprefix(prefix)
-        short[run.name] = label or run.name
-    return short if len(set(short.values())) == len(short) else {name: name for name in short}
 
 
 def missing_runs(study: Path, finished: Iterable[Run]) -> list[str]:

@@ -18,10 +18,11 @@ from tlfeat.report.drawing import Draw, drawer
 from tlfeat.report.found import found
 from tlfeat.report.front import front
 from tlfeat.report.pair_matrix import pairs_section
-from tlfeat.report.phrases import relabel, summary
+from tlfeat.report.phrases import summary
 from tlfeat.report.pictures import MOST_PICTURES
 from tlfeat.runs.caveats import stand_in_lines
 from tlfeat.runs.costs import break_even
+from tlfeat.runs.labels import relabelled
 from tlfeat.runs.record import Run
 from tlfeat.runs.results import (
     best_rows,
@@ -59,20 +60,10 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
     draw = drawer(folder, prefix, stand_in_lines(part.ranked))
     accuracies = _accuracies(part)
     draw("leaderboard", figures.draw_leaderboard(accuracies))
-    first = front(part)
-    said = first["doubts"]
-    card = folder.parent / f"{prefix}{CARD}"
+    first, card = front(part), folder.parent / f"{prefix}{CARD}"
     name = Path(dataset.source).name or dataset.source
-    write_card(
-        card,
-        draw_card(
-            accuracies,
-            title=name,
-            facts=first["facts"],
-            verdict=first["verdict"],
-            doubt=said[0] if said else "",
-        ),
-    )
+    said = {key: first[key] for key in ("facts", "verdict", "doubts")}
+    write_card(card, draw_card(accuracies, title=name, **said))
     values: dict[str, Any] = {
         "number": number,
         "name": name,
@@ -81,7 +72,7 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "n": len(part.facts) if part.facts is not None else 0,
         "classes": part.classes,
         "summary": summary(part.ranked, part.pairs, part.labels),
-        "remarks": [text for text in remarks(part.ranked) if text not in said],
+        "remarks": [text for text in remarks(part.ranked) if text not in first["doubts"]],
         "notes": part.notes,
         "table": [
             {"title": c.title, "cells": c.cells, "number": c.is_number}
@@ -91,7 +82,9 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "markdown": "\n".join(markdown_table(part.ranked)),
         "front": first,
         "costs": costs_section(part, draw),
-        "break_even": [relabel(text, part.labels) for text in break_even(part.ranked, part.pairs)],
+        "break_even": [
+            relabelled(text, part.labels) for text in break_even(part.ranked, part.pairs)
+        ],
         "pairs": pairs_section(part),
         "n_curves": len(part.histories),
         "has_test": "test" in best.metrics,

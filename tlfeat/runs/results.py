@@ -21,6 +21,7 @@ from tlfeat.files import write_text
 from tlfeat.heads.metric import WORDS, usual_metric
 from tlfeat.runs.caveats import doubts, stand_in_lines, timed_by_keras
 from tlfeat.runs.costs import seed_spread, train_seconds
+from tlfeat.runs.labels import full_names, relabelled, run_labels
 from tlfeat.runs.measured import chosen_by
 from tlfeat.runs.metrics import METRICS
 from tlfeat.runs.ranked import RankedRun
@@ -61,8 +62,8 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
 
     Heads are told apart by backbone, features and head; a column of these that would say the
     same in every row is left out, as `caption` says it once. Where that does not name every
-    run, as with fine-tunes, their own names do. Where classes are uneven, balanced accuracy
-    comes first, and the last row is of always naming the largest class.
+    run, as with fine-tunes, their own names do, without what all of them share. Where classes are
+    uneven, balanced accuracy comes first, and the last row is of always naming the largest class.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
     """
     columns = _said_by_settings(ranked)
     if any(run.is_finetune for run in ranked) or _twice(columns):
-        columns = [Column("run", [run.name for run in ranked], is_number=False)]
+        columns = [Column("run", [*run_labels(ranked).values()], is_number=False)]
     named, uneven = columns[-1], majority(ranked[0])
     for row, run in enumerate(ranked):
         named.cells[row] += BESIDE if run.name in beside else ""
@@ -190,15 +191,14 @@ def caption(ranked: Sequence[RankedRun]) -> str:
         text += f", of {' or '.join(map(str, pixels))} pixels a side"
     text += f"; {_ranked_by(ranked)}"
     test = best.metrics.get("test")
-    if test is None:
-        return f"{text}."
-    text += f"; test: {test['n']:,} pictures."
-    if len(ranked) > 1:
+    text += "." if test is None else f"; test: {test['n']:,} pictures."
+    if test is not None and len(ranked) > 1:
+        labels = run_labels(ranked)
         right = f"{100 * test['accuracy']:.1f}% right on test"
-        text += f" Best by {best.standing.by}: {best.name}, {right}"
-        tied = [run.name for run in ranked[1:] if run.standing.place == 1]
+        text += f" Best by {best.standing.by}: {labels[best.name]}, {right}"
+        tied = [labels[run.name] for run in ranked[1:] if run.standing.place == 1]
         text += f"; within a standard error of it: {_listed(tied)}." if tied else "."
-    return text
+    return f"{text} {full_names(ranked)}".rstrip()
 
 
 def _ranked_by(ranked: Sequence[RankedRun]) -> str:
@@ -248,7 +248,8 @@ def remarks(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> list[s
             f"{_listed(unchecked)}."
         ] = None
     said |= dict.fromkeys(text for run in ranked for text in _remarks_on(run))
-    return list(said)
+    labels = run_labels(ranked)
+    return [relabelled(text, labels) for text in said]
 
 
 def _remarks_on(run: RankedRun) -> list[str]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tlfeat.heads.pool import Job
 
 
+PARTS: Final = ("features", "heads")  # of the work, as a watch hears of them
 _BLOCK: Final = 8192  # rows scored at a time
 
 
@@ -100,6 +101,8 @@ def _train_all(
     """Embed what is missing, then train; give the names of runs that are refused, and why."""
     from tlfeat.heads.pool import run_jobs
 
+    features, training = PARTS
+    where.watch.part(features)
     matrices = Matrices(
         dataset,
         [job.candidates for job in todo],
@@ -116,6 +119,7 @@ def _train_all(
     with clustered(where) as cluster:
         workers = cluster.cpus if cluster else where.jobs or usable_cores()
         call = _caller(cluster) if cluster else None
+        where.watch.part(training)
         where.watch.start("training", len(todo))
         try:
             ended = run_jobs(

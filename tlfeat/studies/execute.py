@@ -26,13 +26,13 @@ from tlfeat.files import write_text
 from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
-from tlfeat.report.page import import_drawing, write_report
+from tlfeat.report.page import INDEX, PART, import_drawing, write_report
 from tlfeat.report.trust import look_over
 from tlfeat.runs.orders import HeadJob
 from tlfeat.runs.record import Run, comparable_runs, finished_run, write_record
 from tlfeat.runs.results import write_results
-from tlfeat.runs.train import check_classes, train_heads
-from tlfeat.studies.finetunes import Ended, finetune_all, start_among
+from tlfeat.runs.train import PARTS, check_classes, train_heads
+from tlfeat.studies.finetunes import Ended, finetune_all, part_names, start_among
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.resolved import names_of, resolved_study, runs_of_folder, start_of
@@ -60,6 +60,7 @@ class Ran(NamedTuple):
         self, runs: Sequence[Run], dataset: Dataset, where: Where, metric: str | None
     ) -> None:
         """Write the tables of some runs and the page of them, ranked by a metric."""
+        where.watch.doing("looking the pictures over")
         with ThreadPoolExecutor(1) as aside:  # the pictures are looked over beside the page
             looking = aside.submit(look_over, self.folder, dataset, self.network, where)
             write_results(self.folder, runs, metric)
@@ -132,6 +133,8 @@ def _run_planned(
                 study, planned, planned.start, dataset=dataset, folder=folder
             )
     heads = [job for job in jobs.values() if isinstance(job, HeadJob)]
+    page = [PART] if with_page or (folder / INDEX).exists() else []  # it is drawn by who called
+    where.watch.parts([*(PARTS if heads else ()), *part_names(study, where), *page])
     _check_dataset(dataset, heads)
     if not study.joins:
         _rename_finished(study, jobs, dataset, folder, where)

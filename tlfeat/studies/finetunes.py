@@ -23,11 +23,20 @@ if TYPE_CHECKING:
     Begin: TypeAlias = Callable[[FinetuneJob, Effort], Future[Run]]
 
 
+_PART = "fine-tuning"  # of the work, as a watch hears of it: all runs, or one without a name
+
+
 class Ended(NamedTuple):
     """What has become of the runs of a study, by their planned names."""
 
     done: dict[str, Run]
     refused: dict[str, str]  # name of a run to the reason
+
+
+def part_names(study: Study, where: Where) -> list[str]:
+    """Name the parts of the work, as a watch hears of them: each run, or several at once."""
+    names = [planned.name or _PART for planned in study.order if planned.head is None]
+    return [_PART] if names and where.cluster else names
 
 
 def start_among(planned: PlannedRun, done: Mapping[str, Run]) -> str | None:
@@ -70,9 +79,8 @@ def finetune_all(
                 for planned in _ready(waiting, running, ended):
                     if len(running) < most:
                         waiting.remove(planned)
-                        if not study.joins:
-                            number = len(ended.done) + len(ended.refused) + len(running) + 1
-                            where.watch.note(f"{planned.name} ({number} of {len(study.runs)})")
+                        if cluster is None:
+                            where.watch.part(planned.name or _PART)
                         how = effort or Effort(resume=True, keep=planned.keep)
                         running[_begun(planned, make_job, begin, how, ended)] = planned
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -146,7 +154,8 @@ def _on(cluster: Cluster, runs: int, where: Where) -> "Generator[tuple[Begin, in
         future.add_done_callback(lambda _: where.watch.step())
         return future
 
-    where.watch.start("fine-tuning", runs)
+    where.watch.part(_PART)
+    where.watch.start("training", runs)
     try:
         yield begin, most
     except BaseException:

@@ -11,11 +11,12 @@ from tlfeat.data.digests import DigestIndex
 from tlfeat.data.groups import AUTO_GROUPS, Grouping
 from tlfeat.data.names import location
 from tlfeat.errors import DataError, TlfeatError, WeightsError
+from tlfeat.runs.caveats import stand_in_lines
 from tlfeat.runs.record import Run
 from tlfeat.settings import explained
 from tlfeat.studies.execute import run_planned
 from tlfeat.studies.plan import Study, read_study
-from tlfeat.studies.tables import write_tables
+from tlfeat.studies.tables import PAGE, study_words, write_tables
 from tlfeat.studies.weights import has_imagenet_top, weights_of
 from tlfeat.where import Where, WhereOptions
 
@@ -160,6 +161,7 @@ def run_study(
     quick: bool = False,
     settings: Sequence[str] = (),
     retry_failed: bool = False,
+    on_ranked: Callable[[StudyResult], None] | None = None,
     **options: Unpack[WhereOptions],
 ) -> StudyResult:
     """Run what is not finished of a study, and write its tables and figures.
@@ -180,6 +182,8 @@ def run_study(
         KEY=VALUE by dotted key, such as "defaults.size=96"; they win over [quick].
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    on_ranked : callable, optional
+        Hears the result as soon as all runs are finished, before its page and figures are drawn.
     **options
         cache, reports, name (the study's own if None), engine, jobs, watch: see `Where`.
 
@@ -201,15 +205,15 @@ def run_study(
     if not ran.runs:
         raise TlfeatError(" ".join(dict.fromkeys(ran.refused.values())))
     runs = list(ran.runs.values())
-    ran.report(runs, dataset, where, study.metric)
-    return StudyResult(
-        ran.folder,
-        runs,
-        ran.refused,
-        ran.fresh,
-        *write_tables(ran.folder, study, runs),
-        study.metric,
+    words, page = study_words(ran.folder, study, runs), ran.folder / PAGE
+    result = StudyResult(
+        ran.folder, runs, ran.refused, ran.fresh, page, words, stand_in_lines(runs), study.metric
     )
+    if on_ranked is not None:
+        on_ranked(result)
+    ran.report(runs, dataset, where, study.metric)
+    write_tables(ran.folder, study, runs, words)
+    return result
 
 
 def as_json(result: StudyResult) -> dict[str, Any]:

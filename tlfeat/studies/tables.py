@@ -46,15 +46,15 @@ _PANELS = (
 )
 
 
-class Written(NamedTuple):
-    """What `write_tables` left."""
+def study_words(folder: Path, study: Study, runs: Sequence[Run]) -> str:
+    """Give the paragraph about a study: as study.md has it, where that is of these runs."""
+    page = folder / PAGE
+    if has_key(page, _key(folder, study, runs)):
+        return page.read_text(encoding="utf-8").splitlines()[_WORDS]
+    return paragraph(runs, study.metric)
 
-    page: Path
-    paragraph: str
-    stand_ins: list[str]
 
-
-def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
+def write_tables(folder: Path, study: Study, runs: Sequence[Run], words: str) -> None:
     """Write study.md and the figures of a study, unless they are of these runs.
 
     Parameters
@@ -64,17 +64,14 @@ def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
     study : Study
     runs : sequence of Run
         Those that are finished, in the order of the file.
-
-    Returns
-    -------
-    written : Written
+    words : str
+        From `study_words`.
     """
-    page, stand_ins, key = folder / PAGE, stand_in_lines(runs), _key(folder, study, runs)
+    page, key = folder / PAGE, _key(folder, study, runs)
     if has_key(page, key):
         text = page.read_text(encoding="utf-8")
         if all((folder / place).exists() for place in _DRAWN.findall(text)):
-            return Written(page, text.splitlines()[_WORDS], stand_ins)
-    words = paragraph(runs, study.metric)
+            return
     lines = [f"[comment]: # (made of {key})", "", f"# {folder.name}", "", words, ""]
     if study.changes:
         lines += ["Changed by [quick] and --set, so these are not the study's full settings:", ""]
@@ -88,7 +85,6 @@ def write_tables(folder: Path, study: Study, runs: Sequence[Run]) -> Written:
     write_text(page, "\n".join(lines).rstrip() + "\n")
     if study.table == "s1":
         write_into(page, runs)
-    return Written(page, words, stand_ins)
 
 
 def _key(folder: Path, study: Study, runs: Sequence[Run]) -> str:
