@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tlfeat.report import figures
-from tlfeat.report.contents import Part, predictions_label
+from tlfeat.report.contents import MOST_CHOSEN, Part, predictions_label
+from tlfeat.report.picture_map import map_figures, map_values
 from tlfeat.report.pictures import MISTAKES
-from tlfeat.report.projection import Projection
-from tlfeat.report.style import CLASS_COLOURS, apart, short
 from tlfeat.runs.calibration import calibration_error
 from tlfeat.runs.statistics import known_intervals
 
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
 
 Draw: TypeAlias = "Callable[[str, Axes], Any]"  # saves it under a name, gives its picture
 
-MOST_CHOSEN = 24  # runs, the best, whose every prediction the page knows
 _CONFUSIONS = 12  # pairs of classes that the list names
 _CALLED = 3  # classes that a picture is said to be called
 _WRONG_SHOWN = 60  # pictures that every run gets wrong
-_WIDE, _HIGH, _EDGE = 1000, 640, 26  # of the projection, in its own units
 
 
 def answers(part: Part, draw: Draw) -> dict[str, Any]:
@@ -56,10 +53,7 @@ def answers(part: Part, draw: Draw) -> dict[str, Any]:
         "most_mistakes": MISTAKES,
         "wrong_count": len(part.everywhere_wrong),
         "reliability": _reliability(part, draw),
-        "projections": [_projection(part, one, draw) for one in part.projections],
-        "projected_run": part.labels.get(part.projected_run.name, "")
-        if part.projected_run
-        else "",
+        "map_figures": map_figures(part, draw),
     }
 
 
@@ -76,12 +70,13 @@ def single_answers(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
     -------
     values : dict
     """
-    values: dict[str, Any] = {"pictures": len(small), "json": None}
+    values: dict[str, Any] = {"pictures": len(small), "json": None, "map": None}
     if part.predictions and part.facts is not None:
         values |= {
             "mistakes": cards(part, part.mistakes(0), small, 0),
             "wrong": cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
             "json": _for_script(part, small),
+            "map": map_values(part, small),
         }
     return values
 
@@ -196,72 +191,8 @@ def _reliability(part: Part, draw: Draw) -> dict[str, Any] | None:
     return None if drawn is None else {**drawn, "rows": rows, "without": without}
 
 
-def _projection(part: Part, projection: Projection, draw: Draw) -> dict[str, Any]:
-    """Draw a projection for the folder, and give its points for the page."""
-    import pandas as pd
-
-    assert part.facts is not None
-    true = part.facts.true[part.points]
-    correct = part.predictions[0].predicted[part.points] == true
-    xy = projection.points
-    table = pd.DataFrame(
-        {
-            "x": xy[:, 0],
-            "y": xy[:, 1],
-            "class": [part.classes[i] for i in true],
-            "right": correct,
-        }
-    )
-    table.attrs = {"x_label": projection.x_label, "y_label": projection.y_label}
-    draw(f"projection-{projection.name.lower()}", figures.draw_projection(table))
-    span = np.maximum(np.ptp(xy, axis=0), 1e-9)
-    scaled = (xy - xy.min(axis=0)) / span
-    x = _EDGE + scaled[:, 0] * (_WIDE - 2 * _EDGE)
-    y = _HIGH - _EDGE - scaled[:, 1] * (_HIGH - 2 * _EDGE)
-    few = len(part.classes) <= len(CLASS_COLOURS)
-    known = {int(place): i for i, place in enumerate(part.chosen)}
-    points = [
-        {
-            "x": f"{x[i]:.0f}",
-            "y": f"{y[i]:.0f}",
-            "sample": known.get(int(place), -1),
-            "id": part.facts.ids[place],
-            "true": part.classes[true[i]],
-            "right": bool(correct[i]),
-            "colour": CLASS_COLOURS[true[i]] if few else None,
-        }
-        for i, place in enumerate(part.points)
-    ]
-    names = []
-    if few:
-        there = np.unique(true)
-        middle = np.array([[np.median(x[true == i]), np.median(y[true == i])] for i in there])
-        words = [short(part.classes[i], 22) for i in there]
-        for i, word, place in zip(
-            there, words, apart(middle, [12 * len(word) for word in words], 30), strict=True
-        ):
-            names.append(
-                {
-                    "x": f"{place[0]:.0f}",
-                    "y": f"{place[1]:.0f}",
-                    "name": word,
-                    "full": part.classes[i],
-                    "colour": CLASS_COLOURS[i],
-                }
-            )
-    return {
-        "name": projection.name,
-        "x_label": projection.x_label,
-        "y_label": projection.y_label,
-        "wide": _WIDE,
-        "high": _HIGH,
-        "points": points,
-        "names": names,
-    }
-
-
 def _for_script(part: Part, small: Mapping[str, str]) -> dict[str, Any]:
-    """Give the data of the confusion matrices, the mistakes and the projection."""
+    """Give the data of the confusion matrices and the mistakes."""
     assert part.facts is not None
     chosen = part.chosen
     digests = part.facts.digests[chosen]

@@ -3,10 +3,13 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 TEMPLATES: Final = Path(__file__).with_name("template")
+_STYLES: Final = ("page.css", "map.css")
+_SCRIPTS: Final = ("page.js", "map.js")  # each may use what stands before it
 
 
 def render(template: str, **values: Any) -> str:
@@ -26,8 +29,7 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    style, script = _joined(_STYLES), _joined(_SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -43,6 +45,10 @@ def render(template: str, **values: Any) -> str:
         script=Markup(script),  # noqa: S704
         script_digest=digest,
     )
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def as_json(value: Any) -> Any:
