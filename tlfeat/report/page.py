@@ -108,7 +108,8 @@ def write_report(
 
     def key(said: Mapping[str, Sequence[str]]) -> str:
         found = [text for texts in said.values() for text in texts]
-        found.append(json.dumps([_found(homes, run) for run in runs]))
+        each = {(run.dataset.fingerprint, run.split.fingerprint): run for run in runs}
+        found.append(json.dumps([_found(homes, run) for run in each.values()]))
         return _key(folder, runs, [*missing, metric or "", *found], datasets, cache)
 
     drawn = page.exists() and any((folder / FIGURES).glob("*leaderboard.svg"))

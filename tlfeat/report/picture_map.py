@@ -8,7 +8,6 @@ import base64
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,7 +28,7 @@ _LONGEST_PREFIX: Final = 255  # letters that a name shares with the one before i
 
 
 def map_figures(part: Part, draw: "Callable[[str, Axes], Any]") -> list[dict[str, Any]]:
-    """Draw the pictures that the best run was judged on, for the folder, for paper, without script.
+    """Draw the pictures that the best run was judged on, for the folder, paper and no script.
 
     Parameters
     ----------
@@ -222,8 +221,17 @@ def front_coded(names: Sequence[str]) -> dict[str, Any]:
     >>> front_coded(["test/cat/1.png", "test/cat/2.png"])["rest"]
     ['test/cat/1.png', '2.png']
     """
-    before = ["", *names]
-    shared = [commonprefix(two)[:_LONGEST_PREFIX] for two in pairwise(before)]
-    units = [len(one.encode("utf-16-le", "surrogatepass")) // 2 for one in shared]
-    rest = [name[len(one) :] for name, one in zip(names, shared, strict=True)]
+    shared = [_alike(before, name) for before, name in pairwise(["", *names])]
+    units = [
+        len(name[:n].encode("utf-16-le", "surrogatepass")) // 2
+        for name, n in zip(names, shared, strict=True)
+    ]
+    rest = [name[n:] for name, n in zip(names, shared, strict=True)]
     return {"shared": packed(np.array(units, np.int64)), "rest": rest}
+
+
+def _alike(one: str, other: str) -> int:
+    """Count the letters that two names begin with, both the same."""
+    pairs = zip(one[:_LONGEST_PREFIX], other, strict=False)
+    same = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+    return min(len(one), len(other), _LONGEST_PREFIX) if same is None else same

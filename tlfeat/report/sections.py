@@ -12,6 +12,7 @@ from tlfeat.report import figures
 from tlfeat.report.answers import Draw, answers
 from tlfeat.report.commands import commands
 from tlfeat.report.contents import Part, duplicates
+from tlfeat.report.curves import curve_values
 from tlfeat.report.phrases import summary
 from tlfeat.report.pictures import MOST_PICTURES
 from tlfeat.report.style import save, write_note
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_ROWS = 200  # of skipped files and duplicates that are named
-MOST_CURVES = 12  # fine-tunes whose curves are drawn
 MOST_PAIRS = 300  # rows
 
 
@@ -90,7 +90,7 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "pair_tests": list(dict.fromkeys(pair.test for pair in part.pairs)),
         "n_curves": len(part.histories),
         "has_test": "test" in best.metrics,
-        "curves": _curves(part, draw),
+        "curves": curve_values(part, draw),
         "data": _data(part),
         "repeat": _repeat(part),
         "judged": [],
@@ -176,25 +176,6 @@ def _count(pictures: float) -> str:
 
 def _p(p: float) -> str:
     return "below 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _curves(part: Part, draw: Draw) -> list[dict[str, Any]]:
-    drawn = []
-    for number, (name, history) in enumerate(list(part.histories.items())[:MOST_CURVES]):
-        shown = [m for m in ("loss", "accuracy") if m in history and f"val_{m}" in history]
-        drawn.append(
-            {
-                "run": part.labels[name],
-                "svgs": [
-                    draw(
-                        f"curves-{number + 1}-{metric}",
-                        figures.draw_learning_curves(history, metric),
-                    )
-                    for metric in shown
-                ],
-            }
-        )
-    return drawn
 
 
 def _data(part: Part) -> dict[str, Any]:
