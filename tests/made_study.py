@@ -219,7 +219,9 @@ def _write_history(path: Path) -> None:
             writer.writerow([epoch, phase, mode, 2 / epoch, 0.5, 2 / epoch + 0.2, 0.4])
 
 
-def with_features(cache: Path, rows: Sequence[Row], width: int = 16, seed: int = 0) -> dict[str, Any]:
+def with_features(
+    cache: Path, rows: Sequence[Row], width: int = 16, seed: int = 0
+) -> dict[str, Any]:
     """Store features of made pictures, near each other in a class; give their recipe."""
     recipe = Recipe.from_dict({**RECIPE, "feature_shape": [width]})
     random = np.random.default_rng(seed)
