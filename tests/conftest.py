@@ -1,8 +1,10 @@
 """What several tests share."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from object_server import Proxy, client, s3_server, settings_of
@@ -51,6 +53,19 @@ def cache(tmp_path: Path, networks: Path) -> Path:
     folder.mkdir()
     (folder / "networks").symlink_to(networks)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Give Debian's chromium, driven from outside; nothing is downloaded."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here: apt-get install --no-install-recommends chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

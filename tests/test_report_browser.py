@@ -1,7 +1,5 @@
 """The page in a browser: Debian's chromium, driven from outside; nothing is downloaded."""
 
-import shutil
-
 import numpy as np
 import pytest
 from conftest import SIZE
@@ -13,19 +11,7 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.report.page import write_report
 from tlfeat.studies.compare import compare
 
-CHROMIUM = shutil.which("chromium")
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium here: apt-get install --no-install-recommends chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -311,18 +297,20 @@ def test_on_paper_everything_is_open_and_figures_stand_for_what_is_chosen(visit,
     assert page.locator(".confident img").first.is_visible()
 
 
-def test_a_tap_shows_a_picture_of_the_projection_until_the_next_tap(
-    browser, cache, pictures, tmp_path
-):
+def test_a_tap_shows_a_picture_of_the_map_until_the_next_tap(browser, cache, pictures, tmp_path):
     done = compare(pictures, heads=["lda"], size=SIZE, cache=cache, reports=tmp_path / "reports")
     context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto((done.folder / "index.html").as_uri())
     page.locator("#features-0 > summary").tap()
-    page.locator(".projection circle").first.tap(force=True)
-    assert page.locator(".hover img").is_visible()
-    page.locator("h1").tap()
-    assert not page.locator(".hover").is_visible()
+    page.locator(".map").scroll_into_view_if_needed()
+    page.locator(".map .key li").first.wait_for()
+    left, top = page.evaluate("maps[0].spot(maps[0].place.x[0], maps[0].place.y[0])")
+    page.locator(".map canvas").first.tap(position={"x": left, "y": top})
+    assert page.locator(".map-card img").is_visible()
+    page.locator("#features-0 h2").tap(trial=True)
+    page.locator(".map-tools").tap(position={"x": 1, "y": 1})
+    assert not page.locator(".map-card").is_visible()
     context.close()
 
 

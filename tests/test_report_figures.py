@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tlfeat.errors import TlfeatError
 from tlfeat.report import figures
+from tlfeat.report.curves import shared_limits
 from tlfeat.report.style import CLASS_COLOURS, apart, save, short
 from tlfeat.runs.costs import pareto_front
 
@@ -168,6 +169,29 @@ def test_curves_of_an_epoch_and_of_missing_values_are_drawn():
         {"epoch": [1], "phase": [1], "mode": ["full"], "loss": [0.5], "val_loss": [np.nan]}
     )
     assert figures.draw_learning_curves(table, "loss").get_ylabel() == "loss"
+
+
+def test_curves_of_one_metric_share_their_axes():
+    tables = [
+        pd.DataFrame(
+            {
+                "epoch": np.arange(1, n + 1),
+                "phase": 1,
+                "mode": "full",
+                "loss": np.full(n, value),
+                "val_loss": [np.nan] * n,
+            }
+        )
+        for n, value in [(3, 0.2), (9, 1.4)]
+    ]
+    limits = shared_limits(tables, "loss")
+    axes = [figures.draw_learning_curves(one, "loss", limits=limits) for one in tables]
+    assert axes[0].get_xlim() == axes[1].get_xlim()
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    low, high = axes[0].get_ylim()
+    assert low < 0.2 < 1.4 < high
+    assert axes[0].get_xlim()[1] > 9
+    assert shared_limits([tables[0].assign(loss=np.nan)], "loss").values == (0.0, 1.0)
 
 
 def test_reliability_has_a_point_for_each_bin():

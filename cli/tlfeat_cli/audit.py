@@ -39,6 +39,7 @@ def audit(
     from tlfeat.audit.clean import check_table
     from tlfeat.audit.clean import write_clean as write_table
     from tlfeat.audit.findings import write_findings
+    from tlfeat.audit.kept import keep_audit
     from tlfeat.report.audit_page import FINDINGS, audit_folder, write_audit_page
     from tlfeat.report.audit_words import as_plain, cost_columns, finding_columns, headlines
 
@@ -48,6 +49,7 @@ def audit(
     found = audit_dataset(opened, settings, **vars(where))
     folder = audit_folder(where, opened)
     write_findings(folder / FINDINGS, found.findings)
+    keep_audit(where.study_folder(opened), found)
     page = write_audit_page(folder, found, watch=where.watch)
     cleaned = None if write_clean is None else write_table(found, write_clean)
     if as_json:

@@ -148,7 +148,8 @@ def of_audit(scene: Scene, count: int) -> Outcome:
         )
 
     def kept() -> dict[str, bytes]:
-        names = ("findings.csv", "groups.csv", "clean.csv", "study.toml", "trust.json")
+        names = ("findings.csv", "pictures.json", "groups.csv", "clean.csv", "study.toml")
+        names = (*names, "trust.json")
         found = [path for name in names for path in places[-1].rglob(name)]
         return {path.name: path.read_bytes() for path in found}
 

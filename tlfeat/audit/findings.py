@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +15,11 @@ ALIKE: Final = (BYTES, PIXELS, NEAR)  # that are one picture
 PAIRS: Final = (*ALIKE, SCENE)
 LABEL: Final = "label"
 ORDER: Final = (*PAIRS, LABEL, *KINDS)
+
+# What a picture is said to be, the gravest first.
+LEAKED, TWO_LABELS, DOUBTED = "copy across splits", "copy under two labels", "label in doubt"
+SHARED, COPY, OF_SCENE, ODD = "scene across splits", "copy", "of a scene", "odd"
+GRAVITY: Final = (LEAKED, TWO_LABELS, DOUBTED, SHARED, COPY, OF_SCENE, ODD)
 
 
 class Finding(NamedTuple):
@@ -51,6 +56,36 @@ class Finding(NamedTuple):
     def is_conflict(self) -> bool:
         """Whether one picture has two labels."""
         return self.finding in ALIKE and _differ(self.label, self.other_label)
+
+    @property
+    def word(self) -> str:
+        """What it makes of its pictures, one of `GRAVITY`."""
+        if self.finding == SCENE:
+            return SHARED if self.is_across else OF_SCENE
+        if self.is_pair:
+            return LEAKED if self.is_across else TWO_LABELS if self.is_conflict else COPY
+        return DOUBTED if self.finding == LABEL else ODD
+
+
+def by_picture(findings: Iterable[Finding]) -> dict[str, list[str]]:
+    """Say of each picture the gravest that was found of it.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+
+    Returns
+    -------
+    found : dict of str to list of str
+        Word of `GRAVITY`, the gravest first, to the digests of the pictures, each there once.
+    """
+    gravest: dict[str, int] = {}
+    for one in findings:
+        rank = GRAVITY.index(one.word)
+        for digest in (one.digest, one.other_digest) if one.is_pair else (one.digest,):
+            gravest[digest] = min(rank, gravest.get(digest, rank))
+    words = {word: [d for d, rank in gravest.items() if GRAVITY[rank] == word] for word in GRAVITY}
+    return {word: digests for word, digests in words.items() if digests}
 
 
 def _differ(one: str, other: str) -> bool:

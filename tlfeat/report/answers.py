@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlfeat.report import figures
-from tlfeat.report.contents import Part, predictions_label
+from tlfeat.report.contents import MOST_CHOSEN, Part, predictions_label
 from tlfeat.report.drawing import Draw
 from tlfeat.report.front import SIX, sure_and_right
+from tlfeat.report.picture_map import map_figures, map_values
 from tlfeat.report.pictures import MISTAKES, PagePictures
-from tlfeat.report.projection import Projection
-from tlfeat.report.style import CLASS_COLOURS, apart, short
 from tlfeat.runs.calibration import calibration_error
 from tlfeat.runs.statistics import known_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CHOSEN = 24  # runs, the best, whose every prediction the page knows
 _CONFUSIONS = 12  # pairs of classes that the list names
 _CALLED = 3  # classes that a picture is said to be called
 _WRONG_SHOWN = 60  # pictures that every run gets wrong
-_WIDE, _HIGH, _EDGE = 1000, 640, 26  # of the projection, in its own units
 
 
 def answers(part: Part, draw: Draw) -> dict[str, Any]:
@@ -55,10 +52,7 @@ def answers(part: Part, draw: Draw) -> dict[str, Any]:
         "most_mistakes": MISTAKES,
         "wrong_count": len(part.everywhere_wrong),
         "reliability": _reliability(part, draw),
-        "projections": [_projection(part, one, draw) for one in part.projections],
-        "projected_run": part.labels.get(part.projected_run.name, "")
-        if part.projected_run
-        else "",
+        "map_figures": map_figures(part, draw),
     }
 
 
@@ -75,13 +69,14 @@ def single_answers(part: Part, pictures: PagePictures) -> dict[str, Any]:
     values : dict
     """
     small = pictures.small
-    values: dict[str, Any] = {"pictures": len(small), "json": None}
+    values: dict[str, Any] = {"pictures": len(small), "json": None, "map": None}
     if part.predictions and part.facts is not None:
         values |= {
             "front_mistakes": cards(part, part.mistakes(0)[:SIX], small, 0),
             "mistakes": cards(part, part.mistakes(0), small, 0),
             "wrong": cards(part, part.everywhere_wrong[:_WRONG_SHOWN], small, None),
             "json": _for_script(part, pictures),
+            "map": map_values(part, small),
         }
     return values
 
@@ -209,72 +204,8 @@ def _sizes(n: "pd.Series[int]") -> str:
     return f"{bins} of {several} predictions"
 
 
-def _projection(part: Part, projection: Projection, draw: Draw) -> dict[str, Any]:
-    """Draw a projection for the folder, and give its points for the page."""
-    import pandas as pd
-
-    assert part.facts is not None
-    true = part.facts.true[part.points]
-    correct = part.predictions[0].predicted[part.points] == true
-    xy = projection.points
-    table = pd.DataFrame(
-        {
-            "x": xy[:, 0],
-            "y": xy[:, 1],
-            "class": [part.classes[i] for i in true],
-            "right": correct,
-        }
-    )
-    table.attrs = {"x_label": projection.x_label, "y_label": projection.y_label}
-    draw(f"projection-{projection.name.lower()}", figures.draw_projection(table))
-    span = np.maximum(np.ptp(xy, axis=0), 1e-9)
-    scaled = (xy - xy.min(axis=0)) / span
-    x = _EDGE + scaled[:, 0] * (_WIDE - 2 * _EDGE)
-    y = _HIGH - _EDGE - scaled[:, 1] * (_HIGH - 2 * _EDGE)
-    few = len(part.classes) <= len(CLASS_COLOURS)
-    known = {int(place): i for i, place in enumerate(part.chosen)}
-    points = [
-        {
-            "x": f"{x[i]:.0f}",
-            "y": f"{y[i]:.0f}",
-            "sample": known.get(int(place), -1),
-            "id": part.facts.ids[place],
-            "true": part.classes[true[i]],
-            "right": bool(correct[i]),
-            "colour": CLASS_COLOURS[true[i]] if few else None,
-        }
-        for i, place in enumerate(part.points)
-    ]
-    names = []
-    if few:
-        there = np.unique(true)
-        middle = np.array([[np.median(x[true == i]), np.median(y[true == i])] for i in there])
-        words = [short(part.classes[i], 22) for i in there]
-        for i, word, place in zip(
-            there, words, apart(middle, [12 * len(word) for word in words], 30), strict=True
-        ):
-            names.append(
-                {
-                    "x": f"{place[0]:.0f}",
-                    "y": f"{place[1]:.0f}",
-                    "name": word,
-                    "full": part.classes[i],
-                    "colour": CLASS_COLOURS[i],
-                }
-            )
-    return {
-        "name": projection.name,
-        "x_label": projection.x_label,
-        "y_label": projection.y_label,
-        "wide": _WIDE,
-        "high": _HIGH,
-        "points": points,
-        "names": names,
-    }
-
-
 def _for_script(part: Part, shown: PagePictures) -> dict[str, Any]:
-    """Give the data of the confusion matrices, the mistakes and the projection."""
+    """Give the data of the confusion matrices and the mistakes."""
     assert part.facts is not None
     chosen = part.chosen
     digests = part.facts.digests[chosen]

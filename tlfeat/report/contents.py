@@ -1,6 +1,6 @@
 """All that a page shows of the runs on one dataset, worked out before anything is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 from tlfeat.errors import TlfeatError
 from tlfeat.report.pictures import MISTAKES, choose_samples, confident_mistakes
-from tlfeat.report.projection import Projection, choose_points, project, read_features
+from tlfeat.report.projection import PictureMap, map_pictures
 from tlfeat.runs.calibration import Calibration, calibrate
 from tlfeat.runs.labels import run_labels
 from tlfeat.runs.paired import Pair, compare_pairs
@@ -21,6 +21,7 @@ from tlfeat.runs.record import HISTORY, Run
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_CHOSEN = 24  # runs, the best, whose every prediction the page knows
 OTHER = "(another output)"  # a network may have outputs that are no class of the dataset
 
 
@@ -55,11 +56,8 @@ class Part:
         Places of the samples whose predictions the page knows one by one.
     everywhere_wrong : ndarray of int
         Places of the samples that every run gets wrong.
-    projections : list of Projection
-    projected_run : Run or None
-        Whose features are projected.
-    points : ndarray of int
-        Places of the samples that are projected.
+    map : PictureMap or None
+        Where pictures of all splits lie by their features; None where the store has none.
     histories : dict of run name to DataFrame
     notes : list of str
         What could not be shown, and why.
@@ -73,9 +71,7 @@ class Part:
     pairs: list[Pair] = field(default_factory=list)
     chosen: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     everywhere_wrong: np.ndarray = field(default_factory=lambda: np.empty(0, int))
-    projections: list[Projection] = field(default_factory=list)
-    projected_run: RankedRun | None = None
-    points: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    map: PictureMap | None = None
     histories: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -119,7 +115,12 @@ def split_by_data(runs: Sequence[Run], metric: str | None = None) -> list[list[R
     return [rank(list(part.values()), metric=metric) for part in found.values()]
 
 
-def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Part:
+def gather(
+    ranked: list[RankedRun],
+    cache: Path | None,
+    most_samples: int,
+    found: Mapping[str, Sequence[str]] | None = None,
+) -> Part:
     """Work out what a page shows of comparable runs.
 
     Parameters
@@ -127,9 +128,11 @@ def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Pa
     ranked : list of RankedRun
         Best by validation first.
     cache : Path, optional
-        The feature store, for the projection.
+        The feature store, for the map.
     most_samples : int
         Whose predictions the page may know one by one.
+    found : mapping of str to sequence of str, optional
+        What is known of single pictures by now, see `found_pictures`.
 
     Returns
     -------
@@ -142,16 +145,15 @@ def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Pa
         return part
 
     facts = by_picture[0]
-    points = choose_points(len(facts))
-    projected, projections = _project(ranked, cache, list(facts.digests[points]))
-    if projected is None:
-        notes.append("No projection: the feature store here has not the features of these runs.")
-        points = points[:0]
+    outputs = max(one.confusion.shape[1] for one in by_run)
+    judged = [one.run for one in by_run[:MOST_CHOSEN]]
+    laid_out = None if cache is None else map_pictures(judged, outputs, cache, found or {})
+    if laid_out is None:
+        notes.append("No map: the feature store here has not the features of these runs.")
     chosen = choose_samples(
         facts.true,
         np.stack([one.predicted for one in by_run]),
         np.stack([one.confidence for one in by_run]),
-        points.tolist(),
         most_samples,
     )
     names, correct = [one.run.name for one in by_run], [one.share_correct for one in by_picture]
@@ -162,9 +164,7 @@ def gather(ranked: list[RankedRun], cache: Path | None, most_samples: int) -> Pa
         pairs=compare_pairs(names, by_picture) if split == "test" else [],
         chosen=chosen,
         everywhere_wrong=np.flatnonzero(np.all(np.equal(correct, 0), axis=0)),
-        projections=projections,
-        projected_run=projected,
-        points=points,
+        map=laid_out,
     )
 
 
@@ -189,14 +189,6 @@ def _read_alike(
         # Scores of all runs at once may be gigabytes; what is needed of them is kept above.
         by_picture.append(replace(same[-1], scores=None))
     return by_run, by_picture, notes
-
-
-def _project(
-    ranked: list[RankedRun], cache: Path | None, digests: list[str]
-) -> tuple[RankedRun | None, list[Projection]]:
-    """Project the features of the best run that has them in the store; three pictures or more."""
-    found = None if cache is None or len(digests) < 3 else read_features(ranked, cache, digests)
-    return (None, []) if found is None else (found[0], project(found[1]))
 
 
 def predictions_label(part: Part, run: RankedRun) -> str:

@@ -7,7 +7,7 @@ with 2 classes and with 101.
 from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import pairwise
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,13 @@ _WIDTH = 6.2  # inches, of a figure that fills a page's column
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Limits(NamedTuple):
+    """The ends of axes that curves share."""
+
+    epochs: tuple[float, float]
+    values: tuple[float, float]
 
 
 def _in_style(draw: Callable[P, T]) -> Callable[P, T]:
@@ -238,7 +245,11 @@ def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
 
 @_in_style
 def draw_learning_curves(
-    table: "pd.DataFrame", metric: str = "loss", ax: "Axes | None" = None
+    table: "pd.DataFrame",
+    metric: str = "loss",
+    ax: "Axes | None" = None,
+    *,
+    limits: Limits | None = None,
 ) -> "Axes":
     """Draw a metric of train and validation over the epochs, with a mark at each phase.
 
@@ -248,6 +259,8 @@ def draw_learning_curves(
         epoch, phase, mode, the column `metric` and "val_" and that name: history.csv.
     metric : str
     ax : Axes, optional
+    limits : Limits, optional
+        That it shares with other curves; those of its own values if None.
 
     Returns
     -------
@@ -268,6 +281,9 @@ def draw_learning_curves(
         if len(there):
             ends.append((float(values[there[-1]]), label, colour))
     ax.margins(x=0.03, y=0.12)
+    if limits is not None:
+        ax.set_xlim(limits.epochs)
+        ax.set_ylim(limits.values)
     _label_ends(ax, float(epochs[-1]), ends)
     starts = table.groupby("phase", sort=True).first()
     for number, row in enumerate(starts.itertuples()):

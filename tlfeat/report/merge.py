@@ -29,7 +29,7 @@ def report(
     out : str or Path, optional
         Folder of the report; the study's own where there is one study.
     cache : str or Path, optional
-        Folder of the feature store, for the projection; $TLFEAT_CACHE or ./cache if None.
+        Folder of the feature store, for the map; $TLFEAT_CACHE or ./cache if None.
     watch : Watch
         Hears of the progress.
 

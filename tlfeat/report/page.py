@@ -5,6 +5,7 @@ script reads stand in a block of JSON without "<", and the page's own policy let
 script run and nothing be loaded from anywhere.
 """
 
+import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tlfeat.audit.kept import known_of
+from tlfeat.audit.kept import found_pictures, known_of
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.report.phrases import missing_runs
@@ -72,7 +73,7 @@ def write_report(
     dataset : Dataset or sequence of Dataset, optional
         Where the small pictures are read from; without it the page has none and says so.
     cache : Path, optional
-        The feature store, for the projection.
+        The feature store, for the map.
     refused : mapping of str to str, optional
         Runs that could not be trained, and why.
     studies : sequence of Path, optional
@@ -109,15 +110,19 @@ def write_report(
 
     def key(said: Mapping[str, Sequence[str]]) -> str:
         found = [text for texts in said.values() for text in texts]
+        each = {(run.dataset.fingerprint, run.split.fingerprint): run for run in runs}
+        found.append(json.dumps([_found(homes, run) for run in each.values()]))
         return _key(folder, runs, [*missing, metric or "", *found], datasets, cache)
 
     drawn = page.exists() and any((folder / FIGURES).glob("*leaderboard.svg"))
     if drawn and has_key(page, key(known())):
         return page
     from tlfeat.report.latex import latex_table
+    from tlfeat.report.matrix import matrix_values
+    from tlfeat.report.picture_map import with_found
 
     watch.part(PART)
-    parts, sections = _draw(folder, runs, datasets, cache, metric, watch)
+    parts, sections = _draw(folder, runs, datasets, cache, metric, watch, homes)
     watch.doing("looking the pictures over")
     said = known()
     watch.finish()
@@ -128,15 +133,25 @@ def write_report(
         key=key(said),
         name=folder.name,
         sections=[
-            {**values, "trust": said[ranked[0].dataset.fingerprint]}
+            {
+                **values,
+                "trust": said[ranked[0].dataset.fingerprint],
+                "map": with_found(values["map"], _found(homes, ranked[0])),
+            }
             for ranked, values in zip(parts, sections, strict=True)
         ],
         missing=missing,
         one=len(parts) == 1,
+        matrix=matrix_values(parts),
         again=[_again(home, cache) for home in homes if (home / STUDY_FILE).exists()],
     )
     write_text(page, text)
     return page
+
+
+def _found(homes: Sequence[Path], run: Run) -> dict[str, Sequence[str]]:
+    """Give what is found of single pictures of a run's dataset by now."""
+    return found_pictures(homes, run.dataset.fingerprint, run.split.fingerprint)
 
 
 def import_drawing() -> None:
@@ -152,6 +167,7 @@ def _draw(
     cache: Path | None,
     metric: str | None,
     watch: Watch,
+    homes: Sequence[Path],
 ) -> "tuple[list[list[RankedRun]], list[dict[str, Any]]]":
     """Draw the figures of each dataset; give its runs, ranked, and what the template shows."""
     from tlfeat.report.answers import single_answers
@@ -169,7 +185,8 @@ def _draw(
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
         keep_intervals(ranked)
-        part = gather(ranked, cache, MOST_SAMPLES // len(parts))
+        found = _found(homes, ranked[0])
+        part = gather(ranked, cache, MOST_SAMPLES // len(parts), found)
         with ThreadPoolExecutor(2) as aside:  # another core has the pictures beside the figures
             pictures = aside.submit(_pictures, part, source, folder, len(parts), watch)
             maps = None if source is None else aside.submit(mistake_maps, part, source, cache)
@@ -185,12 +202,14 @@ def _pictures(
     part: "Part", source: "Dataset | None", folder: Path, parts: int, watch: Watch
 ) -> "PagePictures":
     """Make pictures of the samples that tell most, as many as are a part's share."""
-    from tlfeat.report.pictures import PagePictures, page_pictures
+    from tlfeat.report.picture_map import wanted_pictures
+    from tlfeat.report.pictures import MOST_PICTURES, PagePictures, page_pictures
 
     if source is None or part.facts is None:
         return PagePictures()
+    wanted = wanted_pictures(part, MOST_PICTURES // parts)
     ids, digests = (list(column[part.chosen]) for column in (part.facts.ids, part.facts.digests))
-    return page_pictures(source, ids, digests, folder, share=parts, watch=watch)
+    return page_pictures(source, wanted, ids, digests, folder, share=parts, watch=watch)
 
 
 def refresh_report(
@@ -236,7 +255,7 @@ def _key(
         list(missing),
         sorted(one.fingerprint for one in datasets),
         features,
-        find_spec("umap") is not None,  # which then has a projection of its own
+        find_spec("umap") is not None,  # which then is a choice of the map
     ]
     ours = Path(__file__).parent
     code = (*TEMPLATES.iterdir(), *ours.glob("*.py"), *ours.parent.glob("runs/*.py"))

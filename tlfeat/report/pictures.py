@@ -57,6 +57,7 @@ class PagePictures(NamedTuple):
 
 def page_pictures(
     dataset: Dataset,
+    wanted: Sequence[str],
     ids: Sequence[str],
     digests: Sequence[str],
     folder: Path,
@@ -69,8 +70,10 @@ def page_pictures(
     Parameters
     ----------
     dataset : Dataset
+    wanted : sequence of str
+        Digests of the pictures to show, the most wanted first.
     ids, digests : sequence of str
-        Of its samples, the most wanted first.
+        Of the samples that can be looked at more closely, the most wanted first.
     folder : Path
         Of the page.
     share : int
@@ -84,7 +87,7 @@ def page_pictures(
     """
     small = thumbnails(
         dataset,
-        digests,
+        wanted,
         most=MOST_PICTURES // share,
         most_bytes=MOST_BYTES // share,
         watch=watch,
@@ -111,7 +114,6 @@ def choose_samples(
     true: np.ndarray,
     predicted: np.ndarray,
     confidence: np.ndarray,
-    first: Sequence[int],
     most: int = MOST_SAMPLES,
 ) -> np.ndarray:
     """Choose the samples that tell most, in the order in which they deserve a picture.
@@ -122,22 +124,19 @@ def choose_samples(
     predicted : ndarray of shape (n_runs, n_samples), int
         The best run first.
     confidence : ndarray of shape (n_runs, n_samples)
-    first : sequence of int
-        Samples that come right after the mistakes that are shown.
     most : int
 
     Returns
     -------
     chosen : ndarray of shape (n_chosen,), int
-        What every run gets wrong, each run's most confident mistakes, `first`, then mistakes
-        and right answers in turn from all cells of the confusion matrices.
+        What every run gets wrong, each run's most confident mistakes, then mistakes and right
+        answers in turn from all cells of the confusion matrices.
     """
     wrong = predicted != true
     order: list[Iterable[int]] = [np.flatnonzero(wrong.all(axis=0))[: 5 * MISTAKES]]
     order += [
         confident_mistakes(wrong[run], confidence[run], MISTAKES) for run in range(len(predicted))
     ]
-    order.append(first)
     for run in range(len(predicted)):
         mistakes = np.flatnonzero(wrong[run])
         order.append(_in_turn(mistakes, true[mistakes] * 10_000 + predicted[run][mistakes]))

@@ -3,13 +3,15 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 TEMPLATES: Final = Path(__file__).with_name("template")
-# One script on the page: what a file names, those before it have made.
-SCRIPTS: Final = (
-    "base", "tables", "pictures", "confusion", "mistakes", "pairs", "cost", "projection", "parts",
+_STYLES: Final = ("page", "map")
+# One script on the page: each file may use what stands before it.
+_SCRIPTS: Final = (
+    "base", "tables", "pictures", "confusion", "mistakes", "pairs", "cost", "parts", "map",
 )  # fmt: skip
 
 
@@ -30,9 +32,7 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    scripts = [(TEMPLATES / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-    script = "\n".join(scripts)
+    style, script = _joined(_STYLES, "css"), _joined(_SCRIPTS, "js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -48,6 +48,10 @@ def render(template: str, **values: Any) -> str:
         script=Markup(script),  # noqa: S704
         script_digest=digest,
     )
+
+
+def _joined(names: Sequence[str], kind: str) -> str:
+    return "".join((TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for name in names)
 
 
 def as_json(value: Any) -> Any:

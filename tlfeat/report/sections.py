@@ -14,7 +14,8 @@ from tlfeat.report.card import CARD, draw_card, write_card
 from tlfeat.report.commands import commands
 from tlfeat.report.contents import Part, duplicates
 from tlfeat.report.cost_scatter import costs_section
-from tlfeat.report.drawing import Draw, drawer
+from tlfeat.report.curves import curve_values
+from tlfeat.report.drawing import drawer
 from tlfeat.report.found import found
 from tlfeat.report.front import front
 from tlfeat.report.pair_matrix import pairs_section
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS = 200  # of skipped files and duplicates that are named
-MOST_CURVES = 12  # fine-tunes whose curves are drawn
 
 
 def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "pairs": pairs_section(part),
         "n_curves": len(part.histories),
         "has_test": "test" in best.metrics,
-        "curves": _curves(part, draw),
+        "curves": curve_values(part, draw),
         "data": _data(part),
         "repeat": _repeat(part),
         "judged": [],
@@ -122,25 +122,6 @@ def _accuracies(part: Part) -> "pd.DataFrame":
 def _ends(run: Run, metric: str) -> tuple[float, float]:
     low, high = known_intervals(run).get("test", {}).get(metric, (np.nan, np.nan))
     return low, high
-
-
-def _curves(part: Part, draw: Draw) -> list[dict[str, Any]]:
-    drawn = []
-    for number, (name, history) in enumerate(list(part.histories.items())[:MOST_CURVES]):
-        shown = [m for m in ("loss", "accuracy") if m in history and f"val_{m}" in history]
-        drawn.append(
-            {
-                "run": part.labels[name],
-                "svgs": [
-                    draw(
-                        f"curves-{number + 1}-{metric}",
-                        figures.draw_learning_curves(history, metric),
-                    )
-                    for metric in shown
-                ],
-            }
-        )
-    return drawn
 
 
 def _data(part: Part) -> dict[str, Any]:

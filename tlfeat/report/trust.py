@@ -8,9 +8,9 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tlfeat.audit.kept import TRUST, read_kept
+from tlfeat.audit.kept import TRUST, as_kept, read_kept
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
@@ -52,25 +52,20 @@ def look_over(
     except TlfeatError as error:  # a picture that is gone: the runs are finished all the same
         where.watch.note(f"The pictures were not looked over: {error}")
         return []
-    said = (
-        [
+    if found is None:
+        said = [
             "The pictures were not looked over, as the store has no last:avg of "
             f"{settings.backbone} at this size: `tlfeat audit` does it."
         ]
-        if found is None
-        else found
-    )
-    record = {
-        "key": None if found is None else key,  # the store may have it the next time
-        "fingerprint": dataset.fingerprint,
-        "found": said,
-    }
+        found = {"fingerprint": dataset.fingerprint, "found": said}
+    else:  # else the store may have it the next time
+        found["key"] = key
     with suppress(TlfeatError):
-        write_text(folder / TRUST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    return said
+        write_text(folder / TRUST, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    return list(found["found"])
 
 
-def _found(dataset: "Dataset", settings: FeatureSettings, where: Where) -> list[str] | None:
+def _found(dataset: "Dataset", settings: FeatureSettings, where: Where) -> dict[str, Any] | None:
     """Look pictures over; None where the store has not what is needed for it."""
     from tlfeat.audit.audit import quick_audit
     from tlfeat.audit.groups import MANY
@@ -78,9 +73,13 @@ def _found(dataset: "Dataset", settings: FeatureSettings, where: Where) -> list[
     from tlfeat.report.audit_words import headlines
 
     if len(dataset) > MANY:
-        return [f"{len(dataset):,} pictures were not looked over: `tlfeat audit` does it."]
+        said = f"{len(dataset):,} pictures were not looked over: `tlfeat audit` does it."
+        return {"fingerprint": dataset.fingerprint, "found": [said]}
     pictures = Pictures.stored(dataset, settings, where)
-    return None if pictures is None else headlines(quick_audit(pictures, where))[1:]
+    if pictures is None:
+        return None
+    audit = quick_audit(pictures, where)
+    return {**as_kept(audit), "found": headlines(audit)[1:]}
 
 
 def _key(dataset: "Dataset", settings: FeatureSettings) -> str:

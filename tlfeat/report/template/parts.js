@@ -13,10 +13,10 @@ for (const part of document.querySelectorAll(".part")) {
   const choose = (value) => {
     choices.forEach((one) => (one.value = value));
     redraw.forEach((again) => again());
+    part.querySelectorAll(".run-name").forEach((one) => (one.textContent = run().name));
   };
   choices.forEach((one) => one.addEventListener("change", () => choose(one.value)));
-  parts.push({ choose, chosen: () => choices[0].value });
-  part.querySelectorAll(".projection svg").forEach((one) => follow(one, facts, run));
+  parts.push({ part, facts, choose, chosen: () => choices[0].value, redraw });
 }
 
 // ---- paper: what is folded away is opened, and the run is the one whose figure is printed

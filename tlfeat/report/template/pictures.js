@@ -1,7 +1,6 @@
 // ---- pictures
 
 const dialog = document.querySelector("dialog.shown");
-const hover = document.querySelector(".hover");
 
 function sureness(run, sample) {
   const sure = run.sure[sample];
@@ -21,23 +20,19 @@ function saidOf(facts, run, sample) {
   return said;
 }
 
-function card(facts, run, sample, tag = "li") {
-  const made = element(tag, "card");
+function card(facts, run, sample) {
+  const made = element("li", "card");
   const picture = facts.pictures[facts.picture[sample]];
   if (picture) {
     const image = element("img");
     image.src = picture;
     image.alt = facts.ids[sample];
-    if (tag === "li") {
-      const open = element("button", "enlarge");
-      open.type = "button";
-      open.title = "Look closer";
-      open.append(image);
-      open.addEventListener("click", () => enlarge(facts, sample));
-      made.append(open);
-    } else {
-      made.append(image);
-    }
+    const open = element("button", "enlarge");
+    open.type = "button";
+    open.title = "Look closer";
+    open.append(image);
+    open.addEventListener("click", () => enlarge(facts, sample));
+    made.append(open);
   } else {
     made.append(element("span", "none", "no picture"));
   }
