@@ -86,6 +86,14 @@ def compare(
             help="Repeat every run with N seeds, --seed and those after it, and show the spread.",
         ),
     ] = 1,
+    shots: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N,N,all",
+            help="Also fit every head to so many train pictures a class, such as 5,10,20,50,all, "
+            "and say what twice the pictures would bring. Nothing is embedded again.",
+        ),
+    ] = None,
     options: DataOptions = DataOptions(),
     retry_failed: RetryOpt = False,
     into: Annotated[
@@ -122,6 +130,7 @@ def compare(
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {target}")
     from tlfeat.runs.results import write_into
+    from tlfeat.runs.shot_words import shot_values
     from tlfeat.studies.compare import compare as compare_heads
 
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
@@ -137,6 +146,7 @@ def compare(
         refit=refit,
         metric=metric,
         seeds=seeds,
+        shots=comma_list(shots) if shots else (),
         retry_failed=retry_failed,
         on_ranked=None if as_json else partial(_print_table, watch=where.watch),
         **vars(where),
@@ -153,9 +163,12 @@ def compare(
                     for run in line.seeds
                 ],
                 "refused": done.refused,
+                **({"shots": shot_values(done.shots)} if shots else {}),
             }
         )
     else:
+        if done.shots:
+            _print_shots(done)
         _print_remarks(done)
     end(done.refused)
 
@@ -168,6 +181,20 @@ def _print_table(done: "Comparison", watch: "Watch") -> None:
     say()
     say(caption(done.runs))
     watch.doing("looking the pictures over and drawing the page")
+
+
+def _print_shots(done: "Comparison") -> None:
+    """Print what fewer train pictures give, and what twice as many would."""
+    from tlfeat.report.phrases import run_labels
+    from tlfeat.runs.shot_words import shot_caption, shot_sentences, shot_table, tell
+
+    told = tell(done.shots, run_labels(done.runs))
+    say()
+    print_table(shot_table(told))
+    say()
+    say(shot_caption(told))
+    for sentence in shot_sentences(told):
+        say(f"- {sentence}")
 
 
 def _print_remarks(done: "Comparison") -> None:

@@ -38,7 +38,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _in_style(draw: Callable[P, T]) -> Callable[P, T]:
+def in_style(draw: Callable[P, T]) -> Callable[P, T]:
+    """Let a function draw with our settings, whatever the user's own are."""
+
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
         with styled():
@@ -47,7 +49,7 @@ def _in_style(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
-@_in_style
+@in_style
 def draw_leaderboard(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw the accuracy of every run with its interval, best by validation on top.
 
@@ -92,11 +94,11 @@ def draw_leaderboard(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ax.set_axisbelow(True)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    _legend_below(ax)
+    legend_below(ax)
     return ax
 
 
-@_in_style
+@in_style
 def draw_cost(table: "pd.DataFrame", cost: str, label: str, ax: "Axes | None" = None) -> "Axes":
     """Draw validation accuracy against a cost, with the Pareto front.
 
@@ -150,7 +152,7 @@ def draw_cost(table: "pd.DataFrame", cost: str, label: str, ax: "Axes | None" = 
     return ax
 
 
-@_in_style
+@in_style
 def draw_confusion(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw a confusion matrix: a row a true class, in shares of the row.
 
@@ -201,7 +203,7 @@ def draw_confusion(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-@_in_style
+@in_style
 def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw F1 of every class with its interval, the worst on top.
 
@@ -236,7 +238,7 @@ def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-@_in_style
+@in_style
 def draw_learning_curves(
     table: "pd.DataFrame", metric: str = "loss", ax: "Axes | None" = None
 ) -> "Axes":
@@ -268,7 +270,7 @@ def draw_learning_curves(
         if len(there):
             ends.append((float(values[there[-1]]), label, colour))
     ax.margins(x=0.03, y=0.12)
-    _label_ends(ax, float(epochs[-1]), ends)
+    label_ends(ax, float(epochs[-1]), ends)
     starts = table.groupby("phase", sort=True).first()
     for number, row in enumerate(starts.itertuples()):
         at = float(row.epoch) - 0.5  # type: ignore[arg-type]
@@ -291,7 +293,7 @@ def draw_learning_curves(
     return ax
 
 
-@_in_style
+@in_style
 def draw_reliability(
     table: "pd.DataFrame", ax: "Axes | None" = None, *, before: "pd.DataFrame | None" = None
 ) -> "Axes":
@@ -342,7 +344,7 @@ def draw_reliability(
     return ax
 
 
-@_in_style
+@in_style
 def draw_projection(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw features in two dimensions.
 
@@ -385,7 +387,7 @@ def draw_projection(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
             some = table[table["right"] == right]
             ax.scatter(some["x"], some["y"], s=size, c=colour, marker=marker, alpha=0.7, lw=0,
                        label=label)  # fmt: skip
-        _legend_below(ax)
+        legend_below(ax)
     ax.set_xlabel(table.attrs.get("x_label", "first direction"))
     ax.set_ylabel(table.attrs.get("y_label", "second direction"))
     ax.set_xticks([])
@@ -400,7 +402,8 @@ def _readable_on(colour: tuple[float, ...]) -> str:
     return "#ffffff" if linear @ [0.2126, 0.7152, 0.0722] < 0.2 else "#1b1b1b"
 
 
-def _legend_below(ax: "Axes") -> None:
+def legend_below(ax: "Axes") -> None:
+    """Set the legend under the axes."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     handles, labels = ax.get_legend_handles_labels()
@@ -410,7 +413,7 @@ def _legend_below(ax: "Axes") -> None:
         figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=8)
 
 
-def _label_ends(ax: "Axes", x: float, ends: Sequence[tuple[float, str, str]]) -> None:
+def label_ends(ax: "Axes", x: float, ends: Sequence[tuple[float, str, str]]) -> None:
     """Name curves at their last points, pushed apart where they end together."""
     low, high = ax.get_ylim()
     apart = 0.075 * (high - low)

@@ -14,6 +14,7 @@ from tlfeat.report.commands import commands
 from tlfeat.report.contents import Part, duplicates
 from tlfeat.report.phrases import summary
 from tlfeat.report.pictures import MOST_PICTURES
+from tlfeat.report.shots import shots_section
 from tlfeat.report.style import save, write_note
 from tlfeat.runs.caveats import stand_in_lines
 from tlfeat.runs.costs import COSTS, break_even, cost_table
@@ -84,6 +85,7 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "markdown": "\n".join(markdown_table(part.ranked)),
         "leaderboard": draw("leaderboard", figures.draw_leaderboard(_accuracies(part))),
         "costs": _costs(part, draw),
+        "shots": shots_section(part.ranked, part.labels, draw),
         "break_even": [_relabel(text, part) for text in break_even(part.ranked, part.pairs)],
         "pairs": _pairs(part)[:MOST_PAIRS],
         "n_pairs": len(part.pairs),

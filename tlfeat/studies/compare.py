@@ -11,13 +11,15 @@ from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.settings import AUTO, FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.table import DEFAULT_HEADS, check_settings, get_head
 from tlfeat.runs.measured import shared_metric
-from tlfeat.runs.orders import HeadPlan
+from tlfeat.runs.orders import HeadJob, HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import comparable_runs
 from tlfeat.runs.results import RESULTS_CSV
+from tlfeat.runs.shot_fits import REFIT, measure_shots
+from tlfeat.runs.shots import ShotCurve, read_sizes
 from tlfeat.settings import explained
-from tlfeat.studies.execute import run_planned
+from tlfeat.studies.execute import Ran, run_planned
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import planned_head
 from tlfeat.where import Where
@@ -43,6 +45,9 @@ class Comparison:
         Name of a run that could not be trained, and why.
     fresh : int
         Runs that were not finished before.
+    shots : tuple of ShotCurve
+        What each of those that were asked for is worth with fewer train pictures, in the order
+        of `runs`; empty where no sizes were given.
     """
 
     folder: Path
@@ -50,6 +55,7 @@ class Comparison:
     beside: frozenset[str]
     refused: dict[str, str]
     fresh: int
+    shots: tuple[ShotCurve, ...] = ()
 
     @property
     def best(self) -> RankedRun:
@@ -76,6 +82,7 @@ def compare(
     refit: bool = False,
     metric: str | None = None,
     seeds: int = 1,
+    shots: Sequence[int | str] = (),
     retry_failed: bool = False,
     on_ranked: Callable[[Comparison], None] | None = None,
     **options: Unpack[OtherOptions],
@@ -102,6 +109,10 @@ def compare(
         and balanced accuracy where class_weight is "balanced".
     seeds : int
         Repeat every run with so many seeds, `seed` and those after it.
+    shots : sequence of int or str
+        Pictures a class, such as 5, 10, 20, 50 and "all": each head is also fitted to so many
+        train pictures, from the same features, and what twice the pictures would bring is told
+        as a range; see docs/shots.md. Of several seeds the first is.
     retry_failed : bool
         Try pictures again that could not be decoded before.
     on_ranked : callable, optional
@@ -123,6 +134,9 @@ def compare(
     """
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")
+    sizes = read_sizes(shots) if shots else ()
+    if sizes and refit:
+        raise TlfeatError(REFIT)
     given = _settings_by_head(heads, params or {})
     networks = [read_options(backbone, options)[0] for backbone in dict.fromkeys(backbones)]
     where = read_options(DEFAULT_BACKBONE, options)[1]
@@ -150,8 +164,17 @@ def compare(
     comparison = Comparison(ran.folder, ranked, names, ran.refused, ran.fresh)
     if on_ranked is not None:
         on_ranked(comparison)
+    if sizes:
+        curves = measure_shots(dataset, _first_seeds(ran, ranked), sizes, where)
+        comparison = replace(comparison, shots=tuple(curves))
     ran.report(beside, dataset, where, metric)
     return comparison
+
+
+def _first_seeds(ran: Ran, ranked: Sequence[RankedRun]) -> list[HeadJob]:
+    """Give the jobs of the lines of a table, those of several seeds by the first."""
+    jobs = {job.id: job for job in ran.heads}
+    return [jobs[line.id] for line in ranked if line.id in jobs]
 
 
 def _settings_by_head(

@@ -1,0 +1,231 @@
+"""Fit heads to draws of the train pictures, from features that are in the store.
+
+All that a run decided is decided again on each draw: the best of its feature matrices, its
+settings, its temperature, on the same validation pictures or on folds of the draw. The test
+pictures only count what is right. The whole train is not fitted: that is the run itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from tlfeat.cores import usable_cores
+from tlfeat.data.dataset import Dataset
+from tlfeat.errors import HeadError, TlfeatError
+from tlfeat.features.matrix import Features
+from tlfeat.runs.matrices import Choice, Matrices
+from tlfeat.runs.orders import HeadJob
+from tlfeat.runs.record import finished_run
+from tlfeat.runs.shots import (
+    ShotCurve,
+    ShotFile,
+    ShotFit,
+    Size,
+    drawn_sizes,
+    read_sizes,
+    repeats_of,
+    turns,
+)
+from tlfeat.runs.train import fit_planned, import_fitting, score_rows
+from tlfeat.where import Where
+
+if TYPE_CHECKING:
+    from tlfeat.heads.arrays import Ints
+    from tlfeat.heads.fitting import FittedHead
+    from tlfeat.heads.pool import Job
+    from tlfeat.runs.record import Run
+
+REFIT: Final = (
+    "shots are of train pictures, and with refit a head learns the validation pictures too: "
+    "leave one of the two out."
+)
+_LONG: Final = 30.0  # seconds, beyond which it is said how long it will take
+_LEAST_SECONDS: Final = 0.03  # of a fit, however small
+
+
+class _Draw(NamedTuple):
+    """One draw of one size."""
+
+    seed: int
+    repeat: int
+    shots: int
+    pictures: int
+
+    def rows(self, features: Features) -> "Ints":
+        """Give the rows of train that it holds."""
+        train = features.rows("train")
+        digests = [features.digests[row] for row in train]
+        turn = turns(features.y[train], features.groups[train], digests, self.seed, self.repeat)
+        found: Ints = train[turn < self.shots]
+        return found
+
+
+def measure_shots(
+    dataset: Dataset, jobs: Sequence[HeadJob], sizes: Sequence[int | str], where: Where = Where()
+) -> list[ShotCurve]:
+    """Measure heads at several sizes of train; what was measured before is read.
+
+    Broken off anywhere, the same call goes on where it stopped. Everything is done on this
+    machine: a draw takes less than it would to be sent.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    jobs : sequence of HeadJob
+        Whose runs are finished.
+    sizes : sequence of int or str
+        Pictures a class, and "all", see `read_sizes`.
+    where : Where
+
+    Returns
+    -------
+    curves : list of ShotCurve
+        In the order of the jobs.
+
+    Raises
+    ------
+    TlfeatError
+        If a size cannot be read, or a head learned the validation pictures too.
+    """
+    asked = read_sizes(sizes)
+    if any(job.plan.refit for job in jobs):
+        raise TlfeatError(REFIT)
+    if not jobs:
+        return []
+    runs = [_finished(job, where) for job in jobs]
+    folder = jobs[0].study
+    before = _before(folder, where)
+    file = ShotFile(asked, {} if before is None else before.fits)
+    todo = _todo(file, asked, jobs, runs)
+    if todo:
+        _fit_all(dataset, file, todo, where)
+    if before is None or todo or before.sizes != asked:
+        file.write(folder)
+    return file.curves(runs)
+
+
+def _finished(job: HeadJob, where: Where) -> "Run":
+    run = finished_run(job.folder, where.watch)
+    if run is None:
+        raise TlfeatError(f"{job.name} is not finished: train it before shots are drawn for it.")
+    return run
+
+
+def _before(folder: Path, where: Where) -> ShotFile | None:
+    try:
+        return ShotFile.read(folder)
+    except TlfeatError as error:
+        where.watch.warn(f"{error} It is measured again now.")
+        return None
+
+
+class _Todo(NamedTuple):
+    """A draw, and the heads that are to be fitted to it."""
+
+    draw: _Draw
+    jobs: list[HeadJob]
+    seconds: float  # of a processor, about
+
+
+def _todo(
+    file: ShotFile, sizes: Sequence[Size], jobs: Sequence[HeadJob], runs: "Sequence[Run]"
+) -> list[_Todo]:
+    """List what is not measured, the draws of the largest size first."""
+    found: dict[_Draw, list[HeadJob]] = {}
+    seconds: dict[_Draw, float] = {}
+    for job, run in zip(jobs, runs, strict=True):
+        there = {(fit.shots, fit.repeat) for fit in file.fits.get(run.id, ())}
+        for draw in _draws(sizes, run, job.plan.seed):
+            if (draw.shots, draw.repeat) in there:
+                continue
+            found.setdefault(draw, []).append(job)
+            whole = (run.seconds.get("search") or 0.0) + (run.seconds.get("fit") or 0.0)
+            share = draw.pictures / run.metrics["train"]["n"]
+            seconds[draw] = seconds.get(draw, 0.0) + max(whole * share, _LEAST_SECONDS)
+    order = sorted(found, key=lambda draw: (-draw.pictures, draw.seed, draw.repeat))
+    return [_Todo(draw, found[draw], seconds[draw]) for draw in order]
+
+
+def _draws(sizes: Sequence[Size], run: "Run", seed: int) -> Iterator[_Draw]:
+    counts = np.array([one["n"] for one in run.metrics["train"]["per_class"].values()])
+    for shots, pictures in drawn_sizes(sizes, counts).items():
+        for repeat in range(repeats_of(pictures, int(counts.sum()))):
+            yield _Draw(seed, repeat, shots, pictures)
+
+
+def _fit_all(dataset: Dataset, file: ShotFile, todo: Sequence[_Todo], where: Where) -> None:
+    """Fit what is to be done, a draw at a time; each is written down when it is measured."""
+    jobs = list({job.id: job for one in todo for job in one.jobs}.values())
+    workers = where.jobs or usable_cores()
+    seconds = sum(one.seconds for one in todo) / min(workers, len(jobs))
+    fits = sum(len(one.jobs) for one in todo)
+    if seconds > _LONG:
+        where.watch.note(
+            f"{fits:,} fits to parts of train: about {seconds:,.0f} s. Ctrl-C keeps what is done."
+        )
+    import_fitting(jobs)
+    # every picture is in the store, or known to be broken: nothing is embedded
+    matrices = Matrices(dataset, [job.candidates for job in jobs], where, retry_failed=False)
+    judged = _Judged(matrices)
+    where.watch.start("fitting parts of train", fits)
+    try:
+        for one in todo:
+            for job, fit in zip(one.jobs, _fit_draw(one, judged, workers, where), strict=True):
+                file.fits.setdefault(job.id, []).append(fit)
+            file.write(jobs[0].study)
+    finally:
+        where.watch.finish()
+
+
+class _Judged:
+    """The rows that heads are judged on, of each joined matrix once."""
+
+    def __init__(self, matrices: Matrices) -> None:
+        self.matrices = matrices
+        self._rows: dict[tuple[str, ...], tuple[np.ndarray, Ints]] = {}
+
+    def right(self, choice: Choice, fitted: "FittedHead") -> float:
+        """Give the share that a head is right on."""
+        if not len(choice.first.rows("test")):
+            if fitted.fold is not None:
+                raise HeadError(
+                    "There are neither test nor validation pictures: sizes would be judged on "
+                    "pictures of their own each."
+                )
+            validation = choice.first.y[choice.first.rows("validation")]
+            return float((fitted.held_scores.argmax(axis=1) == validation).mean())
+        if fitted.parts not in self._rows:
+            _, features = self.matrices.joined(choice, fitted.parts)
+            rows = features.rows("test")
+            self._rows[fitted.parts] = features.X[rows], features.y[rows]
+        X, y = self._rows[fitted.parts]
+        scores = score_rows(fitted, X, np.arange(len(y)))
+        return float((scores.argmax(axis=1) == y).mean())
+
+
+def _fit_draw(one: _Todo, judged: _Judged, workers: int, where: Where) -> list[ShotFit]:
+    from tlfeat.heads.pool import run_jobs
+
+    draw = one.draw
+    part = judged.matrices.learning_from(draw.rows)
+    fitting = [_fit_one(job, part, judged) for job in one.jobs]
+    where.watch.now(f"{draw.shots} a class")
+    ended = run_jobs(fitting, workers, ended=lambda number: where.watch.step())
+    fits = []
+    for right in ended:
+        if isinstance(right, Exception) and not isinstance(right, HeadError):
+            raise right
+        found = (None, str(right)) if isinstance(right, HeadError) else (right, "")
+        fits.append(ShotFit(draw.shots, draw.repeat, draw.pictures, *found))
+    return fits
+
+
+def _fit_one(job: HeadJob, part: Matrices, judged: _Judged) -> "Job[float]":
+    """Fit a head to a draw and count what is right, as a job of `run_jobs`."""
+    choice = part.choice(job.candidates)
+    fitted = yield from fit_planned(job.plan, part, choice)
+    (right,) = yield [partial(judged.right, choice, fitted)]
+    return float(right)
