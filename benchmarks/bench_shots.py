@@ -98,9 +98,9 @@ def measured(data, features, judge, redraw, cache):
         where = Where(cache=cache, reports=home)
         whole = train_heads(dataset, jobs_of(dataset, features, where, Path(home) / "a"), where)
         jobs = jobs_of(half, features, where, Path(home) / "b")
-        train_heads(half, jobs, where)
+        part = train_heads(half, jobs, where)
         sizes = FEWER if judge == "held" else SIZES
-        curves = measure_shots(half, jobs, sizes, where)
+        curves = measure_shots(half, jobs, sizes, where).curves(part.runs)
     return [
         {
             "data": Path(data).name,

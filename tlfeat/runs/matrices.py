@@ -74,7 +74,7 @@ class Matrices:
         self._grounds: dict[tuple[tuple[tuple[str, ...], ...], int], Grounds] = {}
         self._novelties: dict[tuple[tuple[str, ...], int], Novelty | None] = {}
         self._learning = Lock()
-        self._train_rows: Callable[[Features], Ints] = _all_train_rows
+        self.train_rows: Callable[[Features], Ints] = _all_train_rows
 
     def learning_from(self, train_rows: "Callable[[Features], Ints]") -> Self:
         """Give the same matrices, read once for both, of which heads learn some train rows only.
@@ -85,7 +85,7 @@ class Matrices:
             Takes a matrix and gives the numbers of those rows.
         """
         part = copy.copy(self)
-        part._made, part._grounds, part._train_rows = {}, {}, train_rows
+        part._made, part._grounds, part.train_rows = {}, {}, train_rows
         return part
 
     def choice(self, candidates: Candidates) -> Choice:
@@ -155,7 +155,7 @@ class Matrices:
     def _candidate(self, request: FeatureRequest, features: Features, seed: int) -> "Candidate":
         key = request.key, seed
         if key not in self._made:
-            self._made[key] = _candidate(request, features, self._train_rows(features), seed)
+            self._made[key] = _candidate(request, features, self.train_rows(features), seed)
         return self._made[key]
 
 

@@ -6,6 +6,7 @@ pictures only count what is right. The whole train is not fitted: that is the ru
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,10 +18,9 @@ from tlfeat.data.dataset import Dataset
 from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.matrix import Features
 from tlfeat.runs.matrices import Choice, Matrices
-from tlfeat.runs.orders import HeadJob
+from tlfeat.runs.orders import HeadJob, HeadPlan
 from tlfeat.runs.record import finished_run
 from tlfeat.runs.shots import (
-    ShotCurve,
     ShotFile,
     ShotFit,
     Size,
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from tlfeat.heads.pool import Job
     from tlfeat.runs.record import Run
 
-REFIT: Final = (
-    "shots are of train pictures, and with refit a head learns the validation pictures too: "
-    "leave one of the two out."
-)
 _LONG: Final = 30.0  # seconds, beyond which it is said how long it will take
 _LEAST_SECONDS: Final = 0.03  # of a fit, however small
 
@@ -52,20 +48,49 @@ class _Draw(NamedTuple):
     seed: int
     repeat: int
     shots: int
-    pictures: int
+    pictures: int  # about
 
-    def rows(self, features: Features) -> "Ints":
-        """Give the rows of train that it holds."""
-        train = features.rows("train")
-        digests = [features.digests[row] for row in train]
-        turn = turns(features.y[train], features.groups[train], digests, self.seed, self.repeat)
-        found: Ints = train[turn < self.shots]
-        return found
+
+class _Rows:
+    """The rows of train that a draw holds, of each matrix; drawn once for all heads on it."""
+
+    def __init__(self, draw: _Draw) -> None:
+        self.draw = draw
+        self._found: dict[int, Ints] = {}  # by the matrix, which lives longer
+
+    def __call__(self, features: Features) -> "Ints":
+        if id(features) not in self._found:
+            train, draw = features.rows("train"), self.draw
+            digests = [features.digests[row] for row in train]
+            y, groups = features.y[train], features.groups[train]
+            turn = turns(y, groups, digests, draw.seed, draw.repeat)
+            self._found[id(features)] = train[turn < draw.shots]
+        return self._found[id(features)]
+
+
+def check_shots(dataset: Dataset, plans: Sequence[HeadPlan]) -> None:
+    """Refuse what no sizes can be compared on.
+
+    Raises
+    ------
+    TlfeatError
+        If there are neither test nor validation pictures, or a head learns the latter too.
+    """
+    if not any(sample.split in ("test", "validation") for sample in dataset.samples):
+        raise TlfeatError(
+            f"{dataset.name} has neither test nor validation pictures, so each size would be "
+            "judged on pictures of its own: leave out shots, or give it a test split."
+        )
+    if any(plan.refit for plan in plans):
+        raise TlfeatError(
+            "shots are of train pictures, and with refit a head learns the validation pictures "
+            "too: leave one of the two out."
+        )
 
 
 def measure_shots(
     dataset: Dataset, jobs: Sequence[HeadJob], sizes: Sequence[int | str], where: Where = Where()
-) -> list[ShotCurve]:
+) -> ShotFile:
     """Measure heads at several sizes of train; what was measured before is read.
 
     Broken off anywhere, the same call goes on where it stopped. Everything is done on this
@@ -75,36 +100,34 @@ def measure_shots(
     ----------
     dataset : Dataset
     jobs : sequence of HeadJob
-        Whose runs are finished.
+        Of one study, with finished runs.
     sizes : sequence of int or str
         Pictures a class, and "all", see `read_sizes`.
     where : Where
 
     Returns
     -------
-    curves : list of ShotCurve
-        In the order of the jobs.
+    file : ShotFile
+        Whose `curves` are those of the runs.
 
     Raises
     ------
     TlfeatError
-        If a size cannot be read, or a head learned the validation pictures too.
+        If a size cannot be read, or as `check_shots` says.
     """
     asked = read_sizes(sizes)
-    if any(job.plan.refit for job in jobs):
-        raise TlfeatError(REFIT)
-    if not jobs:
-        return []
+    check_shots(dataset, [job.plan for job in jobs])
     runs = [_finished(job, where) for job in jobs]
-    folder = jobs[0].study
-    before = _before(folder, where)
+    before = _before(jobs[0].study, where)
     file = ShotFile(asked, {} if before is None else before.fits)
     todo = _todo(file, asked, jobs, runs)
+    for job in jobs:
+        file.fits.setdefault(job.id, [])
     if todo:
-        _fit_all(dataset, file, todo, where)
+        _fit_all(dataset, file, todo, replace(where, cluster=None))
     if before is None or todo or before.sizes != asked:
-        file.write(folder)
-    return file.curves(runs)
+        file.write(jobs[0].study)
+    return file
 
 
 def _finished(job: HeadJob, where: Where) -> "Run":
@@ -133,7 +156,7 @@ class _Todo(NamedTuple):
 def _todo(
     file: ShotFile, sizes: Sequence[Size], jobs: Sequence[HeadJob], runs: "Sequence[Run]"
 ) -> list[_Todo]:
-    """List what is not measured, the draws of the largest size first."""
+    """List what is not measured, the draws of the smallest size first."""
     found: dict[_Draw, list[HeadJob]] = {}
     seconds: dict[_Draw, float] = {}
     for job, run in zip(jobs, runs, strict=True):
@@ -145,7 +168,7 @@ def _todo(
             whole = (run.seconds.get("search") or 0.0) + (run.seconds.get("fit") or 0.0)
             share = draw.pictures / run.metrics["train"]["n"]
             seconds[draw] = seconds.get(draw, 0.0) + max(whole * share, _LEAST_SECONDS)
-    order = sorted(found, key=lambda draw: (-draw.pictures, draw.seed, draw.repeat))
+    order = sorted(found, key=lambda draw: (draw.shots, draw.seed, draw.repeat))
     return [_Todo(draw, found[draw], seconds[draw]) for draw in order]
 
 
@@ -173,8 +196,8 @@ def _fit_all(dataset: Dataset, file: ShotFile, todo: Sequence[_Todo], where: Whe
     where.watch.start("fitting parts of train", fits)
     try:
         for one in todo:
-            for job, fit in zip(one.jobs, _fit_draw(one, judged, workers, where), strict=True):
-                file.fits.setdefault(job.id, []).append(fit)
+            for run, fit in _fit_draw(one, file, judged, workers, where).items():
+                file.fits[run].append(fit)
             file.write(jobs[0].study)
     finally:
         where.watch.finish()
@@ -190,11 +213,6 @@ class _Judged:
     def right(self, choice: Choice, fitted: "FittedHead") -> float:
         """Give the share that a head is right on."""
         if not len(choice.first.rows("test")):
-            if fitted.fold is not None:
-                raise HeadError(
-                    "There are neither test nor validation pictures: sizes would be judged on "
-                    "pictures of their own each."
-                )
             validation = choice.first.y[choice.first.rows("validation")]
             return float((fitted.held_scores.argmax(axis=1) == validation).mean())
         if fitted.parts not in self._rows:
@@ -206,26 +224,43 @@ class _Judged:
         return float((scores.argmax(axis=1) == y).mean())
 
 
-def _fit_draw(one: _Todo, judged: _Judged, workers: int, where: Where) -> list[ShotFit]:
+def _fit_draw(
+    one: _Todo, file: ShotFile, judged: _Judged, workers: int, where: Where
+) -> dict[str, ShotFit]:
+    """Give the fit of each head to a draw, by the id of its run.
+
+    Where groups are large, a draw may be that of a smaller size once more: it is not fitted again.
+    """
     from tlfeat.heads.pool import run_jobs
 
     draw = one.draw
-    part = judged.matrices.learning_from(draw.rows)
-    fitting = [_fit_one(job, part, judged) for job in one.jobs]
+    part = judged.matrices.learning_from(_Rows(draw))
+    fits: dict[str, ShotFit] = {}
+    fitting: dict[str, Job[float]] = {}
+    for job in one.jobs:
+        choice = part.choice(job.candidates)
+        n = len(part.train_rows(choice.first))
+        fits[job.id] = ShotFit(draw.shots, draw.repeat, n, None)
+        same = [f for f in file.fits[job.id] if (f.repeat, f.pictures) == (draw.repeat, n)]
+        if same:
+            fits[job.id] = same[0]._replace(shots=draw.shots)
+        else:
+            fitting[job.id] = _fit_one(job, part, choice, judged)
     where.watch.now(f"{draw.shots} a class")
-    ended = run_jobs(fitting, workers, ended=lambda number: where.watch.step())
-    fits = []
-    for right in ended:
-        if isinstance(right, Exception) and not isinstance(right, HeadError):
+    ended = run_jobs(list(fitting.values()), workers)
+    for name, right in zip(fitting, ended, strict=True):
+        if isinstance(right, HeadError):
+            fits[name] = fits[name]._replace(refused=str(right))
+        elif isinstance(right, Exception):
             raise right
-        found = (None, str(right)) if isinstance(right, HeadError) else (right, "")
-        fits.append(ShotFit(draw.shots, draw.repeat, draw.pictures, *found))
+        else:
+            fits[name] = fits[name]._replace(accuracy=right)
+    where.watch.step(len(fits))
     return fits
 
 
-def _fit_one(job: HeadJob, part: Matrices, judged: _Judged) -> "Job[float]":
+def _fit_one(job: HeadJob, part: Matrices, choice: Choice, judged: _Judged) -> "Job[float]":
     """Fit a head to a draw and count what is right, as a job of `run_jobs`."""
-    choice = part.choice(job.candidates)
     fitted = yield from fit_planned(job.plan, part, choice)
     (right,) = yield [partial(judged.right, choice, fitted)]
     return float(right)

@@ -1,10 +1,10 @@
 """What heads are worth with fewer train pictures: sizes, draws, and what was measured of them.
 
 A shot is a picture a class. A draw puts the train pictures of each class into an order, made of
-a seed and the pictures alone, and a size takes the first of it: so larger sizes of one draw hold
-the smaller ones, and a picture that is added moves no other. Pictures of one group (frames of a
-track, patches of a patient) stand one after the other in it: a size has as few groups as its
-pictures fill, as a train set that was only begun would have.
+a seed and the pictures alone, and a size takes the first of it: larger sizes of one draw hold the
+smaller ones. Pictures of one group (frames of a track, patches of a patient) are drawn together,
+as their number tells little where they are alike: of the last group of a class all are taken or
+none, by lot, so that a size is met in the mean. Each class has one group at least.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ import numpy as np
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.heads.arrays import Ints
+from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.record import Run
 
 SHOTS: Final = "shots.json"
@@ -129,7 +131,7 @@ def read_sizes(values: Sequence[int | str]) -> tuple[Size, ...]:
 
 
 def drawn_sizes(sizes: Sequence[Size], counts: Ints) -> dict[int, int]:
-    """Give the pictures of each size that is smaller than the whole train.
+    """Give about how many pictures each size has that is smaller than the whole train.
 
     Parameters
     ----------
@@ -170,24 +172,34 @@ def turns(y: Ints, groups: Ints, digests: Sequence[str], seed: int, repeat: int)
     Returns
     -------
     turn : ndarray of shape (n,), int
-        0 for the first of each class; a size of k is where it is less than k.
+        0 for the first group of each class; a size of k is where it is less than k.
     """
     n = len(y)
-    mine = np.fromiter((_drawn(seed, repeat, digest) for digest in digests), np.uint64, n)
-    # a group is known by its first picture, whatever else there is in the dataset
+    lots = np.fromiter((_lot(seed, repeat, digest) for digest in digests), np.float64, n)
+    # the lot of a group is the least of its pictures'
     number = np.unique(groups, return_inverse=True)[1]
-    first = np.full(number.max(initial=-1) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(first, number, mine)
-    order = np.lexsort((np.arange(n), mine, number, first[number], y))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(y))])
+    lot = np.full(number.max(initial=-1) + 1, 1.0)
+    np.minimum.at(lot, number, lots)
+    order = np.lexsort((number, lot[number], y))
     turn = np.empty(n, dtype=np.int64)
-    turn[order] = np.arange(n) - starts[y[order]]
+    starts = np.flatnonzero(np.diff(y[order], prepend=-1) | np.diff(number[order], prepend=-1))
+    for start, end in pairwise([*starts.tolist(), n]):
+        mine = order[start:end]
+        label = y[mine[0]]
+        if start == 0 or y[order[start - 1]] != label:
+            before = start
+            turn[mine] = 0
+            continue
+        # c pictures of the class come before this group of g: it is there from c + u g on
+        share = _lot(seed, repeat, f"{label} {min(digests[row] for row in mine)}")
+        turn[mine] = start - before + int(share * (end - start))
     return turn
 
 
-def _drawn(seed: int, repeat: int, digest: str) -> int:
-    said = hashlib.sha256(f"{seed} {repeat} {digest}".encode()).digest()
-    return int.from_bytes(said[:8], "big")
+def _lot(seed: int, repeat: int, text: str) -> float:
+    """Draw a number from 0 to 1 that is always the same."""
+    said = hashlib.sha256(f"{seed} {repeat} {text}".encode()).digest()
+    return int.from_bytes(said[:6], "big") / 2**48
 
 
 @dataclass
@@ -235,30 +247,37 @@ class ShotFile:
         write_text(folder / SHOTS, json.dumps(told, allow_nan=False) + "\n")
 
     def curves(self, runs: Sequence[Run]) -> list[ShotCurve]:
-        """Give the curves of those runs that were fitted at the sizes asked for last."""
-        found = [self._curve(run) for run in runs if run.id in self.fits]
+        """Give the curves of those runs that were fitted at the sizes asked for last.
+
+        Parameters
+        ----------
+        runs : sequence of Run
+            A line of several seeds is known by the first.
+        """
+        found = []
+        for run in runs:
+            first = run.seeds[0] if isinstance(run, RankedRun) else run
+            if first.id in self.fits:
+                found.append(self._curve(first, run.name))
         return [curve for curve in found if curve.points]
 
-    def _curve(self, run: Run) -> ShotCurve:
-        split = judged_split(run)
+    def _curve(self, run: Run, name: str) -> ShotCurve:
+        split = "test" if "test" in run.metrics else "validation"
+        n_train = int(run.metrics["train"]["n"])
         mine = [fit for fit in self.fits[run.id] if fit.shots in self.sizes]
-        points = []
+        points: list[ShotPoint] = []
         for size in sorted({fit.shots for fit in mine}):
             at = [fit for fit in mine if fit.shots == size and fit.accuracy is not None]
-            if at:
+            pictures = round(sum(fit.pictures for fit in at) / max(len(at), 1))
+            # where groups are large, two sizes may be the same pictures, or all
+            if at and (points[-1].pictures if points else 0) < pictures < n_train:
                 right = tuple(fit.accuracy for fit in at if fit.accuracy is not None)
-                points.append(ShotPoint(size, at[0].pictures, right))
-        n_train = int(run.metrics["train"]["n"])
+                points.append(ShotPoint(size, pictures, right))
         if ALL in self.sizes:
             points.append(ShotPoint(ALL, n_train, (float(run.metrics[split]["accuracy"]),)))
         n_judged = int(run.metrics[split]["n"])
         refused = tuple(dict.fromkeys(fit.refused for fit in mine if fit.refused))
-        return ShotCurve(run.id, run.name, split, n_judged, n_train, tuple(points), refused)
-
-
-def judged_split(run: Run) -> str:
-    """Say what a run's curve is judged on: test, or validation where there is none."""
-    return "test" if "test" in run.metrics else "validation"
+        return ShotCurve(run.id, name, split, n_judged, n_train, tuple(points), refused)
 
 
 def _fit(row: Sequence[Any]) -> ShotFit:

@@ -11,13 +11,13 @@ from tlfeat.errors import HeadError, TlfeatError
 from tlfeat.features.settings import AUTO, FeatureSettings, OtherOptions, read_options
 from tlfeat.heads.table import DEFAULT_HEADS, check_settings, get_head
 from tlfeat.runs.measured import shared_metric
-from tlfeat.runs.orders import HeadJob, HeadPlan
+from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import comparable_runs
 from tlfeat.runs.results import RESULTS_CSV
-from tlfeat.runs.shot_fits import REFIT, measure_shots
-from tlfeat.runs.shots import ShotCurve, read_sizes
+from tlfeat.runs.shot_fits import check_shots, measure_shots
+from tlfeat.runs.shots import ShotCurve, Size, read_sizes
 from tlfeat.settings import explained
 from tlfeat.studies.execute import Ran, run_planned
 from tlfeat.studies.plan import Study
@@ -135,8 +135,6 @@ def compare(
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")
     sizes = read_sizes(shots) if shots else ()
-    if sizes and refit:
-        raise TlfeatError(REFIT)
     given = _settings_by_head(heads, params or {})
     networks = [read_options(backbone, options)[0] for backbone in dict.fromkeys(backbones)]
     where = read_options(DEFAULT_BACKBONE, options)[1]
@@ -151,6 +149,8 @@ def compare(
         for head, mine in given.items()
     ]
     dataset = as_dataset(dataset, where)
+    if sizes:
+        check_shots(dataset, [run.head for run in runs if run.head is not None])
     ran = run_planned(
         Study(tuple(runs), joins=True), dataset, where, retry_failed=retry_failed, with_page=True
     )
@@ -165,16 +165,19 @@ def compare(
     if on_ranked is not None:
         on_ranked(comparison)
     if sizes:
-        curves = measure_shots(dataset, _first_seeds(ran, ranked), sizes, where)
-        comparison = replace(comparison, shots=tuple(curves))
+        comparison = replace(comparison, shots=_measured(dataset, ran, ranked, sizes, where))
     ran.report(beside, dataset, where, metric)
     return comparison
 
 
-def _first_seeds(ran: Ran, ranked: Sequence[RankedRun]) -> list[HeadJob]:
-    """Give the jobs of the lines of a table, those of several seeds by the first."""
+def _measured(
+    dataset: Dataset, ran: Ran, ranked: Sequence[RankedRun], sizes: Sequence[Size], where: Where
+) -> tuple[ShotCurve, ...]:
+    """Fit the heads that were asked for to parts of train, those of several seeds by the first."""
     jobs = {job.id: job for job in ran.heads}
-    return [jobs[line.id] for line in ranked if line.id in jobs]
+    lines = [line for line in ranked if line.id in jobs]
+    file = measure_shots(dataset, [jobs[line.id] for line in lines], sizes, where)
+    return tuple(file.curves(lines))
 
 
 def _settings_by_head(
