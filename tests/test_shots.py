@@ -2,19 +2,28 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import SIZE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import colour_folders
 
-from tlfeat.errors import TlfeatError
+from tlfeat.data.dataset import Dataset, open_dataset
+from tlfeat.errors import HeadError, TlfeatError
+from tlfeat.features.candidates import Candidates
+from tlfeat.features.settings import FeatureSettings
 from tlfeat.runs import shot_fits
+from tlfeat.runs.orders import HeadJob, HeadPlan
+from tlfeat.runs.record import load_run
+from tlfeat.runs.shot_fits import check_shots, measure_shots
 from tlfeat.runs.shots import SHOTS, ShotFile, drawn_sizes, read_sizes, repeats_of, turns
-from tlfeat.studies.compare import compare
+from tlfeat.runs.train import train_heads
 from tlfeat.watch import Watch
+from tlfeat.where import Where
 
 
 def digests(n):
@@ -82,13 +91,42 @@ def test_what_is_no_size_is_said(wrong):
         read_sizes(wrong)
 
 
-@pytest.fixture
-def shots_of(pictures, cache, tmp_path):
-    def run(*shots, heads=("lda", "knn"), **options):
-        where = {"cache": cache, "reports": tmp_path / "reports"}
-        return compare(pictures, heads=heads, shots=shots, size=SIZE, **where, **options)
+@dataclass
+class Study:
+    """A study whose heads are trained; what is measured of shots is new in each test."""
 
-    return run
+    dataset: Dataset
+    where: Where
+    folder: Path
+
+    def jobs(self, *heads, dataset=None, **plan):
+        chosen = Candidates.of(
+            FeatureSettings(size=SIZE, features="last:avg"), self.where.cache_folder
+        )
+        plans = [HeadPlan(head, **plan).checked() for head in heads]
+        return [HeadJob(dataset or self.dataset, chosen, plan, self.folder) for plan in plans]
+
+    def curves(self, *sizes, heads=("lda", "knn"), dataset=None, watch=None):
+        dataset, where = dataset or self.dataset, replace(self.where, watch=watch or Watch())
+        jobs = self.jobs(*heads, dataset=dataset)
+        train_heads(dataset, jobs, where)
+        file = measure_shots(dataset, jobs, sizes, where)
+        return file.curves([load_run(job.folder) for job in jobs])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, networks):
+    root = tmp_path_factory.mktemp("shots")
+    (root / "cache").mkdir()
+    (root / "cache" / "networks").symlink_to(networks)
+    where = Where(cache=root / "cache", reports=root / "reports")
+    return Study(open_dataset(colour_folders(root / "colours")), where, root / "reports" / "study")
+
+
+@pytest.fixture
+def study(trained):
+    (trained.folder / SHOTS).unlink(missing_ok=True)
+    return trained
 
 
 @pytest.fixture
@@ -105,35 +143,53 @@ def fitted(monkeypatch):
     return found
 
 
-def test_every_head_has_a_curve_that_ends_in_its_run_and_is_measured_once(shots_of, fitted):
-    done = shots_of(2, 4, "all")
-    assert [curve.run for curve in done.shots] == [line.id for line in done.runs]
-    for curve, line in zip(done.shots, done.runs, strict=True):
+def test_every_head_has_a_curve_that_ends_in_its_run_and_is_measured_once(study, fitted):
+    curves = study.curves(2, 4, "all")
+    for curve, job in zip(curves, study.jobs("lda", "knn"), strict=True):
+        run = load_run(job.folder)
+        assert curve.run == run.id
         assert [point.size for point in curve.points] == [2, 4, "all"]
-        assert [point.pictures for point in curve.points][:2] == [6, 12]
-        assert curve.points[-1].accuracies == (line.metrics["test"]["accuracy"],)
-        assert curve.n_judged == line.metrics["test"]["n"]
-    assert fitted.count("lda") == repeats_of(6, curve.n_train) + repeats_of(12, curve.n_train)
+        assert [point.pictures for point in curve.points] == [6, 12, run.metrics["train"]["n"]]
+        assert curve.points[-1].accuracies == (run.metrics["test"]["accuracy"],)
+        assert curve.n_judged == run.metrics["test"]["n"]
+        assert fitted.count(job.plan.head) == sum(len(p.accuracies) for p in curve.points[:-1])
     fitted.clear()
-    before = (done.folder / SHOTS).stat().st_mtime_ns
-    assert shots_of(2, 4, "all").shots == done.shots
-    assert (done.folder / SHOTS).stat().st_mtime_ns == before
+    before = (study.folder / SHOTS).stat().st_mtime_ns
+    assert study.curves(2, 4, "all") == curves
+    assert (study.folder / SHOTS).stat().st_mtime_ns == before
     assert fitted == []
 
 
-def test_another_size_or_head_fits_that_alone(shots_of, fitted):
-    shots_of(2, "all")
+def test_a_fit_is_that_of_the_drawn_pictures_alone(study):
+    (curve,) = study.curves(3, "all", heads=("lda",))
+    train = [one for one in study.dataset.samples if one.split == "train"]
+    others = [one for one in study.dataset.samples if one.split != "train"]
+    y = np.array([one.label for one in train])
+    turn = turns(y, np.arange(len(y)), [one.digest for one in train], 0, 1)
+    drawn = [one for one, place in zip(train, turn, strict=True) if place < 3]
+    part = replace(study.dataset, samples=(*drawn, *others))
+    jobs = study.jobs("lda", dataset=part)
+    train_heads(part, jobs, study.where)
+    alone = load_run(jobs[0].folder).metrics["test"]["accuracy"]
+    assert curve.points[0].accuracies[1] == alone
+
+
+def test_another_size_or_head_fits_that_alone(study, fitted):
+    study.curves(2, "all")
     fitted.clear()
-    more = shots_of(2, 4, "all", heads=("lda", "ridge"))
-    by_head = {curve.name.split("-")[-1]: curve for curve in more.shots}
-    assert set(by_head) == {"lda", "ridge"}
-    n_train = by_head["lda"].n_train
-    assert fitted.count("lda") == repeats_of(12, n_train)
-    assert fitted.count("ridge") == repeats_of(6, n_train) + repeats_of(12, n_train)
+    lda, ridge = study.curves(2, 4, "all", heads=("lda", "ridge"))
+    assert fitted.count("lda") == len(lda.points[1].accuracies)
+    assert fitted.count("ridge") == sum(len(point.accuracies) for point in ridge.points[:-1])
     assert "knn" not in fitted
 
 
-def test_what_was_broken_off_goes_on_where_it_stopped(shots_of, fitted, monkeypatch):
+def test_without_all_a_curve_ends_at_its_largest_size(study):
+    (curve,) = study.curves(2, 4, heads=("lda",))
+    assert [point.size for point in curve.points] == [2, 4]
+    assert not curve.has_whole
+
+
+def test_what_was_broken_off_goes_on_where_it_stopped(study, fitted, monkeypatch):
     usual, often = ShotFile.write, []
 
     def stopped(self, folder):
@@ -144,12 +200,25 @@ def test_what_was_broken_off_goes_on_where_it_stopped(shots_of, fitted, monkeypa
 
     monkeypatch.setattr(ShotFile, "write", stopped)
     with pytest.raises(KeyboardInterrupt):
-        shots_of(2, 4, "all")
-    done = len(fitted)
+        study.curves(2, 4, "all")
+    assert len(fitted) == 6
     monkeypatch.setattr(ShotFile, "write", usual)
-    again = shots_of(2, 4, "all")
-    assert len(fitted) == 2 * sum(len(point.accuracies) for point in again.shots[0].points[:-1])
-    assert done == 6
+    again = study.curves(2, 4, "all")
+    assert len(fitted) == sum(len(p.accuracies) for curve in again for p in curve.points[:-1])
+
+
+def test_two_sizes_that_draw_the_same_groups_are_fitted_once_and_are_one_point(study, fitted):
+    samples, often = [], [0, 0, 0]
+    for one in study.dataset.samples:
+        if one.split == "train":
+            often[one.label] += 1
+            one = one._replace(group=f"{one.label} {(often[one.label] - 1) // 3}")
+        samples.append(one)
+    dataset = replace(study.dataset, samples=tuple(samples))
+    (curve,) = study.curves(1, 2, "all", heads=("lda",), dataset=dataset)
+    assert [point.size for point in curve.points] == [1, "all"]
+    assert 3 <= curve.points[0].pictures <= 9
+    assert len(fitted) == len(curve.points[0].accuracies)
 
 
 class Said(Watch):
@@ -161,60 +230,56 @@ class Said(Watch):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 1, "method": 1, "shots": [2]}'])
-def test_a_damaged_file_is_measured_again_and_said(shots_of, text):
-    first = shots_of(2, "all")
-    (first.folder / SHOTS).write_text(text)
+def test_a_damaged_file_is_measured_again_and_said(study, text):
+    first = study.curves(2, "all", heads=("lda",))
+    (study.folder / SHOTS).write_text(text)
     watch = Said()
-    assert shots_of(2, "all", watch=watch).shots == first.shots
+    assert study.curves(2, "all", heads=("lda",), watch=watch) == first
     assert SHOTS in watch.said[0]
-    assert json.loads((first.folder / SHOTS).read_text())["shots"] == [2, "all"]
+    assert json.loads((study.folder / SHOTS).read_text())["shots"] == [2, "all"]
 
 
-def test_figures_that_no_fit_can_give_are_damage(shots_of):
-    done = shots_of(2, "all")
-    told = json.loads((done.folder / SHOTS).read_text())
+def test_figures_that_no_fit_can_give_are_damage(study):
+    study.curves(2, "all", heads=("lda",))
+    told = json.loads((study.folder / SHOTS).read_text())
     next(iter(told["fits"].values()))[0][3] = 1.5
-    (done.folder / SHOTS).write_text(json.dumps(told))
+    (study.folder / SHOTS).write_text(json.dumps(told))
     with pytest.raises(TlfeatError, match="cannot be read"):
-        ShotFile.read(done.folder)
+        ShotFile.read(study.folder)
 
 
-def test_draws_that_no_head_can_learn_from_are_left_out_and_said(shots_of):
-    (curve,) = shots_of(1, 4, "all", heads=("lda",), params={"shrinkage": 0.5}).shots
-    assert [point.size for point in curve.points][-2:] == [4, "all"]
+def test_draws_that_a_head_cannot_learn_from_are_left_out_and_their_reason_kept(
+    study, monkeypatch
+):
+    usual = shot_fits.fit_planned
+
+    def refuse(plan, part, choice):
+        if len(part.train_rows(choice.first)) == 6:
+            raise HeadError("Too few.")
+        return (yield from usual(plan, part, choice))
+
+    monkeypatch.setattr(shot_fits, "fit_planned", refuse)
+    (curve,) = study.curves(2, 4, "all", heads=("lda",))
+    assert [point.size for point in curve.points] == [4, "all"]
+    assert curve.refused == ("Too few.",)
 
 
-def test_what_cannot_be_judged_or_is_of_other_pictures_is_refused(shots_of, pictures):
+def test_what_cannot_be_judged_or_learns_other_pictures_is_refused(study):
     with pytest.raises(TlfeatError, match="refit"):
-        shots_of(2, "all", refit=True)
-    from tlfeat.data.dataset import open_dataset
-
-    dataset = open_dataset(pictures)
-    train = tuple(one._replace(split="train") for one in dataset.samples)
+        check_shots(study.dataset, [HeadPlan("lda", refit=True)])
+    train = tuple(one._replace(split="train") for one in study.dataset.samples)
     with pytest.raises(TlfeatError, match="neither test nor validation"):
-        shot_fits.check_shots(replace(dataset, samples=train), [])
+        check_shots(replace(study.dataset, samples=train), [])
 
 
-def test_without_test_pictures_validation_is_judged(pictures, cache, tmp_path):
-    from tlfeat.data.dataset import open_dataset
-
-    dataset = open_dataset(pictures)
+def test_without_test_pictures_validation_is_judged(study):
     samples = tuple(
-        one._replace(split="validation") if one.split == "test" else one for one in dataset.samples
+        one._replace(split="validation") if one.split == "test" else one
+        for one in study.dataset.samples
     )
-    done = compare(
-        replace(dataset, samples=samples), heads=("lda",), shots=(2, 4, "all"), size=SIZE,
-        cache=cache, reports=tmp_path / "reports",
-    )  # fmt: skip
-    (curve,) = done.shots
+    dataset = replace(study.dataset, samples=samples)
+    (curve,) = study.curves(2, 4, "all", heads=("lda",), dataset=dataset)
+    run = load_run(study.jobs("lda", dataset=dataset)[0].folder)
     assert curve.split == "validation"
-    assert curve.points[-1].mean == done.best.metrics["validation"]["accuracy"]
+    assert curve.points[-1].mean == run.metrics["validation"]["accuracy"]
     assert len(curve.points) == 3
-
-
-def test_of_several_seeds_the_first_is_drawn(shots_of):
-    done = shots_of(2, "all", heads=("lda",), seeds=2)
-    (curve,) = done.shots
-    (line,) = done.runs
-    assert (curve.run, curve.name) == (line.seeds[0].id, line.name)
-    assert curve.points[-1].mean == line.seeds[0].metrics["test"]["accuracy"]

@@ -112,6 +112,12 @@ def compare(
 
     study = find_study(target)
     if study is not None:
+        refuse_options(
+            context,
+            ("shots",),
+            f"is for heads on pictures, and {target} is a study: `tlfeat compare PICTURES --head "
+            "X,Y --shots ...` draws the curves.",
+        )
         run_study_file(
             study,
             context,

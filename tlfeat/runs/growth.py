@@ -16,6 +16,7 @@ Hoeting et al. (1999), Bayesian Model Averaging: A Tutorial: the weights.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -287,6 +288,7 @@ def _fits(curve: ShotCurve, spread: float) -> list[_Fit]:
     return [fit._replace(weight=float(w)) for fit, w in zip(fits, weights, strict=True)]
 
 
+@cache
 def _normal(column: int) -> Double:
     """Give one of three columns of evenly spread normal numbers; (_DRAWS,), always the same."""
     from scipy.special import ndtri

@@ -73,8 +73,7 @@ def shot_table(told: Sequence[Told]) -> list[Column]:
     columns = [Column("run", [one.label for one in told], is_number=False)]
     for size in _sizes(told):
         there = [one.get(size) for one in points]
-        pictures = max(point.pictures for point in there if point is not None)
-        title = f"all, {pictures:,}" if size == ALL else f"{size} a class, {pictures:,}"
+        title = ALL if size == ALL else f"{size} a class"
         cells = [
             "-" if point is None else _cell(one.curve, point)
             for one, point in zip(told, there, strict=True)
@@ -106,9 +105,10 @@ def shot_caption(told: Sequence[Told]) -> str:
     first = told[0].curve
     draws = [len(point.accuracies) for one in told for point in one.curve.points]
     return (
-        f"Right on the same {first.n_judged:,} {first.split} pictures, %, by train pictures: the "
-        f"mean of up to {max(draws)} draws, and ± where {LEVEL:.0%} of other train sets as large "
-        "would be. Features and settings are chosen anew for each draw."
+        f"Right on the same {first.n_judged:,} {first.split} pictures, %, by train pictures a "
+        f"class, all being {first.n_train:,}: the mean of up to {max(draws)} draws, and ± where "
+        f"{LEVEL:.0%} of other train sets as large would be. Features and settings are chosen "
+        "anew for each draw."
     )
 
 
