@@ -88,29 +88,28 @@ def jobs_of(dataset, features, where, folder):
     return [HeadJob(dataset, candidates, plan, folder) for plan in plans]
 
 
-def measured(data, features, judge, redraw, cache):
-    """Give each head's curve on a half, and what it reaches on the whole."""
-    dataset = tlfeat.open_dataset(data)
-    if judge == "held":
-        dataset = without_test(dataset, redraw)
-    half = half_of(dataset, redraw)
-    with TemporaryDirectory() as home:
-        where = Where(cache=cache, reports=home)
-        whole = train_heads(dataset, jobs_of(dataset, features, where, Path(home) / "a"), where)
-        jobs = jobs_of(half, features, where, Path(home) / "b")
+def measured(data, features, judge, redraws, where):
+    """Give, for each redraw and head, its curve on a half and what it reaches on the whole."""
+    dataset, home = tlfeat.open_dataset(data), where.reports_folder
+    sizes = FEWER if judge == "held" else SIZES
+    for redraw in redraws:
+        whole = without_test(dataset, redraw) if judge == "held" else dataset
+        jobs = jobs_of(whole, features, where, home / "whole")
+        reached = train_heads(whole, jobs, where)  # once, where it is the same
+        half = half_of(whole, redraw)
+        jobs = jobs_of(half, features, where, home / f"half-{redraw}")
         part = train_heads(half, jobs, where)
-        sizes = FEWER if judge == "held" else SIZES
         curves = measure_shots(half, jobs, sizes, where).curves(part.runs)
-    return [
-        {
-            "data": Path(data).name,
-            "redraw": redraw,
-            "curve": asdict(curve),
-            "n_whole": run.metrics["train"]["n"],
-            "measured": run.metrics["test"]["accuracy"],
-        }
-        for curve, run in zip(curves, whole.runs, strict=True)
-    ]
+        yield [
+            {
+                "data": Path(data).name,
+                "redraw": redraw,
+                "curve": asdict(curve),
+                "n_whole": run.metrics["train"]["n"],
+                "measured": run.metrics["test"]["accuracy"],
+            }
+            for curve, run in zip(curves, reached.runs, strict=True)
+        ]
 
 
 def curve_of(row):
@@ -161,13 +160,14 @@ def main() -> None:
     rows = json.loads(options.keep.read_text()) if kept else []
     for asked in options.data:
         data, _, features = asked.partition("=")
-        if not any(row["data"] == Path(data).name for row in rows):
-            for redraw in range(options.redraws):
-                rows += measured(
-                    data, features or "last:avg", options.judge, redraw, options.cache
-                )
-            if options.keep is not None:
-                options.keep.write_text(json.dumps(rows))
+        there = {row["redraw"] for row in rows if row["data"] == Path(data).name}
+        redraws = [one for one in range(options.redraws) if one not in there]
+        with TemporaryDirectory() as home:
+            where = Where(cache=options.cache, reports=home)
+            for more in measured(data, features or "last:avg", options.judge, redraws, where):
+                rows += more
+                if options.keep is not None:
+                    options.keep.write_text(json.dumps(rows))
         report(Path(data).name, [row for row in rows if row["data"] == Path(data).name])
     held, n = report("all", rows)
     print(f"{held} of {n} ranges of {LEVEL:.0%} held, judged on {options.judge}")

@@ -54,6 +54,11 @@ def test_a_range_is_wider_where_draws_differ_more_and_further_on():
     )
 
 
+def test_a_size_that_is_there_already_is_not_foretold():
+    with pytest.raises(ValueError, match="more than the 1000 of train"):
+        foresee(curve_of(TRUE["power law"]), N)
+
+
 def test_families_weigh_by_what_they_fit_and_their_lines_go_through_the_points():
     curve = curve_of(TRUE["exponential"], noise=0.0005, sizes=(50, 100, 200, 400, 700))
     found = foresee(curve)

@@ -225,8 +225,15 @@ class Said(Watch):
     def __init__(self):
         self.said = []
 
-    def warn(self, text):
+    def note(self, text):
         self.said.append(text)
+
+
+def test_a_size_that_no_class_has_pictures_for_is_left_out_and_said(study):
+    watch = Said()
+    (curve,) = study.curves(2, 500, "all", heads=("lda",), watch=watch)
+    assert [point.size for point in curve.points] == [2, "all"]
+    assert any("500 a class would be all" in text for text in watch.said)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 1, "method": 1, "shots": [2]}'])

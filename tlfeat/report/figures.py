@@ -414,13 +414,24 @@ def legend_below(ax: "Axes") -> None:
 
 
 def label_ends(ax: "Axes", x: float, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Name curves at their last points, pushed apart where they end together."""
+    """Name curves at their last points, moved apart as little as can be where they end together.
+
+    Parameters
+    ----------
+    ax : Axes
+    x : float
+        Where the names begin.
+    ends : sequence of tuple
+        Height, name and colour of each.
+    """
+    from scipy.optimize import isotonic_regression
+
     low, high = ax.get_ylim()
-    apart = 0.075 * (high - low)
-    placed: list[float] = []
-    for y, label, colour in sorted(ends):
-        at = max(y, placed[-1] + apart) if placed else y
-        placed.append(at)
+    ends = sorted(ends)
+    steps = 0.075 * (high - low) * np.arange(len(ends))
+    # heights y with gaps s: least squares of z where z rises, z + s for y
+    places = isotonic_regression(np.array([y for y, *_ in ends]) - steps).x + steps
+    for at, (_, label, colour) in zip(places, ends, strict=True):
         ax.annotate(
             label, (x, at), xytext=(6, 0), textcoords="offset points", va="center",
             fontsize=8.5, color=colour, weight="bold", annotation_clip=False,

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_DODGE = 0.015  # of the width, between the bars of two runs at one size
+_STYLES = ((0, (6, 2)), (0, (1, 1.6)), (0, (7, 2, 1.5, 2)))  # of families of curves
+_DODGE = 0.009  # of the width, between the bars of two runs at one size
 
 
 @in_style
@@ -41,7 +42,7 @@ def draw_shots(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     for number, (family, line) in enumerate(lines.groupby("kind", sort=False)):
         ax.plot(
             line["pictures"], 100 * line["value"], color=MUTED, linewidth=0.9, zorder=1,
-            linestyle=((0, (5, 1 + 1.5 * number))), label=str(family),
+            linestyle=_STYLES[number % len(_STYLES)], label=str(family),
         )  # fmt: skip
     ends = []
     for number, run in enumerate(runs):

@@ -149,12 +149,19 @@ def foresee(curve: ShotCurve, pictures: int | None = None) -> Foresight | str:
     -------
     foresight : Foresight, or str
         A reason in words where the curve tells nothing.
+
+    Raises
+    ------
+    ValueError
+        If that is not more than the whole train.
     """
+    pictures = 2 * curve.n_train if pictures is None else pictures
+    if pictures <= curve.n_train:
+        raise ValueError(f"pictures is {pictures}: wanted more than the {curve.n_train} of train.")
     spread = draw_spread(curve)
     reason = _why_not(curve, spread)
     if reason is not None or spread is None:
         return reason or "no size was drawn more than once"
-    pictures = pictures or 2 * curve.n_train
     more = pictures / curve.n_train
     fits = _fits(curve, spread)
     said = np.array([fit.said(more) for fit in fits])

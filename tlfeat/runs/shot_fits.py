@@ -21,6 +21,7 @@ from tlfeat.runs.matrices import Choice, Matrices
 from tlfeat.runs.orders import HeadJob, HeadPlan
 from tlfeat.runs.record import finished_run
 from tlfeat.runs.shots import (
+    ALL,
     ShotFile,
     ShotFit,
     Size,
@@ -121,6 +122,7 @@ def measure_shots(
     before = _before(jobs[0].study, where)
     file = ShotFile(asked, {} if before is None else before.fits)
     todo = _todo(file, asked, jobs, runs)
+    _note_whole(asked, runs, where)
     for job in jobs:
         file.fits.setdefault(job.id, [])
     if todo:
@@ -128,6 +130,21 @@ def measure_shots(
     if before is None or todo or before.sizes != asked:
         file.write(jobs[0].study)
     return file
+
+
+def _note_whole(sizes: Sequence[Size], runs: "Sequence[Run]", where: Where) -> None:
+    """Say which sizes no class has pictures for, as nothing is drawn of them."""
+    most = max((int(_counts(run).max()) for run in runs), default=0)
+    if large := [str(size) for size in sizes if size != ALL and int(size) >= most]:
+        where.watch.note(
+            f"The largest class has {most:,} train pictures: {', '.join(large)} a class would be "
+            "all, and is left out."
+        )
+
+
+def _counts(run: "Run") -> "Ints":
+    """Give the train pictures of each class; (n_classes,)."""
+    return np.array([one["n"] for one in run.metrics["train"]["per_class"].values()])
 
 
 def _finished(job: HeadJob, where: Where) -> "Run":
@@ -173,7 +190,7 @@ def _todo(
 
 
 def _draws(sizes: Sequence[Size], run: "Run", seed: int) -> Iterator[_Draw]:
-    counts = np.array([one["n"] for one in run.metrics["train"]["per_class"].values()])
+    counts = _counts(run)
     for shots, pictures in drawn_sizes(sizes, counts).items():
         for repeat in range(repeats_of(pictures, int(counts.sum()))):
             yield _Draw(seed, repeat, shots, pictures)
