@@ -1,9 +1,18 @@
 """What twice the pictures would bring: ranges from curves that are known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tlfeat.runs.growth import Foresight, draw_interval, draw_spread, family_lines, foresee
+from tlfeat.runs.growth import (
+    HELD,
+    Foresight,
+    draw_interval,
+    draw_spread,
+    family_lines,
+    foresee,
+)
 from tlfeat.runs.shots import ShotCurve, ShotPoint
 
 N, JUDGED = 1000, 2000
@@ -89,6 +98,7 @@ def test_the_spread_of_draws_is_found_from_those_that_overlap():
         (curve_of(TRUE["power law"], sizes=()), "1 size "),
         (curve_of(lambda n: 0.8, noise=0.02), "no more than draws differ"),
         (curve_of(lambda n: 0.9 - n / 5000, noise=0.01), "no more than draws differ"),
+        (curve_of(TRUE["power law"], sizes=(600, 700, 800)), "not even 2 times as many"),
         (curve_of(TRUE["power law"], repeats=1), "drawn more than once"),
     ],
 )
@@ -99,3 +109,13 @@ def test_a_curve_that_tells_nothing_has_no_range_and_a_reason(curve, reason):
 def test_what_does_not_change_between_draws_still_has_a_range():
     curve = curve_of(TRUE["power law"], noise=0.0)
     assert isinstance(foresee(curve), Foresight)
+
+
+def test_how_often_ranges_held_is_what_the_table_of_the_docs_says():
+    page = (Path(__file__).parents[1] / "docs" / "shots.md").read_text()
+    (total,) = (line for line in page.splitlines() if line.startswith("| **all**"))
+    assert f"| {HELD.held} of {HELD.of} |" in total
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    parts = [cell.split(" of ") for row in rows for cell in row if " of " in cell][:-1]
+    assert sum(int(held) for held, _ in parts) == HELD.held
+    assert sum(int(n) for _, n in parts) == HELD.of

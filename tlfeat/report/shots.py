@@ -1,7 +1,6 @@
 """What the page shows of fewer train pictures, from the file of a study: nothing is fitted."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +66,15 @@ def _curves(ranked: Sequence[RankedRun]) -> tuple[list[ShotCurve], list[str]]:
     found: dict[str, ShotCurve] = {}
     notes = []
     for study in dict.fromkeys(run.study for run in ranked):
-        with suppress(TlfeatError):
+        try:
             file = ShotFile.read(study)
-            mine = [run for run in ranked if run.study == study]
-            found |= {one.run: one for one in (file.curves(mine) if file else ())}
+        except TlfeatError:
+            notes.append(
+                f"{SHOTS} of {study.name} cannot be read: `tlfeat compare --shots` again."
+            )
             continue
-        notes.append(f"{SHOTS} of {study.name} cannot be read: `tlfeat compare --shots` again.")
+        mine = [run for run in ranked if run.study == study]
+        found |= {one.run: one for one in (file.curves(mine) if file else ())}
     return [found[run.id] for run in ranked if run.id in found], notes
 
 

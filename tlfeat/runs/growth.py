@@ -30,6 +30,7 @@ Double = npt.NDArray[np.float64]
 
 LEVEL: Final = 0.8  # of the ranges
 LEAST_SIZES: Final = 3
+SPAN: Final = 2  # times that the whole must have the pictures of the smallest size
 # Chosen on held pictures of train by benchmarks/bench_shots.py --judge held, never on test.
 FALL: Final = 0.75  # the variance between draws falls with this power of their pictures
 OWN: Final = 0.25  # part of the variance of a train set's luck that only the whole has
@@ -44,7 +45,7 @@ class Held(NamedTuple):
 
 
 # Counted on test by benchmarks/bench_shots.py, see docs/shots.md.
-HELD: Final = Held(0, 0)
+HELD: Final = Held(108, 139)
 _DRAWS: Final = 256  # of each curve
 _SHOWN: Final = 1.6449  # standard errors by which the last point must be above the first: 95%
 
@@ -217,6 +218,11 @@ def _why_not(curve: ShotCurve, spread: float | None) -> str | None:
     if spread is None:
         return "no size was drawn more than once"
     first, last = curve.points[0], curve.points[-1]
+    if last.pictures < SPAN * first.pictures:
+        return (
+            f"from {first.pictures:,} to {last.pictures:,} pictures is not even {SPAN} times as "
+            "many, which tells nothing of as far a step again"
+        )
     error = float(np.hypot(*_drawn_noise(curve, spread)[[0, -1]]))
     if last.mean - first.mean < _SHOWN * error:
         return (
