@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tlfeat.runs import growth
 from tlfeat.runs.growth import (
     HELD,
     Foresight,
@@ -61,6 +62,16 @@ def test_a_range_is_wider_where_draws_differ_more_and_further_on():
     assert (
         width(foresee(curve, 4 * N)) > width(foresee(curve, 2 * N)) > width(foresee(curve, 1200))
     )
+
+
+def test_where_the_curve_is_known_the_luck_of_the_new_pictures_is_left(monkeypatch):
+    curve = curve_of(TRUE["power law"], noise=0.02)
+    (first, *_) = growth._fits(curve, draw_spread(curve))
+    sure = first._replace(root=np.zeros((2, 2)), weight=1.0)
+    monkeypatch.setattr(growth, "_fits", lambda *told: [sure])
+    found = foresee(curve)
+    expected = 2 * 1.2816 * draw_spread(curve) * 0.5**0.5
+    assert found.high - found.low == pytest.approx(expected, rel=0.03)
 
 
 def test_a_size_that_is_there_already_is_not_foretold():
