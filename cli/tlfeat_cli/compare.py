@@ -85,6 +85,14 @@ def compare(
             help="Repeat every run with N seeds, --seed and those after it, and show the spread.",
         ),
     ] = 1,
+    shots: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N,N,all",
+            help="Also fit every head to so many train pictures a class, such as 5,10,20,50,all, "
+            "and say what twice the pictures would bring. Nothing is embedded again.",
+        ),
+    ] = None,
     options: DataOptions = DataOptions(),
     retry_failed: RetryOpt = False,
     into: Annotated[
@@ -103,6 +111,12 @@ def compare(
 
     study = find_study(target)
     if study is not None:
+        refuse_options(
+            context,
+            ("shots",),
+            f"is for heads on pictures, and {target} is a study: `tlfeat compare PICTURES --head "
+            "X,Y --shots ...` draws the curves.",
+        )
         run_study_file(
             study,
             context,
@@ -121,6 +135,7 @@ def compare(
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {target}")
     from tlfeat.runs.results import write_into
+    from tlfeat.runs.shot_words import shot_values
     from tlfeat.studies.compare import compare as compare_heads
 
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
@@ -137,6 +152,7 @@ def compare(
         refit=refit,
         metric=metric,
         seeds=seeds,
+        shots=comma_list(shots) if shots else (),
         retry_failed=retry_failed,
         on_ranked=None if as_json else _print_table,
         **vars(where),
@@ -153,9 +169,12 @@ def compare(
                     for run in line.seeds
                 ],
                 "refused": done.refused,
+                **({"shots": shot_values(done.shots)} if shots else {}),
             }
         )
     else:
+        if done.shots:
+            _print_shots(done)
         _print_page(done)
         suggest(prediction(done.best, dataset, where), quiet)
     end(done.refused)
@@ -171,6 +190,21 @@ def _print_table(done: "Comparison") -> None:
     tell(caption(done.runs))
     for remark in remarks(done.runs, done.beside):
         tell(f"- {remark}")
+
+
+def _print_shots(done: "Comparison") -> None:
+    """Print what fewer train pictures give, and what twice as many would."""
+    from tlfeat.runs.labels import run_labels
+    from tlfeat.runs.shot_words import shot_caption, shot_sentences, shot_table
+    from tlfeat.runs.shot_words import tell as tell_of
+
+    told = tell_of(done.shots, run_labels(done.runs))
+    say()
+    print_table(shot_table(told))
+    say()
+    tell(shot_caption(told))
+    for sentence in shot_sentences(told):
+        tell(f"- {sentence}")
 
 
 def _print_page(done: "Comparison") -> None:

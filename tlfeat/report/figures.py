@@ -45,7 +45,9 @@ class Limits(NamedTuple):
     values: tuple[float, float]
 
 
-def _in_style(draw: Callable[P, T]) -> Callable[P, T]:
+def in_style(draw: Callable[P, T]) -> Callable[P, T]:
+    """Let a function draw with our settings, whatever the user's own are."""
+
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
         with styled():
@@ -54,7 +56,7 @@ def _in_style(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
-@_in_style
+@in_style
 def draw_leaderboard(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw the accuracy of every run with its interval, best by validation on top.
 
@@ -99,11 +101,11 @@ def draw_leaderboard(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ax.set_axisbelow(True)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    _legend_below(ax)
+    legend_below(ax)
     return ax
 
 
-@_in_style
+@in_style
 def draw_cost(table: "pd.DataFrame", cost: str, label: str, ax: "Axes | None" = None) -> "Axes":
     """Draw validation accuracy against a cost, with the Pareto front.
 
@@ -157,7 +159,7 @@ def draw_cost(table: "pd.DataFrame", cost: str, label: str, ax: "Axes | None" = 
     return ax
 
 
-@_in_style
+@in_style
 def draw_confusion(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw a confusion matrix: a row a true class, in shares of the row.
 
@@ -208,7 +210,7 @@ def draw_confusion(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-@_in_style
+@in_style
 def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw F1 of every class with its interval, the worst on top.
 
@@ -243,7 +245,7 @@ def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-@_in_style
+@in_style
 def draw_learning_curves(
     table: "pd.DataFrame",
     metric: str = "loss",
@@ -284,7 +286,7 @@ def draw_learning_curves(
     if limits is not None:
         ax.set_xlim(limits.epochs)
         ax.set_ylim(limits.values)
-    _label_ends(ax, float(epochs[-1]), ends)
+    label_ends(ax, float(epochs[-1]), ends)
     starts = table.groupby("phase", sort=True).first()
     for number, row in enumerate(starts.itertuples()):
         at = float(row.epoch) - 0.5  # type: ignore[arg-type]
@@ -307,7 +309,7 @@ def draw_learning_curves(
     return ax
 
 
-@_in_style
+@in_style
 def draw_reliability(
     table: "pd.DataFrame", ax: "Axes | None" = None, *, before: "pd.DataFrame | None" = None
 ) -> "Axes":
@@ -356,7 +358,7 @@ def draw_reliability(
     return ax
 
 
-@_in_style
+@in_style
 def draw_projection(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     """Draw features in two dimensions.
 
@@ -399,7 +401,7 @@ def draw_projection(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
             some = table[table["right"] == right]
             ax.scatter(some["x"], some["y"], s=size, c=colour, marker=marker, alpha=0.7, lw=0,
                        label=label)  # fmt: skip
-        _legend_below(ax)
+        legend_below(ax)
     ax.set_xlabel(table.attrs.get("x_label", "first direction"))
     ax.set_ylabel(table.attrs.get("y_label", "second direction"))
     ax.set_xticks([])
@@ -414,7 +416,8 @@ def _readable_on(colour: tuple[float, ...]) -> str:
     return "#ffffff" if linear @ [0.2126, 0.7152, 0.0722] < 0.2 else "#1b1b1b"
 
 
-def _legend_below(ax: "Axes") -> None:
+def legend_below(ax: "Axes") -> None:
+    """Set the legend under the axes."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     handles, labels = ax.get_legend_handles_labels()
@@ -424,14 +427,25 @@ def _legend_below(ax: "Axes") -> None:
         figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=8)
 
 
-def _label_ends(ax: "Axes", x: float, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Name curves at their last points, pushed apart where they end together."""
+def label_ends(ax: "Axes", x: float, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Name curves at their last points, moved apart as little as can be where they end together.
+
+    Parameters
+    ----------
+    ax : Axes
+    x : float
+        Where the names begin.
+    ends : sequence of tuple
+        Height, name and colour of each.
+    """
+    from scipy.optimize import isotonic_regression
+
     low, high = ax.get_ylim()
-    apart = 0.075 * (high - low)
-    placed: list[float] = []
-    for y, label, colour in sorted(ends):
-        at = max(y, placed[-1] + apart) if placed else y
-        placed.append(at)
+    ends = sorted(ends)
+    steps = 0.075 * (high - low) * np.arange(len(ends))
+    # heights y with gaps s: least squares of z where z rises, z + s for y
+    places = isotonic_regression(np.array([y for y, *_ in ends]) - steps).x + steps
+    for at, (_, label, colour) in zip(places, ends, strict=True):
         ax.annotate(
             label, (x, at), xytext=(6, 0), textcoords="offset points", va="center",
             fontsize=8.5, color=colour, weight="bold", annotation_clip=False,

@@ -23,8 +23,10 @@ def found(part: Part, values: Mapping[str, Any]) -> dict[str, str]:
     words : dict of str to str
         By section; empty where there is nothing to say.
     """
-    words = dict.fromkeys(("mistakes", "confusion", "classes", "sure", "map", "curves"), "")
+    words = dict.fromkeys(("mistakes", "confusion", "classes", "sure", "curves"), "")
     words["pairs"] = _pairs(values["pairs"])
+    words["shots"] = _shots(values["shots"])
+    words["map"] = _map(part)
     words["cost"] = _cost(values["costs"])
     words["data"] = f"{sum(values['data']['totals']):,} pictures of {len(part.classes):,} classes"
     if part.histories:
@@ -77,3 +79,15 @@ def _sure(reliability: Mapping[str, Any] | None) -> str:
         return ""
     row = reliability["rows"][0]
     return f"{row['run']} is {row['sure']}% sure and right in {row['right']}%"
+
+
+def _shots(shots: Mapping[str, Any] | None) -> str:
+    """Give the first sentence of what twice the pictures would bring."""
+    sentences: list[str] = (shots or {}).get("sentences") or [""]
+    return sentences[0].partition(". ")[0].rstrip(".")
+
+
+def _map(part: Part) -> str:
+    if part.map is None:
+        return ""
+    return f"{len(part.map.pictures):,} pictures, by {part.labels[part.map.run.name]}"

@@ -19,6 +19,7 @@ from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.render import TEMPLATES, render
+from tlfeat.report.shots import shots_key
 from tlfeat.runs.freshness import has_key, key_of
 from tlfeat.runs.record import Run, comparable_runs
 from tlfeat.runs.results import write_results
@@ -112,7 +113,8 @@ def write_report(
         found = [text for texts in said.values() for text in texts]
         each = {(run.dataset.fingerprint, run.split.fingerprint): run for run in runs}
         found.append(json.dumps([_found(homes, run) for run in each.values()]))
-        return _key(folder, runs, [*missing, metric or "", *found], datasets, cache)
+        told = [*missing, metric or "", *found, *shots_key(homes)]
+        return _key(folder, runs, told, datasets, cache)
 
     drawn = page.exists() and any((folder / FIGURES).glob("*leaderboard.svg"))
     if drawn and has_key(page, key(known())):

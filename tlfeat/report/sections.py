@@ -21,6 +21,7 @@ from tlfeat.report.front import front
 from tlfeat.report.pair_matrix import pairs_section
 from tlfeat.report.phrases import summary
 from tlfeat.report.pictures import MOST_PICTURES
+from tlfeat.report.shots import shots_section
 from tlfeat.runs.caveats import stand_in_lines
 from tlfeat.runs.costs import break_even
 from tlfeat.runs.labels import relabelled
@@ -82,6 +83,7 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "markdown": "\n".join(markdown_table(part.ranked)),
         "front": first,
         "costs": costs_section(part, draw),
+        "shots": shots_section(part.ranked, part.labels, draw),
         "break_even": [
             relabelled(text, part.labels) for text in break_even(part.ranked, part.pairs)
         ],

@@ -1,9 +1,10 @@
 """The feature matrices that heads are trained on, read from the store once each."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tlfeat.data.check import commonest
 from tlfeat.data.dataset import Dataset
@@ -73,6 +74,19 @@ class Matrices:
         self._grounds: dict[tuple[tuple[tuple[str, ...], ...], int], Grounds] = {}
         self._novelties: dict[tuple[tuple[str, ...], int], Novelty | None] = {}
         self._learning = Lock()
+        self.train_rows: Callable[[Features], Ints] = _all_train_rows
+
+    def learning_from(self, train_rows: "Callable[[Features], Ints]") -> Self:
+        """Give the same matrices, read once for both, of which heads learn some train rows only.
+
+        Parameters
+        ----------
+        train_rows : callable
+            Takes a matrix and gives the numbers of those rows.
+        """
+        part = copy.copy(self)
+        part._made, part._grounds, part.train_rows = {}, {}, train_rows
+        return part
 
     def choice(self, candidates: Candidates) -> Choice:
         """Read the matrices that a head chooses from; a picture that one lacks, all lack."""
@@ -141,17 +155,23 @@ class Matrices:
     def _candidate(self, request: FeatureRequest, features: Features, seed: int) -> "Candidate":
         key = request.key, seed
         if key not in self._made:
-            self._made[key] = _candidate(request, features, seed)
+            self._made[key] = _candidate(request, features, self.train_rows(features), seed)
         return self._made[key]
 
 
-def _candidate(request: FeatureRequest, features: Features, seed: int) -> "Candidate":
+def _all_train_rows(features: Features) -> "Ints":
+    return features.rows("train")
+
+
+def _candidate(
+    request: FeatureRequest, features: Features, train: "Ints", seed: int
+) -> "Candidate":
     from tlfeat.heads.fit import checked_rows
     from tlfeat.heads.ground import Ground
     from tlfeat.heads.grounds import Candidate
 
     X, y, k = features.X, features.y, len(features.classes)
-    train, validation = features.rows("train"), features.rows("validation")
+    validation = features.rows("validation")
     held = None
     if len(validation):
         held = checked_rows(X[validation], y[validation], k, "validation")

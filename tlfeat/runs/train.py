@@ -22,7 +22,7 @@ from tlfeat.heads.metric import usual_metric
 from tlfeat.heads.table import SCREEN, get_head
 from tlfeat.runs.matrices import Choice, Matrices
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.orders import AUTO_METHODS, HeadJob
+from tlfeat.runs.orders import AUTO_METHODS, HeadJob, HeadPlan
 from tlfeat.runs.record import (
     HEAD,
     NOVELTY,
@@ -108,9 +108,9 @@ def _train_all(
         [job.candidates for job in todo],
         where,
         retry_failed=retry_failed,
-        meanwhile=partial(_import_all, todo),  # a second of it
+        meanwhile=partial(import_fitting, todo),  # a second of it
     )
-    _import_all(todo)
+    import_fitting(todo)
     trainings = [_train_one(job, matrices, matrices.choice(job.candidates)) for job in todo]
     said = [f"{job.plan.head} on {job.candidates.settings.features}" for job in todo]
     if beside is not None:  # the last in the queue
@@ -177,7 +177,7 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def _import_all(todo: Sequence[HeadJob]) -> None:
+def import_fitting(todo: Sequence[HeadJob]) -> None:
     """Import what training heads needs, before several threads would do it at once."""
     for name in ("pyarrow.parquet", "skops.io", "sklearn.metrics"):
         import_module(name)
@@ -194,10 +194,21 @@ def _train_one(job: HeadJob, matrices: Matrices, choice: Choice) -> "Job[None]":
     HeadError
         If its data do not allow the head.
     """
+    fitted = yield from fit_planned(job.plan, matrices, choice)
+    yield [partial(_write, job, matrices, choice, fitted)]
+
+
+def fit_planned(plan: HeadPlan, matrices: Matrices, choice: Choice) -> "Job[FittedHead]":
+    """Search and fit a head as it was asked for, as a job of `run_jobs`.
+
+    Raises
+    ------
+    HeadError
+        If its data do not allow the head.
+    """
     from tlfeat.heads.fit import fit_any
     from tlfeat.heads.fitting import HeadOrder
 
-    plan = job.plan
     order = HeadOrder(
         plan.head,
         plan.params,
@@ -207,8 +218,7 @@ def _train_one(job: HeadJob, matrices: Matrices, choice: Choice) -> "Job[None]":
         plan.seed,
         metric=plan.metric or usual_metric(plan.class_weight),
     )
-    fitted = yield from fit_any(matrices.grounds(choice, plan.seed), order)
-    yield [partial(_write, job, matrices, choice, fitted)]
+    return (yield from fit_any(matrices.grounds(choice, plan.seed), order))
 
 
 def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead") -> None:
@@ -219,10 +229,10 @@ def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead
     request, features = matrices.joined(choice, fitted.parts)
     X, y = features.X, features.y
     rows = {split: features.rows(split) for split in ("train", "validation", "test")}
-    scores = {"train": _scores(fitted, X, rows["train"])}
+    scores = {"train": score_rows(fitted, X, rows["train"])}
     began = time.thread_time()
     if len(rows["test"]):
-        scores["test"] = _scores(fitted, X, rows["test"])
+        scores["test"] = score_rows(fitted, X, rows["test"])
     predict_seconds = time.thread_time() - began
     folds: dict[str, Sequence[int | None]] = {}
     scores["validation"] = fitted.held_scores
@@ -259,7 +269,7 @@ def _write(job: HeadJob, matrices: Matrices, choice: Choice, fitted: "FittedHead
     write_record(job.folder, record)
 
 
-def _scores(fitted: "FittedHead", X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def score_rows(fitted: "FittedHead", X: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Score some rows of a matrix, which is never copied as a whole."""
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     return np.concatenate([fitted.scores(X[block]) for block in blocks])

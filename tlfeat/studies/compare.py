@@ -16,8 +16,10 @@ from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import comparable_runs
 from tlfeat.runs.results import RESULTS_CSV
+from tlfeat.runs.shot_fits import check_shots, measure_shots
+from tlfeat.runs.shots import ShotCurve, Size, read_sizes
 from tlfeat.settings import explained
-from tlfeat.studies.execute import run_planned
+from tlfeat.studies.execute import Ran, run_planned
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import planned_head
 from tlfeat.where import Where
@@ -43,6 +45,9 @@ class Comparison:
         Name of a run that could not be trained, and why.
     fresh : int
         Runs that were not finished before.
+    shots : tuple of ShotCurve
+        What each of those that were asked for is worth with fewer train pictures, in the order
+        of `runs`; empty where no sizes were given.
     """
 
     folder: Path
@@ -50,6 +55,7 @@ class Comparison:
     beside: frozenset[str]
     refused: dict[str, str]
     fresh: int
+    shots: tuple[ShotCurve, ...] = ()
 
     @property
     def best(self) -> RankedRun:
@@ -76,6 +82,7 @@ def compare(
     refit: bool = False,
     metric: str | None = None,
     seeds: int = 1,
+    shots: Sequence[int | str] = (),
     retry_failed: bool = False,
     on_ranked: Callable[[Comparison], None] | None = None,
     **options: Unpack[OtherOptions],
@@ -102,6 +109,10 @@ def compare(
         and balanced accuracy where class_weight is "balanced".
     seeds : int
         Repeat every run with so many seeds, `seed` and those after it.
+    shots : sequence of int or str
+        Pictures a class, such as 5, 10, 20, 50 and "all": each head is also fitted to so many
+        train pictures, from the same features, and what twice the pictures would bring is told
+        as a range; see docs/shots.md. Of several seeds the first is.
     retry_failed : bool
         Try pictures again that could not be decoded before.
     on_ranked : callable, optional
@@ -123,6 +134,7 @@ def compare(
     """
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")
+    sizes = read_sizes(shots) if shots else ()
     given = _settings_by_head(heads, params or {})
     networks = [read_options(backbone, options)[0] for backbone in dict.fromkeys(backbones)]
     where = read_options(DEFAULT_BACKBONE, options)[1]
@@ -137,6 +149,8 @@ def compare(
         for head, mine in given.items()
     ]
     dataset = as_dataset(dataset, where)
+    if sizes:
+        check_shots(dataset, [run.head for run in runs if run.head is not None])
     ran = run_planned(
         Study(tuple(runs), joins=True), dataset, where, retry_failed=retry_failed, with_page=True
     )
@@ -150,8 +164,20 @@ def compare(
     comparison = Comparison(ran.folder, ranked, names, ran.refused, ran.fresh)
     if on_ranked is not None:
         on_ranked(comparison)
+    if sizes:
+        comparison = replace(comparison, shots=_measured(dataset, ran, ranked, sizes, where))
     ran.report(beside, dataset, where, metric)
     return comparison
+
+
+def _measured(
+    dataset: Dataset, ran: Ran, ranked: Sequence[RankedRun], sizes: Sequence[Size], where: Where
+) -> tuple[ShotCurve, ...]:
+    """Fit the heads that were asked for to parts of train, those of several seeds by the first."""
+    jobs = {job.id: job for job in ran.heads}
+    lines = [line for line in ranked if line.id in jobs]
+    file = measure_shots(dataset, [jobs[line.id] for line in lines], sizes, where)
+    return tuple(file.curves(lines))
 
 
 def _settings_by_head(

@@ -55,6 +55,7 @@ class Ran(NamedTuple):
     refused: dict[str, str]  # name of a run to the reason
     fresh: int  # runs that were not finished before
     network: FeatureSettings  # by whose features the pictures are looked over
+    heads: tuple[HeadJob, ...]  # that are finished, in the order of the study
 
     def report(
         self, runs: Sequence[Run], dataset: Dataset, where: Where, metric: str | None
@@ -157,7 +158,8 @@ def _run_planned(
     runs = {run.name: done[run.name] for run in study.runs if run.name in done}
     before = {run.id for run in there}
     fresh = sum(run.id not in before for run in runs.values())
-    return Ran(folder, runs, refused, fresh, network)
+    finished = tuple(job for job in heads if job.name not in refused)
+    return Ran(folder, runs, refused, fresh, network, finished)
 
 
 def _prepare_page(folder: Path, dataset: Dataset, network: FeatureSettings, where: Where) -> None:
