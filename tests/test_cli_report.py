@@ -27,13 +27,13 @@ def study(cache, tmp_path, pictures, monkeypatch):
     return done.folder
 
 
-def test_a_report_has_pictures_projection_and_intervals(study):
+def test_a_report_has_pictures_a_map_and_intervals(study):
     done = CliRunner().invoke(APP, [str(study), "--quiet"], catch_exceptions=False)
     assert done.exit_code == 0
     assert done.stdout.split() == ["Report:", str(study / "index.html")]
     page = (study / "index.html").read_text()
     assert "data:image/webp" in page
-    assert "PCA of the features" in page
+    assert "PCA: across, first principal direction" in page
     assert (study / "figures" / "projection-pca.svg").exists()
     with (study / "results.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]

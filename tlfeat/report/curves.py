@@ -7,7 +7,7 @@ import numpy as np
 
 from tlfeat.report import figures
 from tlfeat.report.contents import Part
-from tlfeat.report.style import new_axes
+from tlfeat.report.style import new_axes, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,9 @@ def curve_values(part: Part, draw: "Callable[[str, Axes], Any]") -> list[dict[st
         limits = shared_limits((table for _, table in tables.values()), metric)
         runs = []
         for number, (name, table) in tables.items():
-            ax = figures.draw_learning_curves(table, metric, new_axes(*size), limits=limits)
+            with styled():
+                ax = new_axes(*size)
+            figures.draw_learning_curves(table, metric, ax, limits=limits)
             svg = draw(f"curves-{number}-{metric}", ax)
             runs.append({"run": part.labels[name], "svg": svg})
         values.append({"metric": metric, "runs": runs})
