@@ -2,8 +2,8 @@
 
 python docs/make_picture.py docs/compare.svg tlfeat compare garments
 
-It shows what stays on a terminal, not the bar: run the command once before, so that nothing is left
-to do but to say it.
+It shows what stays on a terminal, not the bar: run the command once before, so that nothing is
+left to do but to say it.
 """
 
 import io
