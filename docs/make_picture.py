@@ -1,6 +1,9 @@
 """Draw what a command prints as an SVG, for the README.
 
 python docs/make_picture.py docs/compare.svg tlfeat compare garments
+
+It shows what stays on a terminal, not the bar: run the command once before, so that nothing is
+left to do but to say it.
 """
 
 import io
@@ -20,10 +23,12 @@ def main() -> None:
     """Run the command and write the picture."""
     target, *command = sys.argv[1:]
     environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
+    )
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.assemble(("$ ", "green"), (" ".join(command), "bold")))
-    console.print(Text.from_ansi(done.stdout))
+    console.print(Text.from_ansi(done.stdout.decode()))
     svg = console.export_svg(title="tlfeat")
     # Web fonts would be fetched from elsewhere: the reader's own are good enough.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)

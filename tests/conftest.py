@@ -70,10 +70,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let tables be 160 columns wide, however wide the terminal is."""
+    """Let lines be as long as in a pipe, however wide the terminal is."""
     from tlfeat_cli.terminal import OUT
 
-    monkeypatch.setattr(OUT, "width", 160)
+    monkeypatch.setattr(OUT, "width", 10_000)
 
 
 @pytest.fixture

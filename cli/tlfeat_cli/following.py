@@ -27,10 +27,15 @@ def on_data(
     return ["tlfeat", command, location(data), *as_options({**said, **of_data}), *_places(where)]
 
 
-def prediction(run: "Run", dataset: "Dataset", where: Where) -> list[str]:
-    """Give the command that predicts a picture, of test where there is one, by a run."""
-    cache = replace(where, reports=None, name=None)
-    return ["tlfeat", "predict", str(run.path), _example(dataset), *_places(cache)]
+def prediction(run: "Run", dataset: "Dataset", where: Where) -> list[str] | None:
+    """Give the command that predicts a picture, of test where there is one, by a run.
+
+    None where its name is not UTF-8, which no terminal shows.
+    """
+    picture, cache = _example(dataset), replace(where, reports=None, name=None)
+    if location(as_path(picture)) != str(as_path(picture)):
+        return None
+    return ["tlfeat", "predict", str(run.path), picture, *_places(cache)]
 
 
 def opening(page: Path) -> list[str] | None:

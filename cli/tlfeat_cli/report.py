@@ -38,5 +38,4 @@ def report(
         print_json({"page": str(page), "folder": str(page.parent)})
         return
     say(f"Report: {page}")
-    if (command := opening(page)) is not None:
-        suggest(command, quiet)
+    suggest(opening(page), quiet)

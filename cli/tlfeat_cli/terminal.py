@@ -243,10 +243,10 @@ def tell(text: str, style: str = "") -> None:
     OUT.print(Text(_wrapped(text, OUT), style=style), soft_wrap=True)
 
 
-def suggest(command: Sequence[str], quiet: bool) -> None:
-    """Print the command that comes next, so that a shell takes it as it stands."""
+def suggest(command: Sequence[str] | None, quiet: bool) -> None:
+    """Print the command that comes next, if there is one, as a shell takes it."""
     settle()
-    if not quiet:
+    if command is not None and not quiet:
         ERRORS.print(Text(f"Next: {shlex.join(command)}", style="dim"), soft_wrap=True)
 
 

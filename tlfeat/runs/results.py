@@ -74,7 +74,9 @@ def leaderboard(ranked: Sequence[RankedRun], beside: Collection[str] = ()) -> li
     """
     columns = _said_by_settings(ranked)
     if any(run.is_finetune for run in ranked) or _twice(columns):
-        columns = [Column("run", [*run_labels(ranked).values()], is_number=False)]
+        labels = run_labels(ranked) if len(ranked) > 1 else {}  # alone, it stands for itself
+        names = [labels.get(run.name, run.name) for run in ranked]
+        columns = [Column("run", names, is_number=False)]
     named, uneven = columns[-1], majority(ranked[0])
     for row, run in enumerate(ranked):
         named.cells[row] += BESIDE if run.name in beside else ""
