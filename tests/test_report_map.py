@@ -264,6 +264,7 @@ def visit(browser, site):
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.goto(site[0].as_uri())
+        page.locator("#features-0 > summary").click()
         page.locator(".map").scroll_into_view_if_needed()
         if script:
             page.locator(".map .key li").first.wait_for()

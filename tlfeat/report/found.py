@@ -7,6 +7,7 @@ import numpy as np
 
 from tlfeat.report.contents import Part
 from tlfeat.report.phrases import listed
+from tlfeat.runs.shot_words import TWICE
 
 
 def found(part: Part, values: Mapping[str, Any]) -> dict[str, str]:
@@ -82,9 +83,13 @@ def _sure(reliability: Mapping[str, Any] | None) -> str:
 
 
 def _shots(shots: Mapping[str, Any] | None) -> str:
-    """Give the first sentence of what twice the pictures would bring."""
-    sentences: list[str] = (shots or {}).get("sentences") or [""]
-    return sentences[0].partition(". ")[0].rstrip(".")
+    """Give the range for twice the pictures of the first run that has one."""
+    columns = (shots or {}).get("table")
+    if not columns or columns[-1]["title"] != TWICE:
+        return ""
+    ranges = zip(columns[0]["cells"], columns[-1]["cells"], strict=True)
+    run, ends = next(((run, ends) for run, ends in ranges if ends != "-"), ("", ""))
+    return f"twice as many would bring {run} to {ends}%" if run else ""
 
 
 def _map(part: Part) -> str:

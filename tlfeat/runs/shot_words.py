@@ -8,6 +8,7 @@ from tlfeat.runs.growth import HELD, LEVEL, Foresight, draw_interval, foresee
 from tlfeat.runs.results import Column
 from tlfeat.runs.shots import ALL, ShotCurve, ShotPoint, Size
 
+TWICE = "twice all"  # title of the last column
 _NAMED = 3  # curves that a sentence lists
 
 
@@ -80,7 +81,7 @@ def shot_table(told: Sequence[Told]) -> list[Column]:
         ]
         columns.append(Column(title, cells))
     ranges = ["-" if isinstance(one.foresight, str) else _range(one.foresight) for one in told]
-    columns.append(Column("twice all", ranges))
+    columns.append(Column(TWICE, ranges))
     return columns
 
 
