@@ -11,7 +11,7 @@ from made_study import ODD_NAMES, made_rows, make_run, rows_of
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
-from tlfeat.report.merge import report
+from tlfeat.report.merge import write_report as report
 from tlfeat.report.page import import_drawing, write_report
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails

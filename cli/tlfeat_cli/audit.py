@@ -38,17 +38,14 @@ def audit(
     from tlfeat.audit.audit import audit_dataset
     from tlfeat.audit.clean import check_table
     from tlfeat.audit.clean import write_clean as write_table
-    from tlfeat.audit.findings import write_findings
-    from tlfeat.report.audit_page import FINDINGS, audit_folder, write_audit_page
+    from tlfeat.report.audit_page import write_audit
     from tlfeat.report.audit_words import as_plain, cost_columns, finding_columns, headlines
 
     opened = options.open(dataset, where)
     if write_clean is not None:
         check_table(opened, write_clean)
     found = audit_dataset(opened, settings, **vars(where))
-    folder = audit_folder(where, opened)
-    write_findings(folder / FINDINGS, found.findings)
-    page = write_audit_page(folder, found, watch=where.watch)
+    page = write_audit(found, **vars(where))
     cleaned = None if write_clean is None else write_table(found, write_clean)
     if as_json:
         table = None if cleaned is None else cleaned._asdict()

@@ -196,6 +196,11 @@ def load_export(folder: str | Path) -> Export:
     ------
     TlfeatError
         If it is no such folder.
+
+    Examples
+    --------
+    >>> model = tlfeat.load_export("garments-openvino")  # doctest: +SKIP
+    >>> next(tlfeat.predict(model, "new-pictures")).label  # doctest: +SKIP
     """
     folder = Path(folder)
     try:

@@ -15,7 +15,7 @@ from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import comparable_runs
-from tlfeat.runs.results import RESULTS_CSV
+from tlfeat.runs.results import RESULTS_CSV, read_results
 from tlfeat.settings import explained
 from tlfeat.studies.execute import run_planned
 from tlfeat.studies.plan import Study
@@ -58,9 +58,7 @@ class Comparison:
 
     def table(self) -> "pd.DataFrame":
         """Read results.csv: a row for each run, split, metric and class."""
-        import pandas as pd
-
-        return pd.read_csv(self.folder / RESULTS_CSV, keep_default_na=False, na_values=[""])
+        return read_results(self.folder / RESULTS_CSV)
 
 
 @explained(FeatureSettings, Where)
@@ -120,6 +118,11 @@ def compare(
     TlfeatError
         If the dataset, a backbone, weights, features, a head or a setting cannot be
         used, or if every head was refused.
+
+    Examples
+    --------
+    >>> comparison = tlfeat.compare("garments", heads=["lda", "logistic"])  # doctest: +SKIP
+    >>> comparison.best.name  # doctest: +SKIP
     """
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")

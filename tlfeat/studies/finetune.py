@@ -113,6 +113,11 @@ def finetune(
         If anything asked for cannot be had, or an unfinished run is there and `resume` is False.
     KeyboardInterrupt
         After Ctrl-C; `resume` goes on.
+
+    Examples
+    --------
+    >>> run = tlfeat.finetune("garments", budget="1m", size=64)  # doctest: +SKIP
+    >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
     """
     where = Where(**options)
     if start is not None and not (backbone is None and weights is None):
