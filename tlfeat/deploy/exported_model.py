@@ -199,7 +199,8 @@ def load_export(folder: str | Path) -> Export:
 
     Examples
     --------
-    >>> model = tlfeat.load_export("garments-openvino")  # doctest: +SKIP
+    >>> run = tlfeat.find_run("garments")  # doctest: +SKIP
+    >>> model = tlfeat.load_export(tlfeat.export(run, "openvino").folder)  # doctest: +SKIP
     >>> next(tlfeat.predict(model, "new-pictures")).label  # doctest: +SKIP
     """
     folder = Path(folder)

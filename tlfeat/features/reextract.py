@@ -74,7 +74,7 @@ def reextract(
 
     Examples
     --------
-    >>> entry = tlfeat.list_cache()[0].name  # doctest: +SKIP
+    >>> entry = tlfeat.extract("garments").recipe.entry_name  # doctest: +SKIP
     >>> tlfeat.reextract(entry, tlfeat.open_dataset("garments"), 20).equal  # doctest: +SKIP
     True
     """
