@@ -35,6 +35,7 @@ NOT_RUN = {
     "compare food101-efficientnet": STUDY,
     "compare wildlife-": STUDY,
     "--backbone hub:": "downloads a preset: tests/test_hub.py makes one",
+    "doctor": "runs every network that is here on both engines: tests/test_doctor.py",
     "--precision bfloat16": "takes a processor that has it: tests/test_precision.py",
 }
 NOT_RUN_PYTHON = {
