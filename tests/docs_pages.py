@@ -9,7 +9,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 MADE = ROOT / "docs" / "cli"  # pages that are help texts
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(?:\.venv/bin/)?(tlfeat|python|pip|make|git|cd|ray|pytest|mkdir)\b")
+_COMMAND = re.compile(r"(?:\.venv/bin/)?(tlfeat|python3?|pip|make|git|cd|ray|pytest|mkdir)\b")
 
 
 class Block(NamedTuple):
