@@ -196,7 +196,7 @@ def test_nothing_stands_in_the_lists_that_is_on_no_page():
 
 
 NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "finetune" else name
+    pytest.param(name, marks=pytest.mark.slow) if name in ("finetune", "check_machine") else name
     for name in tlfeat.__all__
 ]
 
@@ -213,3 +213,45 @@ def test_the_example_of_every_public_name_runs_and_prints_what_it_says(name, wor
             exec(compile(example.source, name, "single"), names)
         if example.want:
             assert printed.getvalue() == example.want
+
+
+@pytest.mark.slow
+def test_the_tutorial_prints_what_it_shows(tmp_path, networks, monkeypatch):
+    from typer.testing import CliRunner
+
+    from tlfeat_cli.app import app
+    from tlfeat_cli.terminal import OUT
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(OUT, "width", 90)
+    for name in ("TLFEAT_CACHE", "TLFEAT_REPORTS"):
+        monkeypatch.delenv(name, raising=False)
+    Path("cache").mkdir()
+    Path("cache/networks").symlink_to(networks)
+    python, printed, shown = "", "", 0
+    for block in blocks(TUTORIAL):
+        if block.kind == "python":
+            python = block.text
+            if "import tlfeat" in python or "LogisticRegression" in python:
+                exec(compile(python, f"tutorial:{block.line}", "exec"), {})
+        elif block.kind == "text":
+            lines = set(map(plain, printed.splitlines()))
+            for line in block.text.splitlines():
+                assert line == "..." or plain(line) in lines, f"{line}\n\n{printed}"
+            shown += 1
+        else:
+            program, *words = words_of(block.text)
+            if program == "python" and words[0].endswith(".py"):
+                exec(compile(python, words[0], "exec"), {})
+            elif program == "tlfeat":
+                done = CliRunner().invoke(app, words, catch_exceptions=False)
+                assert done.exit_code == 0, done.output
+                printed = done.stdout
+    assert shown == 13
+
+
+def plain(line: str) -> str:
+    """Give a line without what differs from machine to machine: numbers, digests, spaces."""
+    line = re.sub(r"-[0-9a-f]{8}\b", "", line)
+    line = re.sub(r"\d[\d.,]*(?:e-\d+)?%?", "0", line)
+    return re.sub(r"[\s─]+", " ", line.split(";")[0]).strip()

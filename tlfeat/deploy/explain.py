@@ -98,7 +98,15 @@ def explain(
         As for `predict`.
     label : str, optional
         The class that is looked for; the predicted one of each picture if None.
-    weights, engine, cache, jobs, watch
+    weights : str or Path, optional
+        As for `predict`.
+    engine : {"auto", "openvino", "tensorflow"}
+        As for `predict`.
+    cache : str or Path, optional
+        As for `predict`.
+    jobs : int, optional
+        As for `predict`.
+    watch : Watch
         As for `predict`.
 
     Yields
@@ -336,7 +344,8 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
 
     Examples
     --------
-    >>> one = next(tlfeat.explain(run, "coat.jpg"))  # doctest: +SKIP
+    >>> run = tlfeat.train("garments", head="lda")  # doctest: +SKIP
+    >>> one = next(tlfeat.explain(run, "new-pictures"))  # doctest: +SKIP
     >>> tlfeat.draw_explanation(one).save("map.png")  # doctest: +SKIP
     """
     one = explanation

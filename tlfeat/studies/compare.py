@@ -88,12 +88,18 @@ def compare(
         What `open_dataset` gives, or takes.
     backbones : sequence of str or FeatureSettings
         Names of `list_backbones`, or networks with their settings.
-    heads, features : sequence of str
-        Every combination is a run. Features "auto" are each head's best of a few layers, on held
-        rows; see docs/heads.md.
+    heads : sequence of str
+        Names of `list_heads`. Every combination of backbone, head and features is a run.
+    features : sequence of str
+        Such as "last:avg". "auto" are each head's best of a few layers, on held rows; see
+        docs/heads.md.
     params : mapping, optional
         Settings that are given, not searched; each goes to the heads that have it.
-    search, class_weight, refit
+    search : bool
+        As in `train`.
+    class_weight : {None, "balanced"}
+        As in `train`.
+    refit : bool
         As in `train`.
     metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}, optional
         What the search makes best on validation, and what runs are ranked by. Usually accuracy,
