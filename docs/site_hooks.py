@@ -6,6 +6,7 @@ that lie beside docs/. And a site that would fetch something from elsewhere is r
 
 import re
 import typing
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 import tlfeat
+from tlfeat.settings import settings_of
 
 ROOT: Final = Path(__file__).parents[1]
 BESIDE: Final = ("CHANGELOG.md", "CONTRIBUTING.md")  # of docs/
@@ -30,7 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in tlfeat.__all__:
         given = [one for one in _given_by(name) if one not in described]
         described.update(given)
-        page = "\n\n".join(f"::: {one}" for one in (_home(name), *given))
+        page = "\n\n".join([_home(name), *(f"::: {one}" for one in given)])
         text = f"# {name}\n\n{page}\n"
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     for name in BESIDE:
@@ -54,7 +56,12 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 
 def _home(name: str) -> str:
-    return f"{tlfeat._HOME[name]}.{name}"
+    """Give the line that asks for the docstring of a public name."""
+    asked = f"::: {tlfeat._HOME[name]}.{name}"
+    public = getattr(tlfeat, name)
+    if is_dataclass(public) and settings_of(public):  # its signature is all help texts
+        asked += "\n    options:\n      show_signature: false"
+    return asked
 
 
 def _given_by(name: str) -> list[str]:
