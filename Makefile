@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage slow faults lint types check bench reference lock clean
+.PHONY: help demo test coverage slow faults lint types check docs bench reference figures lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,13 +41,19 @@ types: .venv/installed ## check types
 
 check: lint types test ## all of the above
 
+docs: .venv/installed ## build the site into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: .venv/installed ## measure the speeds that the README states, on DATA=FOLDER
 	$(BIN)/python benchmarks/bench_extract.py $(DATA)
 	$(BIN)/python benchmarks/bench_notebook.py $(DATA)
 	$(BIN)/python benchmarks/bench_heads.py $(DATA)
 	$(BIN)/python benchmarks/bench_jobs.py
 
-reference: .venv/installed ## write docs/cli.md from the help texts
+figures: .venv/installed ## draw the figures of docs/explanation/
+	$(BIN)/python docs/make_figures.py
+
+reference: .venv/installed ## write docs/cli/ from the help texts
 	$(BIN)/python docs/make_cli_reference.py
 
 lock: .venv/installed ## choose new versions for constraints.txt

@@ -21,7 +21,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from tlfeat.data.dataset import Dataset
 from tlfeat.data.samples import Sample
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 from tlfeat.runs.calibration import calibration_error, reliability
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.paired import difference_interval, mcnemar_p
@@ -267,7 +267,7 @@ def check_report():
         runs = find_runs(study)
         dataset = dataset_of(rows, classes)
         began = time.perf_counter()
-        page = write_report(study, runs, dataset=dataset)
+        page = write_page(study, runs, dataset=dataset)
         seconds = time.perf_counter() - began
         megabytes = page.stat().st_size / 1e6
     # What the process ever took: making the runs above takes less.

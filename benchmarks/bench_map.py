@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from made_study import made_rows, make_run, with_features
 
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 
 FRAME = 16.7  # milliseconds
 SCREENS = {"wide": (1440, 1), "wide, two pixels a point": (1440, 2), "phone": (390, 3)}
@@ -65,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         study, cache = Path(folder) / "study", Path(folder) / "cache"
         run = make_run(study, "lda", classes, rows, recipes=[with_features(cache, rows)])
-        page = write_report(study, [run], cache=cache)
+        page = write_page(study, [run], cache=cache)
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
         for name, (width, ratio) in SCREENS.items():
             context = browser.new_context(

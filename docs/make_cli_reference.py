@@ -1,17 +1,18 @@
-"""Write docs/cli.md from the help texts; `make reference` runs it, a test checks it.
+"""Write docs/cli/, a page a command, from the help texts; `make reference` runs it.
 
 python docs/make_cli_reference.py
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 WIDTH = 92
-TARGET = Path(__file__).parent / "cli.md"
+TARGET = Path(__file__).parent / "cli"
 
 
-def reference() -> str:
-    """Give the page: every command's help as a terminal shows it."""
+def reference() -> Mapping[str, str]:
+    """Give the pages by the names of their files: every help as a terminal shows it."""
     # Read by Rich when Typer asks it for the width and the colours.
     os.environ |= {"COLUMNS": str(WIDTH), "TERMINAL_WIDTH": str(WIDTH), "NO_COLOR": "1"}
     from typer.testing import CliRunner
@@ -20,21 +21,29 @@ def reference() -> str:
 
     runner = CliRunner()
 
-    def section(*words: str) -> str:
+    def shown(*words: str) -> str:
         text = runner.invoke(app, [*words, "--help"], prog_name="tlfeat", color=False).output
         lines = "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
-        return f"## `{' '.join(['tlfeat', *words])}`\n\n```text\n{lines}\n```\n"
+        return f"```text\n{lines}\n```\n"
 
-    names = [command.name for command in app.registered_commands]
-    groups = [(group.name, group.typer_instance) for group in app.registered_groups]
-    parts = ["# Command line\n\nMade from the help texts by docs/make_cli_reference.py.\n"]
-    parts.append(section())
-    parts += [section(str(name)) for name in names]
-    for name, group in groups:
-        parts.append(section(str(name)))
-        parts += [section(str(name), str(c.name)) for c in group.registered_commands]
-    return "\n".join(parts)
+    commands = {str(command.name): [] for command in app.registered_commands}
+    for group in app.registered_groups:
+        commands[str(group.name)] = [
+            str(command.name) for command in group.typer_instance.registered_commands
+        ]
+    index = ["# Command line\n", "A page a command, made from the help texts.\n"]
+    pages = {"index.md": "\n".join([*index, shown()])}
+    for name, under in commands.items():
+        parts = [f"# tlfeat {name}\n", shown(name)]
+        for word in under:
+            parts += [f"## tlfeat {name} {word}\n", shown(name, word)]
+        pages[f"{name}.md"] = "\n".join(parts)
+    return pages
 
 
 if __name__ == "__main__":
-    TARGET.write_text(reference(), encoding="utf-8")
+    TARGET.mkdir(exist_ok=True)
+    for old in TARGET.glob("*.md"):
+        old.unlink()
+    for name, text in reference().items():
+        (TARGET / name).write_text(text, encoding="utf-8")

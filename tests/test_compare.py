@@ -79,7 +79,7 @@ def test_a_comparison_is_heard_before_its_page_is_drawn(pictures, cache, tmp_pat
     def fail(*_args, **_options):
         raise TlfeatError("no page today")
 
-    monkeypatch.setattr(execute, "write_report", fail)
+    monkeypatch.setattr(execute, "write_page", fail)
     heard = []
     with pytest.raises(TlfeatError, match="no page today"):
         compare(

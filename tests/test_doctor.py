@@ -12,7 +12,7 @@ from tlfeat.backbones.table import get_backbone
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.data.decode import decodable
 from tlfeat.features import doctor
-from tlfeat.features.doctor import Point, examine
+from tlfeat.features.doctor import Point, check_machine
 from tlfeat.where import Where
 from tlfeat_cli.app import app
 
@@ -26,7 +26,8 @@ def one_network(monkeypatch):
 
 
 def points(cache, tmp_path):
-    return {point.what: point for point in examine(Where(cache, tmp_path / "reports"))}
+    found = check_machine(cache=cache, reports=tmp_path / "reports")
+    return {point.what: point for point in found}
 
 
 def test_a_sound_machine_has_nothing_wrong_and_its_networks_give_their_numbers(
@@ -124,13 +125,13 @@ def test_the_command_ends_with_what_to_do_and_fails_where_something_is_wrong(
     monkeypatch, wide_terminal
 ):
     good, bad = Point("Python", "3.11"), Point("store", "1 damaged", "bad", "mend it.")
-    monkeypatch.setattr(doctor, "examine", lambda where: iter([good, bad]))
+    monkeypatch.setattr(doctor, "check_machine", lambda **where: iter([good, bad]))
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 1
     assert "WRONG" in done.stdout
     assert done.stdout.rstrip().endswith("- store: mend it.")
     assert json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)[1]["state"] == "bad"
-    monkeypatch.setattr(doctor, "examine", lambda where: iter([good]))
+    monkeypatch.setattr(doctor, "check_machine", lambda **where: iter([good]))
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 0
     assert "Nothing is to be done." in done.stdout

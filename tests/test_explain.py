@@ -10,7 +10,7 @@ from pictures import COLOURS
 from PIL import Image
 from typer.testing import CliRunner
 
-from tlfeat.deploy.explain import drawn, explain
+from tlfeat.deploy.explain import draw_explanation, explain
 from tlfeat.deploy.predict import predict
 from tlfeat.errors import TlfeatError
 from tlfeat.features.extract import extract
@@ -110,7 +110,7 @@ def test_what_has_no_exact_map_is_refused_with_the_reason(trained, pictures, cac
 
 def test_a_map_is_laid_on_its_picture_in_orange_and_blue(trained, pictures, cache):
     one = next(explain(trained(), pictures, cache=cache))
-    image = np.asarray(drawn(one)).astype(int)
+    image = np.asarray(draw_explanation(one)).astype(int)
     assert image.shape == (SIZE, 2 * SIZE, 3)
     assert (image[:, :SIZE] == one.square).all()
     # lite0 at 32 pixels has one place: all of it speaks for the class, or against it

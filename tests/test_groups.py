@@ -14,7 +14,7 @@ from tlfeat.data.dataset import open_dataset
 from tlfeat.data.groups import AUTO_GROUPS, GROUPS, GroupRow, read_groups, write_groups
 from tlfeat.errors import DataError
 from tlfeat.report.commands import commands
-from tlfeat.report.merge import report
+from tlfeat.report.merge import write_report as report
 from tlfeat.runs.find import find_runs
 from tlfeat.studies.compare import compare
 from tlfeat.studies.plan import read_study

@@ -12,7 +12,7 @@ from tlfeat import extract, predict, run_study, train
 from tlfeat.backbones import hub
 from tlfeat.backbones.engines import NetworkRequest, open_engine
 from tlfeat.backbones.exported import greatest_difference, sample_pictures
-from tlfeat.backbones.network_files import describe, find_network
+from tlfeat.backbones.network_files import describe_network, find_network
 from tlfeat.backbones.table import Output
 from tlfeat.backbones.tokens import read_tokens
 from tlfeat.backbones.weights import resolve_weights
@@ -81,13 +81,13 @@ def test_a_run_goes_on_with_the_preset_that_it_had(preset, pictures, tmp_path):
 
 def test_what_is_understood_needs_no_keras_hub(preset):
     code = (
-        "import sys; from tlfeat.backbones.network_files import describe, find_network; "
+        "import sys; from tlfeat.backbones.network_files import describe_network, find_network; "
         f"row = find_network('hub:{preset}'); print(row.size, row.parameters); "
-        f"describe('hub:{preset}'); print('keras' in sys.modules)"
+        f"describe_network('hub:{preset}'); print('keras' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["32", "7856", "False"]
-    told = describe(f"hub:{preset}")
+    told = describe_network(f"hub:{preset}")
     assert told["input"] == "pictures, of ViTBackbone"
     assert told["pictures"] == "32x32 pixels, RGB"
 

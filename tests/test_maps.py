@@ -13,7 +13,7 @@ from tlfeat.deploy import explain as explaining
 from tlfeat.report import maps as module
 from tlfeat.report.contents import gather, split_by_data
 from tlfeat.report.maps import map_section, mistake_maps
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 from tlfeat.runs.record import find_runs
 from tlfeat.studies.compare import compare
 
@@ -98,7 +98,7 @@ def test_a_page_is_whole_where_the_head_is_gone(study):
     runs = [run for run in find_runs(folder) if run.name.endswith("lda")]
     (runs[0].path / "head.skops").unlink()
     (folder / "index.html").unlink()
-    page = write_report(folder, runs, dataset=dataset, cache=cache).read_text()
+    page = write_page(folder, runs, dataset=dataset, cache=cache).read_text()
     assert "Most confident mistakes" in page
     assert "What it looked at" not in page
 
@@ -109,6 +109,6 @@ def test_a_page_is_whole_where_pictures_are_gone(study):
     dataset = open_dataset(gone)
     shutil.rmtree(gone)
     (folder / "index.html").unlink()
-    page = write_report(folder, find_runs(folder), dataset=dataset, cache=cache).read_text()
+    page = write_page(folder, find_runs(folder), dataset=dataset, cache=cache).read_text()
     assert "none are shown" in page
     assert "What it looked at" not in page

@@ -22,7 +22,7 @@ from tlfeat.backbones.table import Output
 from tlfeat.backbones.weights import resolve_weights
 from tlfeat.errors import NetworkError, TlfeatError, UnknownName, WeightsError
 from tlfeat.features.settings import FeatureSettings
-from tlfeat.report.merge import report
+from tlfeat.report.merge import write_report as report
 from tlfeat_cli.app import app
 
 PICTURES = sample_pictures(SIZE, 5)
@@ -283,6 +283,7 @@ def test_files_that_are_not_whole_are_one_sentence(tmp_path):
     with pytest.raises(WeightsError, match=r"in another file, and .*data is not there: put it"):
         rows(path, "last:avg")
     torn = tmp_path / "torn.onnx"
+    torn.touch()
     write_facts(torn, PLAIN)
     for bytes_left in (0, 100):
         torn.write_bytes(path.read_bytes()[:bytes_left])

@@ -6,8 +6,8 @@ from made_study import made_rows, make_run, rows_of, with_features
 from pictures import colour_folders
 
 from tlfeat.data.dataset import open_dataset
-from tlfeat.report.merge import report
-from tlfeat.report.page import write_report
+from tlfeat.report.merge import write_report as report
+from tlfeat.report.page import write_page
 
 pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
 
@@ -34,7 +34,7 @@ def heads(tmp_path_factory):
             fingerprint=dataset.fingerprint,
         )
     )  # fmt: skip
-    return write_report(folder / "s", runs, dataset=dataset, cache=folder / "cache")
+    return write_page(folder / "s", runs, dataset=dataset, cache=folder / "cache")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pictures import noise, write
 from PIL import Image
 
 from tlfeat.data.dataset import open_dataset
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 from tlfeat.studies.compare import compare
 
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -37,7 +37,7 @@ def made(tmp_path_factory):
             [("lda", 2.5, "head"), ("knn", 1.0, "head"), ("full", 1.5, "finetune")]
         )
     ]  # fmt: skip
-    return write_report(folder / "s", runs, dataset=dataset), runs, dataset.classes
+    return write_page(folder / "s", runs, dataset=dataset), runs, dataset.classes
 
 
 @pytest.fixture

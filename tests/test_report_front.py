@@ -11,7 +11,7 @@ from PIL import Image
 from tlfeat.report.card import draw_card, write_card
 from tlfeat.report.contents import gather, split_by_data
 from tlfeat.report.front import front, use_commands, verdict
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 from tlfeat.report.pair_matrix import pairs_section
 from tlfeat.runs import caveats
 from tlfeat.runs.caveats import few_test_pictures, no_better_than_one_class
@@ -65,7 +65,7 @@ def test_without_test_there_are_no_bars(tmp_path):
     values = front(gather(rank([run]), None, 100))
     assert values["board"]["after"] is None
     assert "60 validation pictures" in values["facts"]
-    page = write_report(tmp_path / "s", [run]).read_text()
+    page = write_page(tmp_path / "s", [run]).read_text()
     assert 'td class="strip"' not in page
 
 
@@ -92,7 +92,7 @@ def test_what_is_no_better_than_one_class_is_said_in_red_and_in_the_remarks(tmp_
     )
     assert said in caveats.doubts(rank([run]))
     assert said in remarks(rank([run]))
-    page = write_report(tmp_path / "s", [run]).read_text()
+    page = write_page(tmp_path / "s", [run]).read_text()
     assert page.count("is not shown to be better than always naming") == 1
     assert page.index('class="missing distrust"') < page.index("is not shown to be better")
 
@@ -173,6 +173,6 @@ def test_a_card_without_an_accuracy_is_drawn(tmp_path):
 def test_a_card_stands_beside_the_page(study):
     from tlfeat.runs.record import find_runs
 
-    page = write_report(study, find_runs(study))
+    page = write_page(study, find_runs(study))
     assert (page.parent / "card.png").exists()
     assert "card.png" in page.read_text()

@@ -13,7 +13,7 @@ from tlfeat.audit.kept import AUDITED, TRUST, digest_start, found_pictures
 from tlfeat.data.dataset import open_dataset
 from tlfeat.report import projection
 from tlfeat.report.contents import gather, split_by_data
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 from tlfeat.report.picture_map import front_coded, map_values, packed, with_found
 from tlfeat.report.projection import choose_points, project
 
@@ -85,7 +85,7 @@ def test_without_stored_features_there_is_no_map_and_it_is_said(tmp_path, made):
     part, values = map_of(tmp_path, runs, tmp_path / "other")
     assert values is None
     assert any(text.startswith("No map") for text in part.notes)
-    assert "Not drawn" in write_report(tmp_path / "s", runs, cache=tmp_path / "other").read_text()
+    assert "Not drawn" in write_page(tmp_path / "s", runs, cache=tmp_path / "other").read_text()
 
 
 def test_what_tells_most_is_kept_where_not_all_fit():
@@ -110,7 +110,7 @@ def test_mistakes_and_what_was_found_are_on_a_map_of_few(tmp_path, made, monkeyp
     held = table[table["split"] != "train"]
     wrong = set(held[held["true"] != held["predicted"]]["id"])
     assert wrong | {ROWS[3].id} <= set(part.map.pictures.ids)
-    page = write_report(tmp_path / "s", runs, cache=cache).read_text()
+    page = write_page(tmp_path / "s", runs, cache=cache).read_text()
     assert "40 of 120 pictures" in page
 
 
@@ -153,7 +153,7 @@ def test_umap_is_a_choice_where_it_is_installed(tmp_path, made, monkeypatch):
     monkeypatch.setattr(projection, "find_spec", lambda name: name == "umap")
     monkeypatch.setattr(projection, "import_module", lambda name: Model)
     runs, cache = made
-    text = write_report(tmp_path / "s", runs, cache=cache).read_text()
+    text = write_page(tmp_path / "s", runs, cache=cache).read_text()
     assert 'class="map-places"' in text
     assert {"projection-pca.svg", "projection-umap.svg"} <= {
         path.name for path in (tmp_path / "s" / "figures").iterdir()
@@ -214,11 +214,11 @@ def keep(path, digests, split="made"):
 def test_what_an_audit_found_is_on_the_map_and_other_splits_are_not(tmp_path, made):
     runs, cache = made
     study = tmp_path / "s"
-    page = write_report(study, runs, cache=cache)
+    page = write_page(study, runs, cache=cache)
     assert "what was found" not in page.read_text()
     keep(study / AUDITED, [ROWS[0].digest], split="another")
     keep(study / TRUST, [ROWS[1].digest, ROWS[2].digest])
-    assert "what was found" in write_report(study, runs, cache=cache).read_text()
+    assert "what was found" in write_page(study, runs, cache=cache).read_text()
     found = found_pictures([study], "made", "made")
     assert found == {"odd": [digest_start(row.digest) for row in ROWS[1:3]]}
     keep(study / AUDITED, [ROWS[0].digest])
@@ -247,7 +247,7 @@ def site(tmp_path_factory):
     facts = {"fingerprint": dataset.fingerprint, "split": "made", "found": []}
     facts["pictures"] = {"copy": [digest_start(rows[0].digest), digest_start(rows[1].digest)]}
     (folder / "s" / TRUST).write_text(json.dumps(facts))
-    return write_report(folder / "s", runs, dataset=dataset, cache=folder / "cache"), runs
+    return write_page(folder / "s", runs, dataset=dataset, cache=folder / "cache"), runs
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_colours_are_of_the_run_that_is_chosen(visit, site):
     assert sum(key(page).values()) == 60
     page.get_by_label("Colours").select_option("right")
     assert key(page)["right"] == right("lda")
-    page.get_by_label("Run", exact=True).select_option("knn")
+    page.locator(".map select.run").select_option("knn")
     assert key(page)["right"] == right("knn")
     page.get_by_label("Colours").select_option("found")
     assert key(page) == {"nothing": 58, "copy": 2}

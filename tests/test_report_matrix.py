@@ -5,7 +5,7 @@ from made_study import made_rows, make_run
 
 from tlfeat.report.contents import split_by_data
 from tlfeat.report.matrix import matrix_values
-from tlfeat.report.merge import report
+from tlfeat.report.merge import write_report as report
 
 SETS = {"birds": "abc", "fish": "xy", "cars": "uvw"}
 

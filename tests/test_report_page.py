@@ -11,8 +11,8 @@ from made_study import ODD_NAMES, made_rows, make_run, rows_of
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
-from tlfeat.report.merge import report
-from tlfeat.report.page import import_drawing, write_report
+from tlfeat.report.merge import write_report as report
+from tlfeat.report.page import import_drawing, write_page
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.pictures import choose_samples, thumbnails
 from tlfeat.report.render import as_json
@@ -64,7 +64,7 @@ def study(tmp_path):
 def written(tmp_path_factory):
     """Give the page of a whole study, which no test changes."""
     folder = make_birds(tmp_path_factory.mktemp("reports") / "birds")
-    return write_report(folder, find_runs(folder))
+    return write_page(folder, find_runs(folder))
 
 
 def make_birds(folder):
@@ -115,7 +115,7 @@ def test_names_of_classes_and_files_are_text(tmp_path):
     run = make_run(tmp_path / "odd", "lda", classes, rows, skill=0.5)
     dataset = {**run.record["dataset"], "skipped": skipped, "source": "/data/<i>odd</i>"}
     run = run.changed(dataset=dataset, warnings=["<u>careful</u>"])
-    page = read(write_report(tmp_path / "odd", [run]))
+    page = read(write_page(tmp_path / "odd", [run]))
     assert not {"img", "i", "u"} & {tag for tag, a in page.tags if a.get("onerror") or tag == "u"}
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
     data = [{"type": "application/json", "class": name} for name in ("costs", "facts")]
@@ -152,11 +152,11 @@ def test_confusion_and_mistakes_are_those_of_the_predictions(written):
 
 
 def test_an_unchanged_page_is_not_written_again(study, monkeypatch):
-    page = write_report(study, find_runs(study))
+    page = write_page(study, find_runs(study))
     monkeypatch.setattr("tlfeat.report.page.render", lambda *_, **__: pytest.fail("written again"))
-    assert write_report(study, find_runs(study)) == page
+    assert write_page(study, find_runs(study)) == page
     with pytest.raises(pytest.fail.Exception):
-        write_report(study, find_runs(study)[1:])
+        write_page(study, find_runs(study)[1:])
 
 
 def test_the_page_has_what_is_found_while_it_is_drawn(study):
@@ -166,10 +166,10 @@ def test_the_page_has_what_is_found_while_it_is_drawn(study):
         facts = {"fingerprint": runs[0].dataset.fingerprint, "found": ["Two of a scene."]}
         (study / TRUST).write_text(json.dumps(facts))
 
-    page = write_report(study, runs, looked=looked)
+    page = write_page(study, runs, looked=looked)
     assert "Two of a scene." in read(page).text
     written = page.stat().st_mtime_ns
-    write_report(study, runs, looked=looked)
+    write_page(study, runs, looked=looked)
     assert page.stat().st_mtime_ns == written
 
 
@@ -186,13 +186,13 @@ def test_small_pictures_are_in_the_page_and_bounded(tmp_path, pictures, monkeypa
     study = tmp_path / "study"
     run = make_run(study, "lda", dataset.classes, rows, fingerprint=dataset.fingerprint)
     n_test = run.metrics["test"]["n"]
-    facts = read(write_report(study, [run], dataset=dataset)).facts[0]
+    facts = read(write_page(study, [run], dataset=dataset)).facts[0]
     assert len(facts["pictures"]) == n_test
     assert all(uri.startswith("data:image/webp;base64,") for uri in facts["pictures"])
     assert len(facts["large"]) == min(n_test, 60)
     assert (study / facts["files"] / facts["ids"][0]).resolve().is_file()
     monkeypatch.setattr("tlfeat.report.pictures.MOST_PICTURES", 3)
-    page = read(write_report(study, [run], dataset=dataset, refused={"x": "new"}))
+    page = read(write_page(study, [run], dataset=dataset, refused={"x": "new"}))
     assert len(page.facts[0]["pictures"]) == 3
     assert "3 small pictures are in this page" in page.text
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_growth import TRUE, curve_of
 
 from tlfeat.errors import TlfeatError
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 from tlfeat.report.shot_figures import draw_shots
 from tlfeat.report.shots import shot_rows
 from tlfeat.runs.growth import HELD
@@ -62,27 +62,27 @@ def study(tmp_path):
 
 
 def test_names_are_text_and_the_page_is_written_again_when_the_file_changes(study):
-    page = write_report(study, find_runs(study))
+    page = write_page(study, find_runs(study))
     text = page.read_text()
     assert "How many more pictures" in text
     assert "<b>one</b>" not in text
-    assert text == write_report(study, find_runs(study)).read_text()
+    assert text == write_page(study, find_runs(study)).read_text()
     file = ShotFile.read(study)
     ShotFile((5, 10, "all"), file.fits).write(study)
-    changed = write_report(study, find_runs(study)).read_text()
+    changed = write_page(study, find_runs(study)).read_text()
     assert "50 a class" in text
     assert "50 a class" not in changed
 
 
 def test_a_file_that_cannot_be_read_is_said_on_the_page(study):
     (study / SHOTS).write_text("{")
-    text = write_report(study, find_runs(study)).read_text()
+    text = write_page(study, find_runs(study)).read_text()
     assert f"{SHOTS} of s cannot be read" in text
 
 
 def test_a_page_without_shots_has_no_such_section(study):
     (study / SHOTS).unlink()
-    assert "How many more pictures" not in write_report(study, find_runs(study)).read_text()
+    assert "How many more pictures" not in write_page(study, find_runs(study)).read_text()
 
 
 def test_words_say_the_range_how_often_such_ranges_held_and_why_there_is_none():

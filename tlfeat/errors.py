@@ -9,7 +9,15 @@ from difflib import SequenceMatcher, get_close_matches
 
 
 class TlfeatError(Exception):
-    """Something that the user gave, or the machine lacks, and what to do about it."""
+    """Something that the user gave, or the machine lacks, and what to do about it.
+
+    Examples
+    --------
+    >>> try:  # doctest: +SKIP
+    ...     tlfeat.open_dataset("nowhere")
+    ... except tlfeat.TlfeatError as error:
+    ...     print(error)
+    """
 
 
 class DataError(TlfeatError):

@@ -60,6 +60,10 @@ class Where:
         workers of a Ray cluster, which is started on this machine or found at the address.
     watch : Watch
         Hears of the progress.
+
+    Examples
+    --------
+    >>> tlfeat.Where().cache_folder  # what `tlfeat cache path` prints  # doctest: +SKIP
     """
 
     panel: ClassVar = "Where and how"  # of a help page

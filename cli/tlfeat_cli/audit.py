@@ -38,19 +38,14 @@ def audit(
     from tlfeat.audit.audit import audit_dataset
     from tlfeat.audit.clean import check_table
     from tlfeat.audit.clean import write_clean as write_table
-    from tlfeat.audit.findings import write_findings
-    from tlfeat.audit.kept import keep_audit
-    from tlfeat.report.audit_page import FINDINGS, audit_folder, write_audit_page
+    from tlfeat.report.audit_page import FINDINGS, write_audit
     from tlfeat.report.audit_words import as_plain, cost_columns, finding_columns, headlines
 
     opened = options.open(dataset, where)
     if write_clean is not None:
         check_table(opened, write_clean)
     found = audit_dataset(opened, settings, **vars(where))
-    folder = audit_folder(where, opened)
-    write_findings(folder / FINDINGS, found.findings)
-    keep_audit(where.study_folder(opened), found)
-    page = write_audit_page(folder, found, watch=where.watch)
+    page = write_audit(found, **vars(where))
     cleaned = None if write_clean is None else write_table(found, write_clean)
     if as_json:
         table = None if cleaned is None else cleaned._asdict()
@@ -62,7 +57,7 @@ def audit(
         say("Nothing was found.")
     else:
         say()
-        print_table(finding_columns(found), kept_in=str(folder / FINDINGS))
+        print_table(finding_columns(found), kept_in=str(page.with_name(FINDINGS)))
     if found.costs:
         say("\nWhat leaks cost on test:")
         print_table(cost_columns(found))

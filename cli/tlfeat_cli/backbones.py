@@ -11,8 +11,13 @@ from tlfeat.backbones.network_facts import (
     how_to_say,
     write_facts,
 )
-from tlfeat.backbones.network_files import describe, find_network, is_network_file, is_preset
-from tlfeat.errors import NetworkError, TlfeatError, UnknownName, WeightsError, did_you_mean
+from tlfeat.backbones.network_files import (
+    describe_network,
+    find_network,
+    is_network_file,
+    is_preset,
+)
+from tlfeat.errors import NetworkError, TlfeatError, UnknownName, did_you_mean
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.settings import settings_of
 from tlfeat.where import Where
@@ -62,8 +67,6 @@ def backbones(
         if not is_network_file(pattern) or is_preset(pattern):
             raise UnknownName("--say is of a network's file: name one, .onnx, .xml or .keras.")
         path = Path(pattern).expanduser()
-        if not path.is_file():
-            raise WeightsError(f"There is no network at {path}.")
         write_facts(path, dict(map(_fact, say_of_it)))
         say(f"Written: {facts_file(path)}", style="dim")
     if is_network_file(pattern) and not layers:
@@ -114,13 +117,13 @@ def backbones(
 
 
 def _list_layers(name: str | None, size: int | None, cache: Path, as_json: bool) -> None:
-    from tlfeat.backbones.networks import layer_shapes
+    from tlfeat.backbones.networks import list_layers
     from tlfeat.runs.results import Column
 
     if name is None:
         raise UnknownName("--layers lists one network's: give its name too.")
-    row = find_network(name)
-    shapes = layer_shapes(row, size or row.size, cache)
+    size = size or find_network(name).size
+    shapes = list_layers(name, size, cache=cache)
     if as_json:
         print_json({layer: list(shape) for layer, shape in shapes.items()})
         return
@@ -132,12 +135,12 @@ def _list_layers(name: str | None, size: int | None, cache: Path, as_json: bool)
             ),
         ]
     )
-    say(f"At {size or row.size} pixels. Take one with --features LAYER:POOL.", style="dim")
+    say(f"At {size} pixels. Take one with --features LAYER:POOL.", style="dim")
 
 
 def _show_file(named: str, as_json: bool) -> None:
     """Show what is understood of a network's file, and what must still be said."""
-    told = describe(named)
+    told = describe_network(named)
     if as_json:
         print_json(told)
     else:

@@ -30,12 +30,10 @@ def path(where: Where = Where()) -> None:
 @expand(where=("cache",))
 def ls(where: Where = Where(), as_json: JsonOpt = False) -> None:
     """List entries and exported networks, the longest unused first."""
-    from tlfeat.features.maintenance import list_items
-    from tlfeat.features.store import FeatureStore
+    from tlfeat.features.cache import list_cache
     from tlfeat.runs.results import Column
 
-    store = FeatureStore(where.cache_folder)
-    items = list_items(store)
+    items = list_cache(where.cache)
     if as_json:
         print_json(
             [
@@ -52,7 +50,7 @@ def ls(where: Where = Where(), as_json: JsonOpt = False) -> None:
         )
         return
     if not items:
-        say(f"{store.root} holds nothing yet.")
+        say(f"{where.cache_folder} holds nothing yet.")
         return
     print_table(
         [
@@ -66,7 +64,7 @@ def ls(where: Where = Where(), as_json: JsonOpt = False) -> None:
     for item in items:
         if item.problem:
             tell(f"- {item.name}: {item.problem}")
-    say(f"{sum(item.bytes for item in items) / 1e6:,.1f} MB in {store.root}", style="dim")
+    say(f"{sum(item.bytes for item in items) / 1e6:,.1f} MB in {where.cache_folder}", style="dim")
 
 
 @app.command("verify")
@@ -93,25 +91,21 @@ def verify(
     watch = TerminalWatch(quiet)
     watch.doing("opening the store")
     from tlfeat.errors import StoreError, TlfeatError
-    from tlfeat.features.maintenance import verify_all
+    from tlfeat.features.cache import verify_cache
     from tlfeat.features.reextract import reextract as embed_again
-    from tlfeat.features.store import FeatureStore
 
     if (reextract is None) != (data is None):
         raise TlfeatError("--reextract N and DATA go together: give both, or neither.")
-    store = FeatureStore(where.cache_folder)
     dataset = DataOptions().open(data, replace(where, watch=watch)) if data else None
     sound = True
-    for result in verify_all(store, watch):
+    for result in verify_cache(where.cache, watch=watch):
         bad = f"{len(result.bad_rows)} of {result.rows:,} rows do not match their checksum"
         verdict = f"{result.rows:,} rows sound" if result.sound else result.problem or bad
         tell(f"{result.name}: {verdict}")
         sound &= result.sound
         if result.sound and dataset is not None and reextract is not None:
             try:
-                again = embed_again(
-                    store.open(result.name), dataset, reextract, weights=weights, where=where
-                )
+                again = embed_again(result.name, dataset, reextract, weights=weights, where=where)
             except StoreError as error:
                 say(f"  {error}")
                 continue
@@ -146,17 +140,15 @@ def prune(
 ) -> None:
     """Delete entries by name, age or total size; shows them and asks first."""
     from tlfeat.errors import TlfeatError
-    from tlfeat.features.maintenance import list_items, plan_prune
-    from tlfeat.features.maintenance import prune as delete
-    from tlfeat.features.store import FeatureStore
+    from tlfeat.features.cache import list_cache, prune_cache
+    from tlfeat.features.maintenance import plan_prune
 
     if not (names or unused_for or max_size or damaged):
         raise TlfeatError(
             "Say what to prune: a name, --unused-for 30d, --max-size 10GB or --damaged."
         )
-    store = FeatureStore(where.cache_folder)
     plan = plan_prune(
-        list_items(store),
+        list_cache(where.cache),
         names=names or (),
         unused_for=_amount(unused_for, _SECONDS, "--unused-for", "30d"),
         max_bytes=None
@@ -172,7 +164,7 @@ def prune(
     total = sum(item.bytes for item in plan) / 1e6
     if not yes:
         typer.confirm(f"Delete these {len(plan)}, {total:,.1f} MB?", abort=True)
-    done = delete(plan, TerminalWatch(quiet))
+    done = prune_cache(plan, watch=TerminalWatch(quiet))
     for one in done:
         if one.kept:
             tell(f"{one.item.name} was kept: {one.kept}")

@@ -17,10 +17,10 @@ def doctor(where: Where = Where(), as_json: JsonOpt = False, quiet: QuietOpt = F
     """Look at versions, engines and their numbers, decoders, room and the store."""
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing("looking at this machine")
-    from tlfeat.features.doctor import examine
+    from tlfeat.features.doctor import check_machine
     from tlfeat.runs.results import Column
 
-    points = list(examine(where))
+    points = list(check_machine(**vars(where)))
     wrong = [point for point in points if point.state == "bad"]
     if as_json:
         print_json([point._asdict() for point in points])

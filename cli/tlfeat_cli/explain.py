@@ -36,7 +36,7 @@ def explain(
     """Show where a linear head sees a class: maps whose mean, with the bias, is the logit."""
     watch = TerminalWatch(quiet)
     watch.doing(f"loading {run}")
-    from tlfeat.deploy.explain import drawn
+    from tlfeat.deploy.explain import draw_explanation
     from tlfeat.deploy.explain import explain as explain_pictures
     from tlfeat.errors import TlfeatError
     from tlfeat.files import write_bytes, write_text
@@ -66,7 +66,7 @@ def explain(
             continue
         name = f"{number:05}.png"
         file = io.BytesIO()
-        drawn(one).save(file, "PNG")
+        draw_explanation(one).save(file, "PNG")
         write_bytes(out / name, file.getvalue())
         numbers = [f"{one.logit:.6g}", f"{one.bias:.6g}"]
         writer.writerow([one.id, name, one.label, one.predicted, *numbers, ""])

@@ -31,9 +31,9 @@ def report(
     """Write the report of finished runs: one page, its figures and tables."""
     watch = TerminalWatch(quiet)
     watch.doing("writing the report")
-    from tlfeat.report.merge import report as write
+    from tlfeat.report.merge import write_report
 
-    page = write(studies, out, cache=where.cache, watch=watch)
+    page = write_report(studies, out, cache=where.cache, watch=watch)
     if as_json:
         print_json({"page": str(page), "folder": str(page.parent)})
         return

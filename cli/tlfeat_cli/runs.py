@@ -26,33 +26,27 @@ def runs(
 ) -> None:
     """List the finished runs, best by validation first in each study."""
     from tlfeat.errors import TlfeatError
-    from tlfeat.runs.find import find_study_folder, study_folders
-    from tlfeat.runs.ranking import rank
-    from tlfeat.runs.record import scan_runs
+    from tlfeat.runs.find import study_folders
+    from tlfeat.runs.finished import open_study
 
-    folders = (
-        study_folders(where.reports)
-        if study is None
-        else [find_study_folder(study, where.reports)]
-    )
-    scanned = {folder: scan_runs(folder) for folder in folders}
-    found = {folder: rank(runs.runs) for folder, runs in scanned.items()}
-    for runs in scanned.values():
-        for why in runs.damaged.values():
+    names = study_folders(where.reports) if study is None else [study]
+    studies = [open_study(name, where.reports) for name in names]
+    for one in studies:
+        for why in one.damaged.values():
             complain(why)
     if as_json:
-        every = (run for mine in found.values() for line in mine for run in line.seeds)
+        every = (run for one in studies for line in one.runs for run in line.seeds)
         print_json([{"path": str(run.path), **run.record} for run in every])
         return
-    if not any(found.values()):
+    if not any(one.runs for one in studies):
         raise TlfeatError(
             f"There is no finished run in {where.reports_folder}: `tlfeat train` makes one."
         )
-    for folder, mine in found.items():
-        if not mine:
+    for one in studies:
+        if not one.runs:
             continue
-        say(str(folder), style="bold")
-        _print(mine)
+        say(str(one.folder), style="bold")
+        _print(one.runs)
         say()
     tell(
         "val is on the pictures that all runs of the study were judged on, of several seeds "

@@ -39,7 +39,7 @@ def of_names(scene: Scene, count: int) -> Outcome:
 
 
 def _elements(scene: Scene, folder: str, classes: list[str]) -> Counter[str]:
-    from tlfeat.report.page import write_report
+    from tlfeat.report.page import write_page
 
     rows = made_rows(classes, {"train": 20, "test": 20}, groups=2)
     rows = [row._replace(id=f"{classes[0]}{row.id}", group=classes[0]) for row in rows]
@@ -49,7 +49,7 @@ def _elements(scene: Scene, folder: str, classes: list[str]) -> Counter[str]:
         for n in range(2)
     ]
     page = _Page()
-    page.feed(Path(write_report(study, runs)).read_text(encoding="utf-8"))
+    page.feed(Path(write_page(study, runs)).read_text(encoding="utf-8"))
     return page.found
 
 

@@ -156,6 +156,11 @@ def audit_dataset(
     TlfeatError
         If the dataset, backbone, weights, features or store cannot be used, or a picture cannot
         be read any more.
+
+    Examples
+    --------
+    >>> audit = tlfeat.audit_dataset("garments")  # doctest: +SKIP
+    >>> len(audit.leaks), len(audit.findings)  # doctest: +SKIP
     """
     settings, where = read_options(backbone, options)
     dataset = as_dataset(dataset, where)

@@ -136,6 +136,11 @@ def write_clean(audit: Audit, path: str | Path) -> Cleaned:
         As from `check_table`.
     TlfeatError
         If the table cannot be written.
+
+    Examples
+    --------
+    >>> audit = tlfeat.audit_dataset("garments")  # doctest: +SKIP
+    >>> tlfeat.write_clean(audit, "garments-clean.csv").kept  # doctest: +SKIP
     """
     data, path = audit.dataset, Path(path)
     check_table(data, path)

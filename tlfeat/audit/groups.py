@@ -52,6 +52,11 @@ def find_groups(dataset: Dataset | str | Path, **options: Unpack[WhereOptions]) 
     TlfeatError
         If the dataset, the default network or the store cannot be used, or groups.csv cannot be
         read.
+
+    Examples
+    --------
+    >>> dataset = tlfeat.find_groups("garments")  # doctest: +SKIP
+    >>> run = tlfeat.train(dataset, head="lda")  # doctest: +SKIP
     """
     where = Where(**options)
     dataset = as_dataset(dataset, where)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tlfeat.backbones.scaling import MODES, get_scaling
-from tlfeat.errors import TlfeatError, did_you_mean
+from tlfeat.errors import TlfeatError, WeightsError, did_you_mean
 from tlfeat.files import write_text
 from tlfeat.settings import checked_values, from_values, setting, settings_of, unusual_values
 
@@ -151,23 +151,38 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_facts(path: Path, said: Mapping[str, str]) -> NetworkFacts:
+def write_facts(network: str | Path, said: Mapping[str, str]) -> NetworkFacts:
     """Write what a user says of a network's file beside it; what is there already stays.
 
     Parameters
     ----------
-    path : Path
-        Of the network.
+    network : str or Path
+        Its file: .onnx, .xml or .keras.
     said : mapping of str to str
-        By the names of `NetworkFacts`; an empty text takes back what was said.
+        By the names of `NetworkFacts`: scaling, mean, std, colour, size, output and others; an
+        empty text takes back what was said.
+
+    Returns
+    -------
+    facts : NetworkFacts
+        All that stands beside the file now.
 
     Raises
     ------
+    WeightsError
+        If there is no such file.
     TlfeatError
-        If it cannot be.
+        If what is said cannot be.
+
+    Examples
+    --------
+    >>> tlfeat.write_facts("resnet18.onnx", {"scaling": "torch"})  # doctest: +SKIP
     """
     import tomli_w
 
+    path = Path(network).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"There is no network at {path}.")
     file, known = facts_file(path), settings_of(NetworkFacts)
     values: dict[str, Any] = unusual_values(read_facts(path))
     for name, text in said.items():

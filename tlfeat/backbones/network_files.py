@@ -188,12 +188,12 @@ def _external_names(path: Path, *changed: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def describe(named: str | Path) -> dict[str, str]:
+def describe_network(network: str | Path) -> dict[str, str]:
     """Say what is understood of a network's file, before it is used.
 
     Parameters
     ----------
-    named : str or Path
+    network : str or Path
         The file, or hub: and a preset.
 
     Returns
@@ -205,8 +205,13 @@ def describe(named: str | Path) -> dict[str, str]:
     ------
     WeightsError, TlfeatError
         If there is no such file, or it is no network that takes pictures.
+
+    Examples
+    --------
+    >>> tlfeat.describe_network("resnet18.onnx")["scaling"]  # doctest: +SKIP
+    'torch'
     """
-    named = str(named)
+    named = str(network)
     of_hub = named.startswith(hub.PREFIX)
     path = hub.preset_folder(named.removeprefix(hub.PREFIX)) if of_hub else Path(named)
     path = path.expanduser()

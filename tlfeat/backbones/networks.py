@@ -16,13 +16,14 @@ from tlfeat.backbones.cells import cell_weights
 from tlfeat.backbones.keras_files import file_layer, file_tensors, load_file
 from tlfeat.backbones.keras_runtime import dtype_policy, import_keras, seeded_initialisers
 from tlfeat.backbones.layer_names import fresh_names, kind_of
-from tlfeat.backbones.network_files import FileBackbone
+from tlfeat.backbones.network_files import FileBackbone, find_network
 from tlfeat.backbones.openvino_files import file_feature_shape, file_layers
 from tlfeat.backbones.table import Backbone, Output, grid_side
 from tlfeat.backbones.tokens import read_tokens
 from tlfeat.backbones.weights import Weights
 from tlfeat.errors import NetworkError, TlfeatError, UnknownName, did_you_mean
 from tlfeat.files import write_text
+from tlfeat.where import Where
 
 
 def build_base(backbone: Backbone, size: int, weights: Weights) -> Any:
@@ -282,6 +283,40 @@ def _cells(keras: Any, x: Any, side: int) -> Any:
     # (cells, height) x (n, height, width, channels) -> (n, cells, width, channels), then width
     x = keras.ops.einsum("ih,nhwc->niwc", rows, x)
     return keras.ops.einsum("jw,niwc->nijc", columns, x)
+
+
+def list_layers(
+    backbone: str, size: int | None = None, *, cache: str | Path | None = None
+) -> dict[str, tuple[int, ...]]:
+    """List the layers of a network with what they put out for one picture.
+
+    Parameters
+    ----------
+    backbone : str
+        A name of `list_backbones`, or a network's file.
+    size : int, optional
+        Side in pixels of the square that the network sees; its own size if None.
+    cache : str or Path, optional
+        Folder of the feature store, which keeps the list; $TLFEAT_CACHE or ./cache if None.
+
+    Returns
+    -------
+    shapes : dict of str to tuple of int
+        Layer name to (height, width, channels), or to (channels,): the stages first, then
+        "last", then every layer in order. Each is a name for `features`, as in "stage4:avg".
+
+    Raises
+    ------
+    TlfeatError
+        If there is no such network, or it does not take pictures of that size.
+
+    Examples
+    --------
+    >>> tlfeat.list_layers("efficientnet-lite0")["stage4"]  # doctest: +SKIP
+    (14, 14, 112)
+    """
+    row = find_network(backbone)
+    return layer_shapes(row, size or row.size, Where(cache).cache_folder)
 
 
 def layer_shapes(

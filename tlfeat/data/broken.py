@@ -28,6 +28,12 @@ def find_broken(
     -------
     broken : list of Skipped
         In the order of the dataset, without those in `dataset.skipped`.
+
+    Examples
+    --------
+    >>> dataset = tlfeat.open_dataset("garments")  # doctest: +SKIP
+    >>> [one.reason for one in tlfeat.find_broken(dataset)]  # doctest: +SKIP
+    []
     """
 
     def problem(sample: Sample) -> str:

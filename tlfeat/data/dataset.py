@@ -39,7 +39,14 @@ OPENED_BY: Final = ("splits", "columns", "groups", "split_seed", "limit")  # cha
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table of samples and a way to read them; `open_dataset` makes it."""
+    """A table of samples and a way to read them; `open_dataset` makes it.
+
+    Examples
+    --------
+    >>> dataset = tlfeat.open_dataset("garments")  # doctest: +SKIP
+    >>> len(dataset), dataset.classes  # doctest: +SKIP
+    (36, ('blue', 'green', 'red'))
+    """
 
     name: str
     path: str
@@ -166,6 +173,11 @@ def open_dataset(
     ------
     DataError
         If there is nothing to open, or it cannot be told what it is.
+
+    Examples
+    --------
+    >>> tlfeat.open_dataset("digits").classes[:3]  # doctest: +SKIP
+    ('0', '1', '2')
     """
     _check_options(splits, columns, split_seed, limit)
     chosen = parse_splits(splits)

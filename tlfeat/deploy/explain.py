@@ -98,7 +98,15 @@ def explain(
         As for `predict`.
     label : str, optional
         The class that is looked for; the predicted one of each picture if None.
-    weights, engine, cache, jobs, watch
+    weights : str or Path, optional
+        As for `predict`.
+    engine : {"auto", "openvino", "tensorflow"}
+        As for `predict`.
+    cache : str or Path, optional
+        As for `predict`.
+    jobs : int, optional
+        As for `predict`.
+    watch : Watch
         As for `predict`.
 
     Yields
@@ -112,6 +120,12 @@ def explain(
         If its head or top is not linear, its features are not averages, or it has no such class.
     WeightsError
         If the weights are not those of the run.
+
+    Examples
+    --------
+    >>> run = tlfeat.train("garments", head="lda")  # doctest: +SKIP
+    >>> one = next(tlfeat.explain(run, "new-pictures"))  # doctest: +SKIP
+    >>> one.label, one.map.shape  # doctest: +SKIP
     """
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
@@ -315,19 +329,26 @@ def _stretched(heat: _Floats, side: int) -> _Floats:
     return stretched
 
 
-def drawn(one: Explanation) -> Image.Image:
+def draw_explanation(explanation: Explanation) -> Image.Image:
     """Lay the map on its picture: orange speaks for the class, blue against it.
 
     Parameters
     ----------
-    one : Explanation
+    explanation : Explanation
         Of a picture that can be used.
 
     Returns
     -------
     image : Image
         The picture as the network sees it, and beside it the same under the map.
+
+    Examples
+    --------
+    >>> run = tlfeat.train("garments", head="lda")  # doctest: +SKIP
+    >>> one = next(tlfeat.explain(run, "new-pictures"))  # doctest: +SKIP
+    >>> tlfeat.draw_explanation(one).save("map.png")  # doctest: +SKIP
     """
+    one = explanation
     side = len(one.square)
     heat = np.asarray(
         Image.fromarray(one.map.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)

@@ -95,6 +95,12 @@ def export(
     TlfeatError
         If a package is missing, the run cannot be joined in one network, its pictures are gone, or
         the file says something else than the run: nothing is left then.
+
+    Examples
+    --------
+    >>> run = tlfeat.find_run("garments")  # doctest: +SKIP
+    >>> done = tlfeat.export(run, "openvino", out="garments-openvino")  # doctest: +SKIP
+    >>> done.model  # doctest: +SKIP
     """
     row = get_format(format)
     check_writable(row, precision)

@@ -196,6 +196,12 @@ def load_export(folder: str | Path) -> Export:
     ------
     TlfeatError
         If it is no such folder.
+
+    Examples
+    --------
+    >>> run = tlfeat.find_run("garments")  # doctest: +SKIP
+    >>> model = tlfeat.load_export(tlfeat.export(run, "openvino").folder)  # doctest: +SKIP
+    >>> next(tlfeat.predict(model, "new-pictures")).label  # doctest: +SKIP
     """
     folder = Path(folder)
     try:

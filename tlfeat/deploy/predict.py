@@ -130,6 +130,11 @@ def predict(
         If the run needs another version of tlfeat, its files are gone or are not as they were
         written, `weights` are given for a fine-tune, or a share or a precision cannot be had of
         this run.
+
+    Examples
+    --------
+    >>> run = tlfeat.find_run("garments")  # doctest: +SKIP
+    >>> {one.id: one.label for one in tlfeat.predict(run, "new-pictures")}  # doctest: +SKIP
     """
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Unpack
 
 import numpy as np
 
@@ -30,7 +30,8 @@ from tlfeat.errors import NetworkError, TlfeatError
 from tlfeat.features.maintenance import list_items
 from tlfeat.features.store import FeatureStore
 from tlfeat.machine import machine
-from tlfeat.where import Where
+from tlfeat.settings import explained
+from tlfeat.where import Where, WhereOptions
 
 State = Literal["good", "note", "bad"]
 _PYTHON: Final = ((3, 11), (3, 14))  # from, and before
@@ -49,18 +50,27 @@ class Point(NamedTuple):
     advice: str = ""  # where it is not good
 
 
-def examine(where: Where = Where()) -> Iterator[Point]:
+@explained(Where)
+def check_machine(**options: Unpack[WhereOptions]) -> Iterator[Point]:
     """Look at all that the work stands on, the quick things first.
 
     Parameters
     ----------
-    where : Where
-        Cache and reports that are looked at; `watch` hears of what takes time.
+    **options
+        cache, reports, which are looked at; engine, jobs, watch: see `Where`.
 
     Yields
     ------
     point : Point
+        What was looked at, what was found, its state ("good", "note" or "bad") and, where that is
+        not good, what to do.
+
+    Examples
+    --------
+    >>> wrong = [point for point in tlfeat.check_machine() if point.state == "bad"]
+    ... # doctest: +SKIP
     """
+    where = Where(**options)
     yield _python()
     yield from _packages()
     yield _processor()

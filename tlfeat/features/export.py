@@ -54,6 +54,10 @@ def write_features(features: Features, target: str | Path) -> None:
     ------
     TlfeatError
         If the name has another suffix, or the file cannot be written.
+
+    Examples
+    --------
+    >>> tlfeat.write_features(tlfeat.extract("garments"), "garments.npz")  # doctest: +SKIP
     """
     check_target(target)
     if not is_url(str(target)):

@@ -65,6 +65,12 @@ def extract(
     ------
     TlfeatError
         If the dataset, backbone, weights, features or store cannot be used.
+
+    Examples
+    --------
+    >>> features = tlfeat.extract("garments")  # doctest: +SKIP
+    >>> features.X.shape  # doctest: +SKIP
+    (36, 1280)
     """
     settings, where = read_options(backbone, options)
     dataset = as_dataset(dataset, where)

@@ -166,6 +166,12 @@ def plan_prune(
     ------
     UnknownName
         If a name matches nothing.
+
+    Examples
+    --------
+    >>> plan = tlfeat.plan_prune(tlfeat.list_cache(), max_bytes=10**10)  # doctest: +SKIP
+    >>> [item.name for item in plan]  # doctest: +SKIP
+    []
     """
     moment = time.time() if now is None else now
     # A folder that somebody may be making at this moment is not a candidate at all.

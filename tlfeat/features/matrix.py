@@ -41,6 +41,11 @@ class Features:
         One for each part of `X`, from left to right.
     skipped : tuple of Skipped
         Samples that are not in the matrix, with the reasons.
+
+    Examples
+    --------
+    >>> features = tlfeat.extract("garments")  # doctest: +SKIP
+    >>> features.rows("train").shape, features.rows("test").shape  # doctest: +SKIP
     """
 
     X: np.ndarray

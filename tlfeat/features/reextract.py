@@ -15,6 +15,7 @@ from tlfeat.features.entry import Entry
 from tlfeat.features.folder import NOT_IN_DIGEST
 from tlfeat.features.forward import Unread, embedded_chunks, network_of
 from tlfeat.features.recipe import Recipe
+from tlfeat.features.store import FeatureStore
 from tlfeat.where import Where
 
 TOLERANCE = 1e-4  # of |a - b| / (1 + |a|), what engines may differ by in float32
@@ -36,7 +37,7 @@ class Reextracted(NamedTuple):
 
 
 def reextract(
-    entry: Entry,
+    entry: Entry | str,
     dataset: Dataset,
     count: int,
     *,
@@ -48,7 +49,8 @@ def reextract(
 
     Parameters
     ----------
-    entry : Entry
+    entry : Entry or str
+        Its name, as `list_cache` gives it.
     dataset : Dataset
         Has the pictures.
     count : int
@@ -69,7 +71,15 @@ def reextract(
         If the entry has no picture of the dataset, or one cannot be read any more.
     WeightsError
         If the weights are not those of the entry.
+
+    Examples
+    --------
+    >>> entry = tlfeat.extract("garments").recipe.entry_name  # doctest: +SKIP
+    >>> tlfeat.reextract(entry, tlfeat.open_dataset("garments"), 20).equal  # doctest: +SKIP
+    True
     """
+    if isinstance(entry, str):
+        entry = FeatureStore(where.cache_folder).open(entry)
     recipe = Recipe.from_dict({k: v for k, v in entry.recipe.items() if k not in NOT_IN_DIGEST})
     stored = set(entry.digests())
     there = {s.digest: s for s in dataset.samples if s.digest in stored}

@@ -74,6 +74,11 @@ class FeatureSettings:
         Of the stored rows; `Features.X` is float32 in any case.
     seed : int
         Of random weights.
+
+    Examples
+    --------
+    >>> settings = tlfeat.FeatureSettings(features="stage4:grid2", size=96)  # doctest: +SKIP
+    >>> run = tlfeat.train("garments", settings, head="lda")  # doctest: +SKIP
     """
 
     panel: ClassVar = "Features"  # of a help page

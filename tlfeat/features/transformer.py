@@ -49,10 +49,9 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         A name of `list_backbones`.
     features : str
         Layers and pooling, LAYER:POOL[+LAYER:POOL...].
-    weights, size, resize, precision, dtype, seed
-        See `FeatureSettings`.
-    cache, engine, jobs
-        See `Where`.
+    **options
+        weights, size, resize, precision, dtype, seed: see `FeatureSettings`.
+        cache, engine, jobs: see `Where`.
 
     Examples
     --------

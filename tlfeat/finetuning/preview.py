@@ -23,7 +23,7 @@ def draw_augmented(
     dataset: Dataset,
     augment: Sequence[object],
     size: int,
-    path: Path,
+    path: str | Path,
     *,
     resize: Resize | None = None,
     seed: int = 0,
@@ -37,7 +37,7 @@ def draw_augmented(
         As in `finetune`.
     size : int
         Side in pixels.
-    path : Path
+    path : str or Path
         The picture to write: a column a picture, the plain one on top, and below it as it
         comes in four epochs.
     resize : Resize, optional
@@ -52,6 +52,11 @@ def draw_augmented(
     ------
     DataError
         If no training picture can be decoded.
+
+    Examples
+    --------
+    >>> dataset = tlfeat.open_dataset("garments")  # doctest: +SKIP
+    >>> seen = tlfeat.draw_augmented(dataset, ["flip", "crop"], 96, "seen.png")  # doctest: +SKIP
     """
     from PIL import Image
 
@@ -85,6 +90,7 @@ def draw_augmented(
         for column, picture in enumerate(seen):
             top, left = row * step, column * step
             sheet[top : top + size, left : left + size] = picture
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(path)
     return path

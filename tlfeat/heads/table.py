@@ -294,7 +294,13 @@ def get_head(name: str) -> Head:
 
 
 def list_heads(pattern: str | None = None) -> list[Head]:
-    """Give all heads, or those whose name fits a pattern such as `svm-*`."""
+    """Give all heads, or those whose name fits a pattern such as `svm-*`.
+
+    Examples
+    --------
+    >>> [row.name for row in tlfeat.list_heads()][:3]  # doctest: +SKIP
+    ['logistic', 'lda', 'ridge']
+    """
     wanted = "*" if pattern is None else pattern.lower().replace("_", "-")
     return [head for head in HEADS if fnmatchcase(head.name, wanted)]
 

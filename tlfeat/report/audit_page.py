@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from tlfeat.audit.audit import Audit
-from tlfeat.audit.findings import ALIKE, LABEL, SCENE, Finding
+from tlfeat.audit.findings import ALIKE, LABEL, SCENE, Finding, write_findings
+from tlfeat.audit.kept import keep_audit
 from tlfeat.audit.odd import KINDS
 from tlfeat.data.dataset import Dataset
 from tlfeat.files import write_text
@@ -19,8 +20,9 @@ from tlfeat.report.audit_words import (
 from tlfeat.report.page import INDEX
 from tlfeat.report.pictures import thumbnails
 from tlfeat.report.render import render
+from tlfeat.settings import explained
 from tlfeat.watch import SILENT, Watch
-from tlfeat.where import Where
+from tlfeat.where import Where, WhereOptions
 
 FINDINGS: Final = "findings.csv"
 FOLDER: Final = "audit"
@@ -30,6 +32,44 @@ _SHOWN: Final = 60  # of a kind; the table has them all
 def audit_folder(where: Where, dataset: Dataset) -> Path:
     """Give the folder of a dataset's audit: in that of its study."""
     return where.study_folder(dataset) / FOLDER
+
+
+@explained(Where)
+def write_audit(
+    audit: Audit, out: str | Path | None = None, **options: Unpack[WhereOptions]
+) -> Path:
+    """Write the page of an audit and the table of what was found.
+
+    Parameters
+    ----------
+    audit : Audit
+        From `audit_dataset`.
+    out : str or Path, optional
+        Folder of the page; audit/ in that of the dataset's study if None, whose own page then
+        shows what was found of each picture.
+    **options
+        reports, name, which say where the study is; watch: see `Where`.
+
+    Returns
+    -------
+    page : Path
+        index.html; findings.csv is beside it.
+
+    Raises
+    ------
+    TlfeatError
+        If the folder cannot be written to.
+
+    Examples
+    --------
+    >>> page = tlfeat.write_audit(tlfeat.audit_dataset("garments"))  # doctest: +SKIP
+    """
+    where = Where(**options)
+    folder = audit_folder(where, audit.dataset) if out is None else Path(out)
+    write_findings(folder / FINDINGS, audit.findings)
+    if out is None:
+        keep_audit(where.study_folder(audit.dataset), audit)
+    return write_audit_page(folder, audit, watch=where.watch)
 
 
 def write_audit_page(folder: Path, audit: Audit, *, watch: Watch = SILENT) -> Path:

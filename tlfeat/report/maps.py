@@ -107,6 +107,6 @@ def map_section(part: Part, maps: Maps | None) -> dict[str, Any] | None:
 
 
 def _beside(one: "Explanation") -> Image.Image:
-    from tlfeat.deploy.explain import drawn
+    from tlfeat.deploy.explain import draw_explanation
 
-    return drawn(one).resize((2 * _SIDE, _SIDE), Image.Resampling.LANCZOS)
+    return draw_explanation(one).resize((2 * _SIDE, _SIDE), Image.Resampling.LANCZOS)

@@ -5,25 +5,25 @@ from pathlib import Path
 
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
-from tlfeat.report.page import write_report
+from tlfeat.report.page import write_page
 from tlfeat.runs.record import find_runs
 from tlfeat.runs.reopen import dataset_of
 from tlfeat.watch import SILENT, Watch
 from tlfeat.where import STUDY_FILE, Where
 
 
-def report(
-    studies: Sequence[str | Path],
+def write_report(
+    studies: Sequence[str | Path] | str | Path,
     out: str | Path | None = None,
     *,
     cache: str | Path | None = None,
     watch: Watch = SILENT,
 ) -> Path:
-    """Write the report of finished runs; nothing is trained or embedded.
+    """Write the report of finished studies; nothing is trained or embedded.
 
     Parameters
     ----------
-    studies : sequence of str or Path
+    studies : str or Path, or sequence of these
         Study folders. Runs on the same dataset and split are compared with each other,
         whichever study they are from.
     out : str or Path, optional
@@ -43,12 +43,17 @@ def report(
     ------
     TlfeatError
         If a folder is no study, or several studies are given without `out`.
+
+    Examples
+    --------
+    >>> page = tlfeat.write_report("reports/garments")  # doctest: +SKIP
     """
     from tlfeat.report.contents import split_by_data
     from tlfeat.report.latex import latex_table
     from tlfeat.report.page import RESULTS_TEX
     from tlfeat.runs.results import write_results
 
+    studies = [studies] if isinstance(studies, str | Path) else studies
     homes = list(dict.fromkeys(Path(study).resolve() for study in studies))
     for home in homes:
         if not ((home / "runs").is_dir() or (home / STUDY_FILE).is_file()):
@@ -68,7 +73,7 @@ def report(
         for dataset in (dataset_of(home, runs, store, watch) for home in homes)
         if dataset is not None
     ]
-    page = write_report(folder, runs, dataset=datasets, cache=store, studies=homes, watch=watch)
+    page = write_page(folder, runs, dataset=datasets, cache=store, studies=homes, watch=watch)
     parts = split_by_data(runs)
     for number, ranked in enumerate(parts, 1):
         name = Path(ranked[0].dataset.source).name or "dataset"

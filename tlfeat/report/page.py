@@ -51,7 +51,7 @@ _DRAWING: Final = (
 )
 
 
-def write_report(
+def write_page(
     folder: Path,
     runs: Sequence[Run],
     *,
@@ -223,7 +223,7 @@ def refresh_report(
     runs = comparable_runs(study, dataset)
     try:
         write_results(study, runs)
-        write_report(study, runs, dataset=dataset, cache=cache, watch=watch)
+        write_page(study, runs, dataset=dataset, cache=cache, watch=watch)
     except TlfeatError as error:  # the run is finished all the same
         watch.warn(f"The page was not drawn again: {error}")
 

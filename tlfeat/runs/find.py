@@ -34,6 +34,10 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
         If no run is called so, or several are.
     TlfeatError
         If there is no run at all, or it cannot be read.
+
+    Examples
+    --------
+    >>> run = tlfeat.find_run("garments")  # the best of that study by validation  # doctest: +SKIP
     """
     path = Path(name).expanduser()
     if (path / RECORD).is_file():

@@ -63,6 +63,12 @@ class Run:
     """One finished run: what run.json says, a field for each thing, and the files beside it.
 
     `load_run` and `Run.of` make one.
+
+    Examples
+    --------
+    >>> run = tlfeat.find_run("garments")  # doctest: +SKIP
+    >>> run.name, run.metrics["test"]["accuracy"]  # doctest: +SKIP
+    >>> predictions = run.predictions()  # doctest: +SKIP
     """
 
     path: Path  # the run's folder
@@ -298,6 +304,11 @@ def load_run(path: str | Path) -> Run:
         If there is no finished run, or one of a later schema.
     DamagedFile
         If run.json is not as it was written.
+
+    Examples
+    --------
+    >>> path = tlfeat.find_run("garments").path  # doctest: +SKIP
+    >>> tlfeat.load_run(path).name  # doctest: +SKIP
     """
     folder = Path(path)
     try:

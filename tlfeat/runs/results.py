@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import Run, as_text
 from tlfeat.runs.statistics import keep_intervals, known_intervals
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULTS_CSV = "results.csv"
 RESULTS_MD = "results.md"
@@ -295,16 +298,28 @@ def write_results(folder: Path, runs: Sequence[Run], metric: str | None = None) 
     """
     ranked = rank(runs, metric=metric)
     keep_intervals(ranked)
+    write_text(folder / RESULTS_CSV, results_csv(ranked))
+    lines = [f"# {folder.name}", "", caption(ranked), "", *markdown_table(ranked), ""]
+    lines += [f"- {remark}" for remark in remarks(ranked)]
+    write_text(folder / RESULTS_MD, "\n".join(lines).rstrip() + "\n")
+
+
+def results_csv(ranked: Sequence[RankedRun]) -> str:
+    """Give a row for each run, split, metric and class, as the text of results.csv."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for line in ranked:
         for run in line.seeds:
             writer.writerows(_long_rows(run))
-    write_text(folder / RESULTS_CSV, text.getvalue())
-    lines = [f"# {folder.name}", "", caption(ranked), "", *markdown_table(ranked), ""]
-    lines += [f"- {remark}" for remark in remarks(ranked)]
-    write_text(folder / RESULTS_MD, "\n".join(lines).rstrip() + "\n")
+    return text.getvalue()
+
+
+def read_results(file: Path | io.StringIO) -> "pd.DataFrame":
+    """Read the text of results.csv; a class may be called NA, so only what is empty is missing."""
+    import pandas as pd
+
+    return pd.read_csv(file, keep_default_na=False, na_values=[""])
 
 
 def markdown_table(ranked: Sequence[RankedRun]) -> list[str]:

@@ -23,7 +23,13 @@ class BuiltIn(NamedTuple):
 
 
 def list_studies() -> list[BuiltIn]:
-    """Give the studies that come with tlfeat, by name."""
+    """Give the studies that come with tlfeat, by name.
+
+    Examples
+    --------
+    >>> [study.name for study in tlfeat.list_studies()][:2]  # doctest: +SKIP
+    ['food101-efficientnet', 'gtsrb-nasnet']
+    """
     found = []
     for path in sorted(_FOLDER.glob("*.toml")):
         with path.open(encoding="utf-8") as file:

@@ -15,7 +15,7 @@ from tlfeat.runs.orders import HeadPlan
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.ranking import rank
 from tlfeat.runs.record import comparable_runs
-from tlfeat.runs.results import RESULTS_CSV
+from tlfeat.runs.results import RESULTS_CSV, read_results
 from tlfeat.runs.shot_fits import check_shots, measure_shots
 from tlfeat.runs.shots import ShotCurve, Size, read_sizes
 from tlfeat.settings import explained
@@ -64,9 +64,7 @@ class Comparison:
 
     def table(self) -> "pd.DataFrame":
         """Read results.csv: a row for each run, split, metric and class."""
-        import pandas as pd
-
-        return pd.read_csv(self.folder / RESULTS_CSV, keep_default_na=False, na_values=[""])
+        return read_results(self.folder / RESULTS_CSV)
 
 
 @explained(FeatureSettings, Where)
@@ -97,12 +95,18 @@ def compare(
         What `open_dataset` gives, or takes.
     backbones : sequence of str or FeatureSettings
         Names of `list_backbones`, or networks with their settings.
-    heads, features : sequence of str
-        Every combination is a run. Features "auto" are each head's best of a few layers, on held
-        rows; see docs/heads.md.
+    heads : sequence of str
+        Names of `list_heads`. Every combination of backbone, head and features is a run.
+    features : sequence of str
+        Such as "last:avg". "auto" are each head's best of a few layers, on held rows; see
+        docs/heads.md.
     params : mapping, optional
         Settings that are given, not searched; each goes to the heads that have it.
-    search, class_weight, refit
+    search : bool
+        As in `train`.
+    class_weight : {None, "balanced"}
+        As in `train`.
+    refit : bool
         As in `train`.
     metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}, optional
         What the search makes best on validation, and what runs are ranked by. Usually accuracy,
@@ -131,6 +135,11 @@ def compare(
     TlfeatError
         If the dataset, a backbone, weights, features, a head or a setting cannot be
         used, or if every head was refused.
+
+    Examples
+    --------
+    >>> comparison = tlfeat.compare("garments", heads=["lda", "logistic"])  # doctest: +SKIP
+    >>> comparison.best.name  # doctest: +SKIP
     """
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")

@@ -26,7 +26,7 @@ from tlfeat.files import write_text
 from tlfeat.finetuning.parents import find_parent
 from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
-from tlfeat.report.page import INDEX, PART, import_drawing, write_report
+from tlfeat.report.page import INDEX, PART, import_drawing, write_page
 from tlfeat.report.trust import look_over
 from tlfeat.runs.orders import HeadJob
 from tlfeat.runs.record import Run, comparable_runs, finished_run, write_record
@@ -65,7 +65,7 @@ class Ran(NamedTuple):
         with ThreadPoolExecutor(1) as aside:  # the pictures are looked over beside the page
             looking = aside.submit(look_over, self.folder, dataset, self.network, where)
             write_results(self.folder, runs, metric)
-            write_report(
+            write_page(
                 self.folder,
                 runs,
                 dataset=dataset,

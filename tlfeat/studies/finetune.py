@@ -95,8 +95,16 @@ def finetune(
     refit : bool, optional
         Train once more with what held rows have chosen, on these too; if None in mode auto, where
         the data have no validation split.
-    resume, keep, h5, devices, memory
-        See `Effort`.
+    resume : bool
+        Go on where the same fine-tune was stopped.
+    keep : str
+        Which weights are kept; see `Effort`.
+    h5 : bool
+        Write the model as `.h5` too.
+    devices : int
+        GPUs that train side by side.
+    memory : int
+        Bytes for decoded pictures or activations.
     run_name : str
         What tables call the run; made from its settings if empty.
     **options
@@ -113,6 +121,11 @@ def finetune(
         If anything asked for cannot be had, or an unfinished run is there and `resume` is False.
     KeyboardInterrupt
         After Ctrl-C; `resume` goes on.
+
+    Examples
+    --------
+    >>> run = tlfeat.finetune("garments", budget="1m", size=64)  # doctest: +SKIP
+    >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
     """
     where = Where(**options)
     if start is not None and not (backbone is None and weights is None):

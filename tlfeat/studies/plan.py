@@ -101,7 +101,7 @@ def _metric(file: str, defaults: Mapping[str, Any]) -> str | None:
 
 
 def read_study(
-    path: Path,
+    path: str | Path,
     *,
     quick: bool = False,
     settings: Sequence[str] = (),
@@ -111,7 +111,8 @@ def read_study(
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
+        A study file; that of a study that comes with tlfeat is `path` of `list_studies`.
     quick : bool
         Use its section [quick].
     settings : sequence of str
@@ -127,7 +128,13 @@ def read_study(
     ------
     TlfeatError
         If anything in the file or the settings is wrong, with its place and the nearest key.
+
+    Examples
+    --------
+    >>> study = tlfeat.read_study(tlfeat.list_studies()[0].path, quick=True)  # doctest: +SKIP
+    >>> [run.name for run in study.runs]  # doctest: +SKIP
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

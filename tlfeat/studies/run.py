@@ -195,6 +195,11 @@ def run_study(
     ------
     TlfeatError
         If the file is wrong, weights or the dataset cannot be had, or no run could be trained.
+
+    Examples
+    --------
+    >>> done = tlfeat.run_study("mine.toml", quick=True)  # doctest: +SKIP
+    >>> done.paragraph  # doctest: +SKIP
     """
     if not isinstance(study, Study):
         study = read_study(Path(study), quick=quick, settings=settings, data=data)

@@ -65,6 +65,11 @@ def train(
     ------
     TlfeatError
         If the dataset, backbone, weights, features, head or a setting cannot be used.
+
+    Examples
+    --------
+    >>> run = tlfeat.train("garments", head="lda")  # doctest: +SKIP
+    >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
     """
     settings, where = read_options(backbone, options)
     plan = HeadPlan(head, params or {}, search, class_weight, refit, settings.seed, metric)
