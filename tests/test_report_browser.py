@@ -220,8 +220,10 @@ def test_a_pair_shows_the_numbers_behind_it_and_keys_go_from_cell_to_cell(visit)
     assert cells.count() == 6
     cells.first.focus()
     first = pairs.locator(".behind").inner_text()
-    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")  # over the diagonal
     second = pairs.locator(".behind").inner_text()
+    names = pairs.locator(".heat tbody th").all_inner_texts()
+    assert second.startswith(f"{names[2].split()[1]} against {names[1].split()[1]}")
     assert " against " in first
     assert " points (95% interval " in second
     assert first != second
@@ -240,6 +242,21 @@ def test_costs_are_one_scatter_with_a_choice_of_axis(visit):
     assert "megabytes" in after
     cost.locator("table.costs tbody tr").nth(1).hover()
     assert cost.locator(".scatter .point.at").count() == 1
+
+
+def test_a_hash_that_is_no_name_stops_nothing(browser, made):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(made[0].as_uri() + "#50%")
+    assert page.locator("#results-0 thead button").count() > 5
+    context.close()
+
+
+def test_six_mistakes_of_the_first_screen_open_by_the_keyboard(visit):
+    page = visit()
+    page.locator(".six .enlarge").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("dialog.shown .large img").is_visible()
 
 
 def test_a_link_opens_the_section_that_it_leads_to(visit):

@@ -8,9 +8,10 @@ import pytest
 from made_study import ODD_NAMES, made_rows, make_run, seeded
 from PIL import Image
 
+from tlfeat.report.again import use_lines
 from tlfeat.report.card import draw_card, write_card
 from tlfeat.report.contents import gather, split_by_data
-from tlfeat.report.front import front, use_commands, verdict
+from tlfeat.report.front import front, verdict
 from tlfeat.report.page import write_page
 from tlfeat.report.pair_matrix import pairs_section
 from tlfeat.runs import caveats
@@ -71,16 +72,22 @@ def test_without_test_there_are_no_bars(tmp_path):
 
 def test_the_command_names_the_best_runs_own_folder(study, monkeypatch):
     ranked = split_by_data([find_run(study)])[0]
-    go, predict = use_commands(ranked[0])
+    go, predict = use_lines(ranked[0], None)
     monkeypatch.chdir(go.removeprefix("cd "))
     assert find_run(predict.split()[2]).path.resolve() == ranked[0].path.resolve()
 
 
 def test_of_several_seeds_the_command_names_the_first(tmp_path):
     runs = [seeded(tmp_path / "s", "lda", seed) for seed in (3, 4)]
-    assert (
-        use_commands(rank(runs)[0])[1].split()[2] == f"{tmp_path.name}/s/runs/{runs[0].path.name}"
-    )
+    place = use_lines(rank(runs)[0], None)[1].split()[2]
+    assert place == f"{tmp_path.name}/s/runs/{runs[0].path.name}"
+
+
+def test_the_command_has_the_cache_that_is_not_where_it_would_be_looked_for(study, tmp_path):
+    ranked = split_by_data([find_run(study)])[0]
+    assert "--cache" not in use_lines(ranked[0], tmp_path / "cache")[1]
+    line = use_lines(ranked[0], tmp_path / "other place")[1]
+    assert line.endswith(f"--cache '{tmp_path}/other place'")
 
 
 def test_what_is_no_better_than_one_class_is_said_in_red_and_in_the_remarks(tmp_path):

@@ -159,6 +159,22 @@ def test_an_unchanged_page_is_not_written_again(study, monkeypatch):
         write_page(study, find_runs(study)[1:])
 
 
+def test_a_study_that_was_moved_has_a_page_of_its_new_place(study, tmp_path):
+    write_page(study, find_runs(study))
+    moved = tmp_path / "else where" / "reports" / study.name
+    moved.parent.mkdir(parents=True)
+    study.rename(moved)
+    text = write_page(moved, find_runs(moved)).read_text()
+    assert str(moved.parent.parent) in text
+
+
+def test_a_card_that_is_gone_is_drawn_again(study):
+    page = write_page(study, find_runs(study))
+    (page.parent / "card.png").unlink()
+    write_page(study, find_runs(study))
+    assert (page.parent / "card.png").exists()
+
+
 def test_the_page_has_what_is_found_while_it_is_drawn(study):
     runs = find_runs(study)
 

@@ -1,6 +1,7 @@
 """Fewer train pictures, as the command prints them and as the page shows them."""
 
 import json
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -11,13 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_growth import TRUE, curve_of
 
 from tlfeat.errors import TlfeatError
+from tlfeat.report.merge import write_report
 from tlfeat.report.page import write_page
 from tlfeat.report.shot_figures import draw_shots
 from tlfeat.report.shots import shot_rows
 from tlfeat.runs.growth import HELD
 from tlfeat.runs.record import find_runs
 from tlfeat.runs.shot_words import shot_caption, shot_sentences, shot_table, tell
-from tlfeat.runs.shots import SHOTS, ShotFile, ShotFit
+from tlfeat.runs.shots import SHOTS, ShotFile, ShotFit, repeats_of
 
 
 def test_the_command_prints_the_curve_and_the_page_and_json_have_it(run, pictures, tmp_path):
@@ -53,9 +55,9 @@ def study(tmp_path):
         made = make_run(tmp_path / "s", name, ODD_NAMES, rows, seed=number)
         whole = made.metrics["test"]["accuracy"]
         fits[made.id] = [
-            ShotFit(size, repeat, 4 * size, whole - 2 / size + 0.004 * repeat)
+            ShotFit(size, repeat, 4 * size, whole - 2 / size + 0.002 * repeat)
             for size in (5, 10, 20, 50)
-            for repeat in range(4)
+            for repeat in range(repeats_of(4 * size, 400))
         ]
     ShotFile((5, 10, 20, 50, "all"), fits).write(tmp_path / "s")
     return tmp_path / "s"
@@ -72,6 +74,27 @@ def test_names_are_text_and_the_page_is_written_again_when_the_file_changes(stud
     changed = write_page(study, find_runs(study)).read_text()
     assert "50 a class" in text
     assert "50 a class" not in changed
+
+
+def test_what_was_broken_off_has_no_range_and_says_so(study):
+    assert "80% ranges held" in write_page(study, find_runs(study)).read_text()
+    file = ShotFile.read(study)
+    fits = {run: [fit for fit in some if fit.shots < 20] for run, some in file.fits.items()}
+    ShotFile(file.sizes, fits).write(study)
+    text = write_page(study, find_runs(study)).read_text()
+    done, asked = (
+        sum(repeats_of(4 * n, 400) for n in some) for some in ((5, 10), (5, 10, 20, 50))
+    )
+    assert f"{done} of {asked} draws are measured" in text
+    assert "80% ranges held" not in text
+
+
+def test_the_shots_of_a_study_are_shown_whichever_study_is_named_first(study, tmp_path):
+    run = find_runs(study)[0]
+    shutil.copytree(run.path, tmp_path / "again" / "runs" / run.path.name)
+    for order in ([study, tmp_path / "again"], [tmp_path / "again", study]):
+        page = write_report(order, tmp_path / "out")
+        assert "twice as many would bring" in page.read_text()
 
 
 def test_a_file_that_cannot_be_read_is_said_on_the_page(study):

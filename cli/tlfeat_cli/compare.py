@@ -194,15 +194,14 @@ def _print_table(done: "Comparison") -> None:
 
 def _print_shots(done: "Comparison") -> None:
     """Print what fewer train pictures give, and what twice as many would."""
-    from tlfeat.runs.labels import run_labels
-    from tlfeat.runs.shot_words import shot_caption, shot_sentences, shot_table
+    from tlfeat.runs.shot_words import shot_caption, shot_labels, shot_sentences, shot_table
     from tlfeat.runs.shot_words import tell as tell_of
 
-    told = tell_of(done.shots, run_labels(done.runs))
+    told = tell_of(done.shots, shot_labels(done.runs))
     say()
     print_table(shot_table(told))
     say()
-    tell(shot_caption(told))
+    tell(shot_caption(told, done.runs))
     for sentence in shot_sentences(told):
         tell(f"- {sentence}")
 

@@ -230,6 +230,7 @@ def _for_script(part: Part, shown: PagePictures) -> dict[str, Any]:
         "known": len(chosen) == len(part.facts),
         "ids": part.facts.ids[chosen].tolist(),
         "true": part.facts.true[chosen].tolist(),
+        "everywhere": np.flatnonzero(np.isin(chosen, part.everywhere_wrong)).tolist(),
         "picture": [place.get(digest, -1) for digest in digests],
         "pictures": [shown.small[digest] for digest in pictures],
         "large": {place[digest]: uri for digest, uri in shown.large.items()},

@@ -1,6 +1,5 @@
 """The first screen of a page: what is tied at the top, how sure that is, and how to use it."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from tlfeat.runs.statistics import known_intervals
 SIX: Final = 6  # mistakes
 _WIDE: Final = 200.0  # of a bar's drawing, in its own units
 _STEP: Final = 5  # points, to which the axis of the bars is rounded
+_FAR: Final = 15  # points below the runs, from which the line of one class is left out
 _NAMED: Final = 3  # runs that a title names
 
 
@@ -40,7 +40,6 @@ def front(part: Part) -> dict[str, Any]:
         "board": _board(part),
         "sure": _sure(part),
         "best": part.labels[part.ranked[0].name],
-        "use": use_commands(part.ranked[0]),
     }
 
 
@@ -68,17 +67,6 @@ def verdict(ranked: Sequence[RankedRun], labels: dict[str, str]) -> str:
     return f"Tied at the top, {len(top)} of {len(ranked)}: {listed(top, _NAMED)}"
 
 
-def use_commands(run: RankedRun) -> list[str]:
-    """Give the lines that label pictures with a run, where its reports are."""
-    first = run.seeds[0] if run.seeds else run
-    reports = first.study.resolve().parent
-    place = f"{reports.name}/{first.study.name}/runs/{first.path.name}"
-    return [
-        f"cd {shlex.quote(str(reports.parent))}",
-        f"tlfeat predict {shlex.quote(place)} PICTURES",
-    ]
-
-
 def _facts(part: Part) -> str:
     """Say on what the runs were compared."""
     dataset = part.ranked[0].dataset
@@ -99,6 +87,8 @@ def _board(part: Part) -> dict[str, Any]:
     rows = [_ends(run) for run in part.ranked]
     known = [100 * value for row in rows for value in row if np.isfinite(value)]
     always = _always(uneven)
+    if always is not None and always > min(known, default=0.0) - _FAR:
+        known.append(always)
     low = _STEP * np.floor(min(known, default=0.0) / _STEP)
     high = max(_STEP * np.ceil(max(known, default=100.0) / _STEP), low + _STEP)
 

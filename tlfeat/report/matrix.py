@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeat.runs.labels import run_labels
+from tlfeat.runs.labels import full_names, run_labels
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.results import best_rows, place
 from tlfeat.runs.statistics import known_intervals
@@ -44,6 +44,7 @@ def matrix_values(parts: Sequence[Sequence[RankedRun]]) -> dict[str, Any] | None
     rows = [_row(number, part, names) for number, part in enumerate(parts)]
     return {
         "runs": [labels[name] for name in names],
+        "full_names": full_names([run for part in parts for run in part]),
         "rows": rows,
         "means": means,
         "complete": len(complete),

@@ -6,7 +6,6 @@ script run and nothing be loaded from anywhere.
 """
 
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tlfeat.audit.kept import found_pictures, known_of
 from tlfeat.errors import TlfeatError
 from tlfeat.files import write_text
+from tlfeat.report.again import study_lines, use_lines
+from tlfeat.report.card import CARD
 from tlfeat.report.phrases import missing_runs
 from tlfeat.report.render import TEMPLATES, render
 from tlfeat.report.shots import shots_key
@@ -114,10 +115,10 @@ def write_page(
         each = {(run.dataset.fingerprint, run.split.fingerprint): run for run in runs}
         found.append(json.dumps([_found(homes, run) for run in each.values()]))
         told = [*missing, metric or "", *found, *shots_key(homes)]
-        return _key(folder, runs, told, datasets, cache)
+        return _key(folder, homes, runs, told, datasets, cache)
 
-    drawn = page.exists() and any((folder / FIGURES).glob("*leaderboard.svg"))
-    if drawn and has_key(page, key(known())):
+    drawn = any((folder / FIGURES).glob("*leaderboard.svg")) and any(folder.glob(f"*{CARD}"))
+    if page.exists() and drawn and has_key(page, key(known())):
         return page
     from tlfeat.report.latex import latex_table
     from tlfeat.report.matrix import matrix_values
@@ -145,7 +146,7 @@ def write_page(
         missing=missing,
         one=len(parts) == 1,
         matrix=matrix_values(parts),
-        again=[_again(home, cache) for home in homes if (home / STUDY_FILE).exists()],
+        again=[study_lines(home, cache) for home in homes if (home / STUDY_FILE).exists()],
     )
     write_text(page, text)
     return page
@@ -193,7 +194,8 @@ def _draw(
             pictures = aside.submit(_pictures, part, source, folder, len(parts), watch)
             maps = None if source is None else aside.submit(mistake_maps, part, source, cache)
             prefix = "" if len(parts) == 1 else f"{number + 1}-"
-            values = section(part, folder / FIGURES, number, prefix)
+            values = section(part, folder / FIGURES, number, prefix, homes)
+            values["use"] = use_lines(ranked[0], cache)
             values |= single_answers(part, pictures.result())
             values["maps"] = None if maps is None else map_section(part, maps.result())
         sections.append(values)
@@ -228,22 +230,9 @@ def refresh_report(
         watch.warn(f"The page was not drawn again: {error}")
 
 
-def _again(study: Path, cache: Path | None) -> list[str]:
-    """Give the lines that run a study again, with the very cache and reports that it has.
-
-    In the study's own folder the command would make a cache and reports of its own.
-    """
-    reports = study.resolve().parent
-    line = f"tlfeat compare {shlex.quote(f'{reports.name}/{study.name}/{STUDY_FILE}')}"
-    if reports.name != "reports":
-        line += f" --reports {shlex.quote(reports.name)}"
-    if cache is not None and cache.resolve() != reports.parent / "cache":
-        line += f" --cache {shlex.quote(str(cache.resolve()))}"
-    return [f"cd {shlex.quote(str(reports.parent))}", line]
-
-
 def _key(
     folder: Path,
+    homes: Sequence[Path],
     runs: Sequence[Run],
     missing: Sequence[str],
     datasets: Sequence["Dataset"],
@@ -252,14 +241,17 @@ def _key(
     """Digest all that a page is made of, without reading predictions or pictures."""
     entries = {recipe.entry_name for run in runs for recipe in run.recipes}
     features = sorted(name for name in entries if cache and (cache / "features" / name).is_dir())
+    # its lines, and its links to pictures, say where things are
+    places = [folder, *homes, *([] if cache is None else [cache])]
     facts = [
-        folder.name,
+        [str(place.resolve()) for place in places],
         list(missing),
-        sorted(one.fingerprint for one in datasets),
+        sorted([one.fingerprint, str(one.path)] for one in datasets),
         features,
         find_spec("umap") is not None,  # which then is a choice of the map
     ]
     ours = Path(__file__).parent
     code = (*TEMPLATES.iterdir(), *ours.glob("*.py"), *ours.parent.glob("runs/*.py"))
-    code += (ours.parent / "deploy" / "explain.py",)
+    others = ("deploy/explain.py", "audit/findings.py", "heads/temperature.py", "heads/metric.py")
+    code += tuple(ours.parent / name for name in (*others, "log_loss.py", "roc.py"))
     return key_of(code, runs, facts)

@@ -105,7 +105,8 @@ def page_pictures(
 def _files(dataset: Dataset, ids: Sequence[str], folder: Path) -> str | None:
     """Give the way from a page to the folder that ids are paths in; they may be none."""
     root = Path(dataset.path)
-    if not ids or not (root / ids[0]).is_file():
+    first = next((one for one in ids if "\\" not in one), None)  # of the others ids are escaped
+    if first is None or not (root / first).is_file():
         return None
     return quote(Path(os.path.relpath(root, folder)).as_posix())
 

@@ -1,7 +1,7 @@
 """What the template gets of each dataset: tables of text and figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 MOST_ROWS = 200  # of skipped files and duplicates that are named
 
 
-def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any]:
+def section(
+    part: Part, folder: Path, number: int, prefix: str, studies: Sequence[Path]
+) -> dict[str, Any]:
     """Draw the figures of one dataset and give what the template shows.
 
     Parameters
@@ -52,6 +54,8 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         Of the dataset on the page.
     prefix : str
         Of the figures' file names.
+    studies : sequence of Path
+        Folders that may hold what was measured of the runs with fewer train pictures.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def section(part: Part, folder: Path, number: int, prefix: str) -> dict[str, Any
         "markdown": "\n".join(markdown_table(part.ranked)),
         "front": first,
         "costs": costs_section(part, draw),
-        "shots": shots_section(part.ranked, part.labels, draw),
+        "shots": shots_section(part, studies, draw),
         "break_even": [
             relabelled(text, part.labels) for text in break_even(part.ranked, part.pairs)
         ],

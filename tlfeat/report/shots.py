@@ -1,6 +1,6 @@
 """What the page shows of fewer train pictures, from the file of a study: nothing is fitted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlfeat.errors import TlfeatError
+from tlfeat.report.contents import Part
 from tlfeat.report.drawing import Draw
 from tlfeat.report.shot_figures import draw_shots
 from tlfeat.runs.growth import Foresight, draw_interval, family_lines
 from tlfeat.runs.ranked import RankedRun
-from tlfeat.runs.shot_words import Told, shot_caption, shot_sentences, shot_table, tell
+from tlfeat.runs.shot_words import (
+    Told,
+    shot_caption,
+    shot_labels,
+    shot_sentences,
+    shot_table,
+    tell,
+)
 from tlfeat.runs.shots import SHOTS, ShotCurve, ShotFile
 
 if TYPE_CHECKING:
@@ -27,17 +35,14 @@ def shots_key(studies: Iterable[Path]) -> list[str]:
     return [sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
 
 
-def shots_section(
-    ranked: Sequence[RankedRun], labels: Mapping[str, str], draw: Draw
-) -> dict[str, Any] | None:
+def shots_section(part: Part, studies: Sequence[Path], draw: Draw) -> dict[str, Any] | None:
     """Draw what is known of fewer train pictures and give what the template shows.
 
     Parameters
     ----------
-    ranked : sequence of RankedRun
-        Best by validation first.
-    labels : mapping of str to str
-        Run name to what tables call it.
+    part : Part
+    studies : sequence of Path
+        Whose files are read: the run that is shown may be of another study than its file.
     draw : callable
         Saves a figure and gives its SVG.
 
@@ -46,26 +51,28 @@ def shots_section(
     values : dict, or None
         None where nothing was measured of these runs.
     """
-    curves, notes = _curves(ranked)
+    curves, notes = _curves(part.ranked, studies)
     if not curves:
         return {"notes": notes} if notes else None
-    told = tell(curves, labels)
+    told = tell(curves, shot_labels(part.ranked))
     return {
         "notes": notes,
         "svg": draw("shots", draw_shots(shot_rows(told))),
         "table": [
             {"title": c.title, "cells": c.cells, "number": c.is_number} for c in shot_table(told)
         ],
-        "caption": shot_caption(told),
+        "caption": shot_caption(told, part.ranked),
         "sentences": shot_sentences(told),
     }
 
 
-def _curves(ranked: Sequence[RankedRun]) -> tuple[list[ShotCurve], list[str]]:
-    """Read the curves of runs from their studies, and what of it cannot be read."""
+def _curves(
+    ranked: Sequence[RankedRun], studies: Sequence[Path]
+) -> tuple[list[ShotCurve], list[str]]:
+    """Read the curves of runs from the files of studies, and what of these cannot be read."""
     found: dict[str, ShotCurve] = {}
     notes = []
-    for study in dict.fromkeys(run.study for run in ranked):
+    for study in studies:
         try:
             file = ShotFile.read(study)
         except TlfeatError:
@@ -73,9 +80,12 @@ def _curves(ranked: Sequence[RankedRun]) -> tuple[list[ShotCurve], list[str]]:
                 f"{SHOTS} of {study.name} cannot be read: `tlfeat compare --shots` again."
             )
             continue
-        mine = [run for run in ranked if run.study == study]
-        found |= {one.run: one for one in (file.curves(mine) if file else ())}
-    return [found[run.id] for run in ranked if run.id in found], notes
+        for curve in file.curves(ranked) if file else ():
+            known = found.get(curve.run)
+            if known is None or len(known.points) < len(curve.points):
+                found[curve.run] = curve
+    ids = [(run.seeds[0] if run.seeds else run).id for run in ranked]
+    return [found[one] for one in ids if one in found], notes
 
 
 def shot_rows(told: Sequence[Told]) -> "pd.DataFrame":

@@ -25,9 +25,10 @@ from tlfeat.runs.shots import (
     ShotFile,
     ShotFit,
     Size,
+    class_counts,
     drawn_sizes,
+    draws_of,
     read_sizes,
-    repeats_of,
     turns,
 )
 from tlfeat.runs.train import fit_planned, import_fitting, score_rows
@@ -134,17 +135,12 @@ def measure_shots(
 
 def _note_whole(sizes: Sequence[Size], runs: "Sequence[Run]", where: Where) -> None:
     """Say which sizes no class has pictures for, as nothing is drawn of them."""
-    most = max((int(_counts(run).max()) for run in runs), default=0)
+    most = max((int(class_counts(run).max()) for run in runs), default=0)
     if large := [str(size) for size in sizes if size != ALL and int(size) >= most]:
         where.watch.note(
             f"The largest class has {most:,} train pictures: {', '.join(large)} a class would be "
             "all, and is left out."
         )
-
-
-def _counts(run: "Run") -> "Ints":
-    """Give the train pictures of each class; (n_classes,)."""
-    return np.array([one["n"] for one in run.metrics["train"]["per_class"].values()])
 
 
 def _finished(job: HeadJob, where: Where) -> "Run":
@@ -190,10 +186,10 @@ def _todo(
 
 
 def _draws(sizes: Sequence[Size], run: "Run", seed: int) -> Iterator[_Draw]:
-    counts = _counts(run)
-    for shots, pictures in drawn_sizes(sizes, counts).items():
-        for repeat in range(repeats_of(pictures, int(counts.sum()))):
-            yield _Draw(seed, repeat, shots, pictures)
+    counts = class_counts(run)
+    pictures = drawn_sizes(sizes, counts)
+    for shots, repeat in draws_of(sizes, counts):
+        yield _Draw(seed, repeat, shots, pictures[shots])
 
 
 def _fit_all(dataset: Dataset, file: ShotFile, todo: Sequence[_Todo], where: Where) -> None:

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from tlfeat.heads.metric import WORDS
 from tlfeat.runs.growth import HELD, LEVEL, Foresight, draw_interval, foresee
+from tlfeat.runs.labels import run_labels
+from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.results import Column
 from tlfeat.runs.shots import ALL, ShotCurve, ShotPoint, Size
 
@@ -30,7 +33,23 @@ def tell(curves: Sequence[ShotCurve], labels: Mapping[str, str] | None = None) -
         Run name to what tables call it.
     """
     named = labels or {}
-    return [Told(one, named.get(one.name, one.name), foresee(one)) for one in curves]
+    return [Told(one, named.get(one.name, one.name), _foresight(one)) for one in curves]
+
+
+def _foresight(curve: ShotCurve) -> Foresight | str:
+    if curve.measured < curve.asked:
+        return (
+            f"{curve.measured:,} of {curve.asked:,} draws are measured, and the same command goes "
+            "on with the others"
+        )
+    return foresee(curve)
+
+
+def shot_labels(ranked: Sequence[RankedRun]) -> dict[str, str]:
+    """Give what tables of shots call runs: of several seeds the first was drawn for."""
+    labels = run_labels(ranked)
+    several = [run for run in ranked if len(run.seeds) > 1]
+    return labels | {run.name: f"{labels[run.name]}, seed {run.seeds[0].seed}" for run in several}
 
 
 def shot_values(curves: Sequence[ShotCurve]) -> list[dict[str, Any]]:
@@ -101,15 +120,25 @@ def _range(foresight: Foresight) -> str:
     return f"{100 * foresight.low:.1f}–{100 * foresight.high:.1f}"
 
 
-def shot_caption(told: Sequence[Told]) -> str:
-    """Say what the figures of the table are."""
+def shot_caption(told: Sequence[Told], ranked: Sequence[RankedRun] = ()) -> str:
+    """Say what the figures of the table are.
+
+    Parameters
+    ----------
+    told : sequence of Told
+        At least one.
+    ranked : sequence of RankedRun
+        What they are beside, which another metric may rank.
+    """
     first = told[0].curve
+    metric = ranked[0].standing.metric if ranked else "accuracy"
+    other = "" if metric == "accuracy" else f" Runs are ranked by {WORDS[metric]}, not by this."
     draws = [len(point.accuracies) for one in told for point in one.curve.points]
     return (
         f"Right on the same {first.n_judged:,} {first.split} pictures, %, by train pictures a "
         f"class, all being {first.n_train:,}: the mean of up to {max(draws)} draws, and ± where "
         f"{LEVEL:.0%} of other train sets as large would be. Features and settings are chosen "
-        "anew for each draw."
+        f"anew for each draw.{other}"
     )
 
 

@@ -77,6 +77,8 @@ class ShotCurve:
         Smallest first; the last is of the whole train where that was asked for.
     refused : tuple of str
         Why there are draws without a figure.
+    measured, asked : int
+        Draws that are there, and those that the sizes ask for: fewer where it was broken off.
     """
 
     run: str
@@ -86,6 +88,8 @@ class ShotCurve:
     n_train: int
     points: tuple[ShotPoint, ...]
     refused: tuple[str, ...] = ()
+    measured: int = 0
+    asked: int = 0
 
     @property
     def has_whole(self) -> bool:
@@ -156,6 +160,33 @@ def repeats_of(pictures: int, n_train: int) -> int:
     [10, 6, 3]
     """
     return min(_MOST_REPEATS, max(_LEAST_REPEATS, int(_WORK * n_train / pictures)))
+
+
+def class_counts(run: Run) -> Ints:
+    """Give the train pictures of each class of a run; (n_classes,)."""
+    return np.array([one["n"] for one in run.metrics["train"]["per_class"].values()])
+
+
+def draws_of(sizes: Sequence[Size], counts: Ints) -> list[tuple[int, int]]:
+    """List the draws that sizes ask for.
+
+    Parameters
+    ----------
+    sizes : sequence of int or "all"
+    counts : ndarray of shape (n_classes,)
+        Train pictures of each class.
+
+    Returns
+    -------
+    draws : list of tuple
+        Pictures a class, and which draw of so many it is.
+    """
+    n = int(counts.sum())
+    return [
+        (shots, repeat)
+        for shots, pictures in drawn_sizes(sizes, counts).items()
+        for repeat in range(repeats_of(pictures, n))
+    ]
 
 
 def turns(y: Ints, groups: Ints, digests: Sequence[str], seed: int, repeat: int) -> Ints:
@@ -277,7 +308,18 @@ class ShotFile:
             points.append(ShotPoint(ALL, n_train, (float(run.metrics[split]["accuracy"]),)))
         n_judged = int(run.metrics[split]["n"])
         refused = tuple(dict.fromkeys(fit.refused for fit in mine if fit.refused))
-        return ShotCurve(run.id, name, split, n_judged, n_train, tuple(points), refused)
+        asked = set(draws_of(self.sizes, class_counts(run)))
+        return ShotCurve(
+            run.id,
+            name,
+            split,
+            n_judged,
+            n_train,
+            tuple(points),
+            refused,
+            measured=len(asked & {(fit.shots, fit.repeat) for fit in mine}),
+            asked=len(asked),
+        )
 
 
 def _fit(row: Sequence[Any]) -> ShotFit:

@@ -42,7 +42,12 @@ function whenOpen(inside, draw) {
 // ---- a link opens the section that it leads to
 
 function openTarget() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let target = null;
+  try {
+    target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  } catch {
+    return; // no name of anything
+  }
   for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
 }
 window.addEventListener("hashchange", openTarget);

@@ -56,7 +56,7 @@ function drawCosts(box, costs, axis, rows) {
   const logarithmic = Math.min(...values) > 0 && Math.max(...values) > 20 * Math.min(...values);
   const across = scale(values, 52, wide - 16, logarithmic);
   const up = scale(known.map((point) => point.validation), high - 46, 14, false);
-  const svg = drawn("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img" });
+  const svg = drawn("svg", { viewBox: `0 0 ${wide} ${high}`, role: "group" });
   svg.setAttribute("aria-label", `Validation accuracy against ${costs.axes[axis].label}; the table beside it has the numbers`);
   const text = (x, y, said, anchor) => drawn("text", { x, y, "text-anchor": anchor }, said);
   for (const value of across.ticks) {
@@ -92,9 +92,13 @@ function drawCosts(box, costs, axis, rows) {
     group.append(drawn("circle", { class: "plate", cx: names[k][0], cy: names[k][1], r: 9 }));
     group.append(text(names[k][0], names[k][1] + 4, String(point.i + 1), "middle"));
     const mark = (on) => () => [group, rows[point.i]].forEach((one) => one.classList.toggle("at", on));
+    group.setAttribute("tabindex", "0");
+    group.setAttribute("role", "img");
+    group.setAttribute("aria-label", group.firstChild.textContent);
     for (const one of [group, rows[point.i]]) {
-      one.addEventListener("pointerenter", mark(true));
-      one.addEventListener("pointerleave", mark(false));
+      for (const [event, on] of [["pointerenter", true], ["focus", true], ["pointerleave", false], ["blur", false]]) {
+        one.addEventListener(event, mark(on));
+      }
     }
     svg.append(group);
   });

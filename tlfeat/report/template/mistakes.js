@@ -5,7 +5,7 @@ const SHOWN_AT_ONCE = window.innerWidth < 600 ? 18 : 48;
 const KINDS = {
   surest: (run, other, facts, i) => run.predicted[i] !== facts.true[i],
   unsure: (run, other, facts, i) => run.predicted[i] === facts.true[i],
-  everywhere: (run, other, facts, i) => facts.runs.every((one) => one.predicted[i] !== facts.true[i]),
+  everywhere: (run, other, facts, i) => facts.everywhere.has(i), // of all runs, shown or not
   lost: (run, other, facts, i) =>
     run.predicted[i] !== facts.true[i] && other.predicted[i] === facts.true[i],
   won: (run, other, facts, i) =>
@@ -19,6 +19,7 @@ function mistakesOf(part, facts, run) {
     box.querySelector(`select.${name}`),
   );
   const more = box.querySelector(".more");
+  facts.everywhere = new Set(facts.everywhere);
   const name = (names) => names.map((text, i) => new Option(text, i));
   true_.append(...name(facts.classes));
   called.append(...name(facts.outputs));

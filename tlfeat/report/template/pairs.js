@@ -3,7 +3,7 @@
 for (const table of document.querySelectorAll("table.heat")) {
   const behind = table.closest("details").querySelector(".behind");
   const cells = [...table.querySelectorAll("tbody td:not(.self)")];
-  const columns = table.tHead.rows[0].cells.length - 2;
+  const rows = [...table.tBodies[0].rows];
   const show = (cell) => {
     cells.forEach((one) => one.classList.toggle("at", one === cell));
     behind.textContent = cell.dataset.words;
@@ -21,12 +21,19 @@ for (const table of document.querySelectorAll("table.heat")) {
     button.addEventListener("click", () => show(cell));
   });
   table.addEventListener("keydown", (event) => {
-    const at = cells.indexOf(event.target.closest("td"));
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    if (at < 0 || !step || !cells[at + step]) return;
+    const at = event.target.closest("td");
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!at || !step) return;
     event.preventDefault();
-    cells[at].firstChild.tabIndex = -1;
-    cells[at + step].firstChild.tabIndex = 0;
-    cells[at + step].firstChild.focus();
+    let [row, column] = [rows.indexOf(at.parentElement), at.cellIndex];
+    let next = null;
+    do { // over the diagonal, in the same row or column
+      [row, column] = [row + step[0], column + step[1]];
+      next = rows[row]?.cells[column];
+    } while (next && next.classList.contains("self"));
+    if (!next || !cells.includes(next)) return;
+    at.firstChild.tabIndex = -1;
+    next.firstChild.tabIndex = 0;
+    next.firstChild.focus();
   });
 }

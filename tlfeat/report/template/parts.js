@@ -9,6 +9,7 @@ for (const part of document.querySelectorAll(".part")) {
   const facts = JSON.parse(source.textContent);
   const choices = [...part.querySelectorAll("select.run")];
   const run = () => facts.runs[choices[0].value];
+  enlargeSix(part, facts);
   const redraw = [confusionOf(part, facts, run), mistakesOf(part, facts, run)];
   const choose = (value) => {
     choices.forEach((one) => (one.value = value));

@@ -42,6 +42,22 @@ function card(facts, run, sample) {
   return made;
 }
 
+// The six of the first screen stand there without script; with it they open like the others.
+function enlargeSix(part, facts) {
+  const samples = new Map(facts.ids.map((id, i) => [id, i]));
+  for (const made of part.querySelectorAll(".six .card")) {
+    const sample = samples.get(made.querySelector(".id").textContent);
+    const image = made.querySelector("img");
+    if (sample === undefined || !image) continue;
+    const open = element("button", "enlarge");
+    open.type = "button";
+    open.title = "Look closer";
+    image.replaceWith(open);
+    open.append(image);
+    open.addEventListener("click", () => enlarge(facts, sample));
+  }
+}
+
 function cards(facts, run, samples) {
   const list = element("ul", "cards");
   list.append(...samples.map((sample) => card(facts, run, sample)));
@@ -62,7 +78,8 @@ function enlarge(facts, sample) {
   image.src = facts.large[place] || facts.pictures[place];
   image.alt = facts.ids[sample];
   figure.append(image);
-  if (facts.files !== null) {
+  // A name with a backslash is that of a file whose own name cannot be printed.
+  if (facts.files !== null && !facts.ids[sample].includes("\\")) {
     const path = facts.ids[sample].split("/").map(encodeURIComponent).join("/");
     const link = element("a", "", "The file itself");
     link.href = `${facts.files}/${path}`;
