@@ -244,7 +244,7 @@ def test_the_tutorial_prints_what_it_shows(tmp_path, networks, monkeypatch):
                 done = CliRunner().invoke(app, words, catch_exceptions=False)
                 assert done.exit_code == 0, done.output
                 printed = done.stdout
-    assert shown == 13
+    assert shown == 14
 
 
 def plain(line: str) -> str:
