@@ -84,3 +84,13 @@ def test_threads_and_engines_that_cannot_be_are_refused_at_once(wrong, tmp_path)
         tlfeat.Where(**wrong)
     with pytest.raises(tlfeat.TlfeatError, match=f"{name} must be"):
         tlfeat.compare(tmp_path / "nowhere", **wrong)  # before any picture is looked for
+
+
+def test_one_setting_of_a_study_is_a_text():
+    path = tlfeat.list_studies()[0].path
+    one, listed = (
+        tlfeat.read_study(path, quick=True, settings=given)
+        for given in ("data.limit=50", ["data.limit=50"])
+    )
+    assert one == listed
+    assert one.data["limit"] == 50
