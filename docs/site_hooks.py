@@ -19,11 +19,27 @@ from tlfeat.settings import settings_of
 
 ROOT: Final = Path(__file__).parents[1]
 BESIDE: Final = ("CHANGELOG.md", "CONTRIBUTING.md")  # of docs/
-_LOADS: Final = re.compile(
-    r"""<(?:script|img|iframe|source|link)\b[^>]*?(?:src|href)=["']?(?:https?:)?//[^>\s]+"""
-    r"""|@import[^;]*?//[^;]+|url\(["']?(?:https?:)?//[^)]+""",
-    re.IGNORECASE,
-)
+_ELSEWHERE: Final = r"""["'`]?\s*(?:https?:)?//[^>\s]+"""
+_TAGS: Final = "audio|embed|iframe|image|img|input|link|object|script|source|track|use|video"
+_LOADS: Final = {
+    ".html": re.compile(
+        rf"<(?:{_TAGS})\b[^>]*?\s(?:src|href|poster|data)="
+        + _ELSEWHERE
+        # of several pictures any
+        + r"""|<(?:img|source|link)\b[^>]*?\s(?:image)?srcset="""
+        + r"""(?:"[^"]*?|'[^']*?|)(?:https?:)?//\S+"""
+        # for such a diagram the theme fetches a program
+        + r"""|class=["'][^"']*\bmermaid\b""",
+        re.IGNORECASE,
+    ),
+    ".css": re.compile(rf"@import\s*(?:url\()?{_ELSEWHERE}|url\({_ELSEWHERE}", re.IGNORECASE),
+    ".js": re.compile(
+        rf"\b(?:import|importScripts|fetch|Worker|EventSource|WebSocket)\s*\(?\s*{_ELSEWHERE}"
+        + rf"|\bfrom\s*(?=[\"'`]){_ELSEWHERE}"
+        + rf"|\.(?:src|data|poster)\s*=\s*(?=[\"'`]){_ELSEWHERE}"
+    ),
+}
+_WITHIN: Final = {".html": (".html", ".css", ".js"), ".css": (".css",), ".js": (".js",)}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -49,10 +65,21 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def on_post_build(config: MkDocsConfig) -> None:
     """Refuse a site that a browser would fetch something from elsewhere for."""
     for page in sorted(Path(config.site_dir).rglob("*")):
-        if page.suffix in (".html", ".css") and (
-            found := _LOADS.search(page.read_text(encoding="utf-8"))
+        if page.suffix in _WITHIN and (
+            found := fetched(page.read_text(encoding="utf-8"), page.suffix)
         ):
-            raise PluginError(f"{page} would fetch from elsewhere: {found[0]}")
+            raise PluginError(f"{page} would fetch from elsewhere: {found}")
+
+
+def fetched(text: str, suffix: str) -> str | None:
+    """Give the first thing that a browser would fetch from elsewhere for a file, if any.
+
+    A link that a reader may follow is none. A page may have styles and scripts in it.
+    """
+    if suffix == ".html":
+        text = re.sub(r"(<(pre|code)\b[^>]*>).*?</\2>", r"\1", text, flags=re.DOTALL)  # shown
+    found = (_LOADS[kind].search(text) for kind in _WITHIN[suffix])
+    return next((one[0] for one in found if one), None)
 
 
 def _home(name: str) -> str:

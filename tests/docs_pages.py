@@ -43,6 +43,18 @@ def blocks(page: Path) -> list[Block]:
     return sorted(found, key=lambda block: block.line)
 
 
+def indented(page: Path) -> Iterator[Block]:
+    """Give what is indented outside of the fences, block by block."""
+    text = _FENCE.sub(lambda match: "\n" * match[0].count("\n"), page.read_text(encoding="utf-8"))
+    for match in re.finditer(r"(?:^ {4,}\S.*\n)+", text, re.MULTILINE):
+        yield Block("indented", match[0], text.count("\n", 0, match.start()) + 1)
+
+
+def is_command(line: str) -> bool:
+    """Say whether a line begins with a program that pages are known to name."""
+    return _COMMAND.match(line.strip()) is not None
+
+
 def words_of(line: str) -> list[str]:
     """Give the words of a command, without what a page says of it beside it."""
     said = re.split(r"\s+#|\s{2,}|\s>\s", line)[0]

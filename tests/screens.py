@@ -36,7 +36,9 @@ def lines_of(screen: pyte.Screen) -> list[str]:
     return lines
 
 
-def shown(*command: object, columns: int = 80, **environment: str) -> Shown:
+def shown(
+    *command: object, columns: int = 80, stop_at: str | None = None, **environment: str
+) -> Shown:
     """Run a command in a terminal, and look at it after each piece that arrives.
 
     Parameters
@@ -45,6 +47,8 @@ def shown(*command: object, columns: int = 80, **environment: str) -> Shown:
         A program and its arguments; "tlfeat" is this project's.
     columns : int
         Width of the terminal.
+    stop_at : str, optional
+        Press Ctrl-C once this is on the screen.
     **environment : str
         Variables beside those of the tests; what says how wide or coloured a terminal is comes
         from here alone.
@@ -57,7 +61,7 @@ def shown(*command: object, columns: int = 80, **environment: str) -> Shown:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (LINES, columns))
     process = subprocess.Popen(
-        [*words, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=usual
+        [*words, *arguments], env=usual, pass_fds=[theirs], preexec_fn=lambda: os.login_tty(theirs)
     )
     os.close(theirs)
     screen = pyte.Screen(columns, LINES)
@@ -68,6 +72,9 @@ def shown(*command: object, columns: int = 80, **environment: str) -> Shown:
             stream.feed(piece)
             if (now := lines_of(screen)) != frames[-1]:
                 frames.append(now)
+            if stop_at and stop_at in "\n".join(now):
+                os.write(ours, b"\x03")
+                stop_at = None
         return Shown(frames, raw, process.wait())
     finally:
         os.close(ours)

@@ -86,12 +86,45 @@ def test_the_site_fetches_nothing_from_elsewhere(tmp_path):
         "import site_hooks, types, sys; "
         f"site_hooks.on_post_build(types.SimpleNamespace(site_dir={str(tmp_path)!r}))"
     )
-    (tmp_path / "good.html").write_text('<a href="https://example.org">there</a><img src="a.png">')
+    (tmp_path / "good.html").write_text(
+        '<a href="https://example.org">there</a><img src="a.png" srcset="a.png 1x, b.png 2x">'
+        '<pre><code>import "https://example.org/a.js"</code></pre>'
+    )
+    (tmp_path / "good.js").write_text('there.href = "https://example.org" // https://example.org')
     made(code)
     (tmp_path / "bad.css").write_text("a { background: url(https://example.org/a.png) }")
     with pytest.raises(subprocess.CalledProcessError) as refused:
         made(code)
     assert "bad.css would fetch from elsewhere" in refused.value.stderr
+
+
+FETCHED = {
+    ".html": [
+        '<script src="//example.org/a.js"></script>',
+        '<img src="a.png" srcset="a.png 1x, https://example.org/b.png 2x">',
+        "<video poster='https://example.org/a.png'>",
+        '<object type="image/svg+xml" data="https://example.org/a.svg">',
+        "<embed src=https://example.org/a.pdf>",
+        '<script>import("https://example.org/a.js")</script>',
+        "<style>a { background: url(//example.org/a.png) }</style>",
+        '<pre class="mermaid"><code>graph</code></pre>',
+    ],
+    ".css": ['@import "https://example.org/a.css"'],
+    ".js": [
+        'importScripts("https://example.org/a.js")',
+        'import one from "https://example.org/a.js"',
+        "fetch(`https://example.org/a.json`)",
+        'image.src = "https://example.org/a.png"',
+    ],
+}
+
+
+def test_all_that_a_browser_fetches_is_looked_for():
+    cases = [(text, suffix) for suffix, texts in FETCHED.items() for text in texts]
+    code = "import json, site_hooks; print(json.dumps([bool(site_hooks.fetched(*one)) for one in "
+    found = json.loads(made(f"{code}{cases!r}]))"))
+    missed = [text for (text, _), one in zip(cases, found, strict=True) if not one]
+    assert missed == []
 
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs_pages import ROOT, Block, blocks, commands, pages, words_of
+from docs_pages import ROOT, Block, blocks, commands, indented, is_command, pages, words_of
 from onnx_maker import write_onnx
 from pictures import colour_folders
 
@@ -40,12 +40,29 @@ NOT_RUN = {
     "--precision bfloat16": "takes a processor that has it: tests/test_precision.py",
 }
 NOT_RUN_PYTHON = {
+    "import mlflow": "takes MLflow, which is no part of tlfeat",
     "import timm": "takes PyTorch, which is no part of tlfeat",
     "torchvision": "takes PyTorch, which is no part of tlfeat",
     "transformers": "takes PyTorch, which is no part of tlfeat",
 }
 # Programs that are not ours; `make` and `python` are looked after below.
 OTHERS = {"git", "pip", "cd", "ray", "pytest", "mkdir"}
+BUILT_IN = (". ", "export ")  # of the shell
+MODULES = {"venv"}  # that `python -m` runs on the pages
+NOT_RUN_FILES = {"predict.py": "lies in an exported folder: docs/howto/export.md runs it there"}
+# Indented blocks that are no commands, by how they begin.
+NOT_COMMANDS = {
+    "*.py -> remote": "how imports go",
+    "monkeys: 672": "what is printed",
+    "run.json ": "files of a run",
+    "It is asked for": "text of an item",
+    "garments/": "a folder",
+    "index.html ": "files of a report",
+    "reports/<study>/": "files of a study",
+    "run        5 a class": "what is printed",
+    "cache/": "files of the store",
+    "base = ": "the code of somebody else that a study is about",
+}
 # A fine-tune on small pictures takes seconds. Heads stay as they are: another size is another
 # network to export, which takes longer than these few pictures do.
 SMALLER = {"finetune": ["--size", "32"]}
@@ -108,7 +125,7 @@ def run(words: list[str]) -> None:
     from tlfeat_cli.app import app
 
     line = " ".join(words)
-    if line in RUN:
+    if line in RUN and "--out" not in words:  # what it writes may be needed, and was taken away
         return
     RUN.add(line)
     done = CliRunner().invoke(app, [*words, *SMALLER.get(words[0], [])], catch_exceptions=False)
@@ -158,19 +175,25 @@ def is_heavy(text: str) -> bool:
 def run_shell(block: Block, page: Path, *, heavy: bool) -> None:
     """Run a line of a page, if it is ours and may be run here; else see that it is known."""
     program, *words = words_of(block.text)
-    line = " ".join(words)
+    program, line = program.removeprefix(".venv/bin/"), " ".join(words)
     if program == "tlfeat":
         if is_heavy(line) == heavy and not reason(line, NOT_RUN):
             run(words)
     elif program == "make":
         assert re.search(rf"^{words[0] if words else 'help'}:", MAKEFILE, re.MULTILINE), line
-    elif program == "python" and words and Path(words[0]).is_file():
-        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    elif program in ("python", "python3"):
+        run_python(words, f"{page.name}:{block.line}: {block.text}", heavy=heavy)
     else:
-        known = (
-            program in OTHERS or program.startswith(".venv/bin/") or program.startswith("python")
-        )
-        assert known, f"{page.name}:{block.line}: {block.text}"
+        assert program in OTHERS, f"{page.name}:{block.line}: {block.text}"
+
+
+def run_python(words: list[str], where: str, *, heavy: bool) -> None:
+    """Run a script that a page names: it must be there, unless it is in the list."""
+    if words[:1] == ["-m"]:
+        assert words[1] in MODULES, where
+    elif words[0] not in NOT_RUN_FILES and not heavy:
+        assert Path(words[0]).is_file(), f"{where}: there is no such file"
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
 
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -190,6 +213,21 @@ def test_nothing_stands_in_the_lists_that_is_on_no_page():
     assert [part for part in NOT_RUN if not any(part in line for line in lines)] == []
     python = [block.text for page in pages() for block in blocks(page) if block.kind == "python"]
     assert [part for part in NOT_RUN_PYTHON if not any(part in text for text in python)] == []
+    others = [block.text.strip() for page in pages() for block in indented(page)]
+    assert [one for one in NOT_COMMANDS if not any(text.startswith(one) for text in others)] == []
+    shell = [block.text for page in pages() for block in blocks(page) if block.kind == "shell"]
+    files = [words[1] for line in shell if len(words := words_of(line)) > 1]
+    assert [one for one in NOT_RUN_FILES if one not in files] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_what_is_indented_is_commands_that_are_known_or_is_listed(page):
+    for block in indented(page):
+        if block.text.strip().startswith(tuple(NOT_COMMANDS)):
+            continue
+        for line in block.text.replace("\\\n", " ").splitlines():
+            known = is_command(line) or line.strip().startswith(BUILT_IN)
+            assert known, f"{page.name}:{block.line}: {line}"
 
 
 NAMES = [
@@ -244,7 +282,7 @@ def test_the_tutorial_prints_what_it_shows(tmp_path, networks, monkeypatch):
                 done = CliRunner().invoke(app, words, catch_exceptions=False)
                 assert done.exit_code == 0, done.output
                 printed = done.stdout
-    assert shown == 13
+    assert shown == 14
 
 
 def plain(line: str) -> str:

@@ -37,6 +37,16 @@ def test_a_name_is_never_broken_and_its_numbers_are_there(monkeypatch, capsys, w
         assert len(line.rstrip()) <= width or LONG in line
 
 
+def test_a_row_of_a_few_lines_begins_with_its_rank_and_names(monkeypatch, capsys):
+    columns = [
+        Column("#", ["1=", " 2"]),
+        Column("run", [LONG, "b"], is_number=False),
+        Column("val %", ["97.1", "8.5"]),
+    ]
+    lines = printed(monkeypatch, capsys, 40, columns).splitlines()
+    assert lines == [f"1=  {LONG}", "  val % 97.1", "2  b", "  val %  8.5"]
+
+
 @WIDTHS
 def test_words_of_a_sentence_stay_whole(monkeypatch, capsys, width):
     said = "linear discriminant analysis with a shrunk covariance, in closed form"

@@ -135,7 +135,27 @@ def test_a_plain_terminal_gets_no_escape_code_and_a_line_for_each_part(plain, co
     assert [line for line in done.last if re.match(r"\d/3 ", line)] == [
         "1/3 features", "2/3 heads", "3/3 page"
     ]  # fmt: skip
-    assert all(len(line) <= 60 for line in done.last)
+    for line in without_style(done.raw).splitlines():  # as it was written, not as it was wrapped
+        assert len(line) <= 60 or " " not in line or line.startswith(("Report: ", "Next: ")), line
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_a_dumb_terminal_is_as_wide_as_it_is(columns):
+    for how in ({}, {"COLUMNS": str(columns)}):
+        raw = shown("tlfeat", "heads", columns=columns, TERM="dumb", **how).raw.decode()
+        widest = max(map(len, raw.splitlines()))
+        assert columns - 20 < widest <= columns
+
+
+def test_ctrl_c_says_what_is_kept_and_leaves_no_line_of_the_bar(places):
+    pictures, where = places
+    where = {**where, "TLFEAT_REPORTS": f"{where['TLFEAT_REPORTS']}-stopped"}
+    arguments = ["compare", pictures, "--size", SIZE, "--features", "stage3:avg"]
+    done = shown("tlfeat", *arguments, columns=80, stop_at="1/3 features", **where)
+    assert done.code == 130
+    assert b"^C" in done.raw
+    said = [line for line in done.last if line]
+    assert said == ["Stopped. What was embedded is kept; run the same command to go on."]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["heads"], ["kompare"], ["data", "nowhere"]])
@@ -218,6 +238,7 @@ def test_the_bar_is_one_line_of_any_terminal(on_screen, columns):
         for _ in range(12):
             watch.step(total // 40)
             (line,) = look()
+            assert len(line) <= columns - 2  # room for the ^C that a terminal echoes
             assert line.startswith(("⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"))
             assert f"{total:,}" in line
     watch.part("a-run-of-a-study-with-a-rather-long-name")

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tlfeat.studies.plan import read_study
     from tlfeat.studies.run import run_study
     from tlfeat.studies.train import train
+    from tlfeat.watch import Watch
     from tlfeat.where import Where
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ __all__ = [
     "ImageFeatures",
     "Run",
     "TlfeatError",
+    "Watch",
     "Where",
     "audit_dataset",
     "check_machine",
@@ -104,6 +106,7 @@ _HOME = {
     "ImageFeatures": "tlfeat.features.transformer",
     "Run": "tlfeat.runs.record",
     "TlfeatError": "tlfeat.errors",
+    "Watch": "tlfeat.watch",
     "Where": "tlfeat.where",
     "audit_dataset": "tlfeat.audit.audit",
     "check_machine": "tlfeat.features.doctor",

@@ -5,7 +5,7 @@ options of the command line, the keys of study files and the names of runs are a
 fields, so a new setting is a new field and its use.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from inspect import Parameter, signature
 from typing import Any, Literal, TypeVar
@@ -201,13 +201,26 @@ def unusual_words(record: Any, *, without: Sequence[str] = ()) -> list[str]:
     return words
 
 
-def explained(*records: Any) -> Callable[[F], F]:
+def several(given: Any) -> tuple[Any, ...]:
+    """Give what was given as several: a text, or whatever has no parts, is one.
+
+    >>> several("lda"), several(["lda", "knn"]), several(5)
+    (('lda',), ('lda', 'knn'), (5,))
+    """
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        return (given,)
+    return tuple(given)
+
+
+def explained(*records: Any, without: Sequence[str] = ()) -> Callable[[F], F]:
     """Let `help`, and whatever asks for a signature, see what `**options` stands for.
 
     Parameters
     ----------
     *records : dataclass types
         Their fields are the options; one that the function names itself stays where it is.
+    without : sequence of str
+        Fields that the function refuses.
     """
 
     def decorate(function: F) -> F:
@@ -218,7 +231,7 @@ def explained(*records: Any) -> Callable[[F], F]:
             Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
             for record in records
             for one in fields(record)
-            if one.name not in taken
+            if one.name not in taken and one.name not in without
         ]
         function.__signature__ = whole.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
         return function

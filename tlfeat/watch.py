@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 
 class Watch:
-    """Somebody who watches a long piece of work. This one looks away."""
+    """Somebody who watches a long piece of work. This one looks away.
+
+    A subclass overrides what it wants to hear, and is handed in as ``watch``. Works tell of
+    themselves from any thread.
+
+    Examples
+    --------
+    >>> class Printed(tlfeat.Watch):
+    ...     def note(self, text):
+    ...         print(text)
+    >>> where = tlfeat.Where(watch=Printed())
+    >>> run = tlfeat.train("garments", head="lda", watch=Printed())  # doctest: +SKIP
+    """
 
     def parts(self, names: Sequence[str]) -> None:
         """Hear of what parts the work consists ("features", "heads", "page"), in their order."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, TypedDict
 
 from tlfeat.errors import DamagedFile, TlfeatError
 from tlfeat.files import read_toml
-from tlfeat.settings import setting
+from tlfeat.settings import setting, settings_of
 from tlfeat.watch import SILENT, Watch
 
 ENGINES = ("auto", "openvino", "tensorflow")
@@ -61,6 +61,11 @@ class Where:
     watch : Watch
         Hears of the progress.
 
+    Raises
+    ------
+    TlfeatError
+        If there is no such engine, or `jobs` is no number of threads.
+
     Examples
     --------
     >>> tlfeat.Where().cache_folder  # what `tlfeat cache path` prints  # doctest: +SKIP
@@ -97,6 +102,12 @@ class Where:
         metavar="ray[:ADDRESS]",
     )
     watch: Watch = field(default=SILENT)
+
+    def __post_init__(self) -> None:
+        """Refuse an engine or a number of threads that cannot be."""
+        known = settings_of(self)
+        for name in ("engine", "jobs"):
+            known[name].check(getattr(self, name))
 
     @property
     def cache_folder(self) -> Path:

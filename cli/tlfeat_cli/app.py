@@ -30,7 +30,7 @@ from tlfeat_cli import (
     train,
 )
 from tlfeat_cli.help import PlainGroup
-from tlfeat_cli.terminal import PLAIN, complain, fail, settle
+from tlfeat_cli.terminal import PLAIN, fail, settle
 
 app = typer.Typer(
     name="tlfeat",
@@ -88,9 +88,6 @@ def main() -> None:
     except TlfeatError as error:
         fail(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        complain("Stopped. What was embedded is kept; run the same command to go on.")
-        sys.exit(130)
     except BrokenPipeError:
         sys.stdout = None  # `| head` closed it: there is nothing to flush to
         sys.exit(141)

@@ -4,9 +4,10 @@ The parts of a work are of no known lengths, so they are counted and never added
 the whole would be invented. What the bar itself shows is the part that goes on.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _LEAST, _MOST = 8, 40  # columns of the bar
 _LEAST_TEXT = 12  # columns of what goes on; where there are fewer, less is said of how far
 _FAST = 10  # steps a second from which their rate says something
+_FREE = 2  # columns for the ^C that a terminal echoes: it must not begin a line of its own
 _SHORT = 10  # columns in which there is no use for what exactly goes on
 
 
@@ -29,13 +31,19 @@ class Bar:
     """
 
     def __init__(self, console: Console) -> None:
+        from rich.constrain import Constrain
         from rich.progress import Progress, ProgressColumn, SpinnerColumn
 
         class Line(ProgressColumn):
             def render(self, task: "Task") -> "_Line":
                 return _Line(task)
 
-        self._progress = Progress(
+        class Narrow(Progress):
+            def get_renderables(self) -> Iterable[RenderableType]:
+                for line in super().get_renderables():
+                    yield Constrain(line, max(1, console.width - _FREE))
+
+        self._progress = Narrow(
             SpinnerColumn(),
             Line(),
             console=console,

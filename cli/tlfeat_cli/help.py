@@ -1,9 +1,12 @@
-"""Help texts are shown as they are written, square brackets too."""
+"""What the group of all commands does: plain help texts, and a sentence after Ctrl-C."""
 
 from typing import Any
 
 from rich.markup import escape
+from typer import Exit
 from typer.core import TyperGroup
+
+from tlfeat_cli.terminal import complain, settle
 
 
 class PlainGroup(TyperGroup):
@@ -12,6 +15,15 @@ class PlainGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         _escape(self)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for; Typer itself would end without a word on Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            settle()
+            complain("Stopped. What was embedded is kept; run the same command to go on.")
+            raise Exit(130) from None
 
 
 def _escape(command: Any) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _WHOLE = 24  # a cell of so few columns is never broken
 _PROSE = 20  # columns in which a sentence can still be read
 _PIPE = 100_000  # columns of a line where nobody wraps it
+_HEIGHT = 25  # lines, of which nothing that is printed depends
 
 # Neither a colour nor anything else that is an escape code is written to a terminal that cannot
 # have it, or for a user who does not want it.
@@ -34,6 +35,7 @@ PLAIN = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "
 def _console(stream: TextIO | None, **how: Any) -> Console:
     """Make a console of a stream; bars are drawn on real terminals only, FORCE_COLOR or not."""
     is_real = stream is not None and stream.isatty()
+    width = _width(stream)
     return Console(
         # Names that users choose are printed: nothing in a text is markup or an emoji's name.
         highlight=False,
@@ -41,15 +43,16 @@ def _console(stream: TextIO | None, **how: Any) -> Console:
         emoji=False,
         color_system=None if PLAIN else "auto",
         force_interactive=False if PLAIN or not is_real else None,
-        width=_width(stream),
+        width=width,
+        height=None if width is None else _HEIGHT,  # without it a dumb terminal has 80 columns
         **how,
     )
 
 
 def _width(stream: TextIO | None) -> int | None:
     """Give the columns of a stream; None where Rich finds out, and again when they change."""
-    if os.environ.get("COLUMNS"):
-        return None
+    if (said := os.environ.get("COLUMNS", "")).isdigit() and int(said):
+        return int(said)
     if stream is None or not stream.isatty():
         return _PIPE
     return (os.get_terminal_size(stream.fileno()).columns or None) if PLAIN else None
@@ -185,10 +188,12 @@ def _print_grid(columns: "Sequence[Column]", best: Collection[int]) -> None:
 
 def _print_records(columns: "Sequence[Column]", best: Collection[int]) -> None:
     """Print what names a row on a line of its own, and the rest below it."""
-    names = list(takewhile(lambda one: not one.is_number and not _is_prose(one), columns))
+    rank = columns[:1] if columns[0].title == "#" else []
+    rest = columns[len(rank) :]
+    names = [*rank, *takewhile(lambda one: not one.is_number and not _is_prose(one), rest)]
     for row in range(len(columns[0].cells)):
         style = "bold" if row in best else ""
-        say("  ".join(column.cells[row] for column in names), style)
+        say("  ".join(column.cells[row].strip() for column in names), style)
         for line in _filled(columns[len(names) :], row, OUT.width - 2):
             say(f"  {line}", style)
 

@@ -1,24 +1,28 @@
 """Find the pictures of a dataset that cannot be decoded, without embedding any."""
 
-from tlfeat.data.dataset import Dataset
+from pathlib import Path
+
+from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.prefetch import chunks_ahead
 from tlfeat.data.resize import Resize
 from tlfeat.data.samples import Sample, Skipped
 from tlfeat.watch import SILENT, Watch
+from tlfeat.where import Where
 
 _SIZE = 224  # pixels: what most networks see, so that a large JPEG is read at a fraction
 _CHUNK = 64
 
 
 def find_broken(
-    dataset: Dataset, *, jobs: int | None = None, watch: Watch = SILENT
+    dataset: Dataset | str | Path, *, jobs: int | None = None, watch: Watch = SILENT
 ) -> list[Skipped]:
     """Decode every picture and give those that cannot be, with the reasons.
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : Dataset, str or Path
+        What `open_dataset` gives, or takes.
     jobs : int, optional
         Threads; one a core if None.
     watch : Watch
@@ -31,10 +35,10 @@ def find_broken(
 
     Examples
     --------
-    >>> dataset = tlfeat.open_dataset("garments")  # doctest: +SKIP
-    >>> [one.reason for one in tlfeat.find_broken(dataset)]  # doctest: +SKIP
+    >>> [one.reason for one in tlfeat.find_broken("garments")]  # doctest: +SKIP
     []
     """
+    dataset = as_dataset(dataset, Where(jobs=jobs))
 
     def problem(sample: Sample) -> str:
         try:

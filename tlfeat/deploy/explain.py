@@ -29,6 +29,7 @@ from tlfeat.deploy.networks import finetuned_network
 from tlfeat.deploy.pictures import listed
 from tlfeat.errors import TlfeatError, did_you_mean
 from tlfeat.features.forward import Square, decoded_chunks, forward, network_of, opened
+from tlfeat.runs.find import as_run
 from tlfeat.runs.metrics import name_outputs
 from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
@@ -77,7 +78,7 @@ class Explanation:
 
 
 def explain(
-    run: Run,
+    run: Run | str | Path,
     pictures: Iterable[str | Path | Picture] | str | Path,
     *,
     label: str | None = None,
@@ -91,9 +92,10 @@ def explain(
 
     Parameters
     ----------
-    run : Run
-        Of a linear head (logistic, lda, ridge, svm-linear) on averaged features: avg or gridN; or
-        a fine-tune whose top is linear on such.
+    run : Run, str or Path
+        A finished run, or what `find_run` finds one by: of a linear head (logistic, lda, ridge,
+        svm-linear) on averaged features, avg or gridN; or a fine-tune whose top is linear on
+        such.
     pictures : path, or iterable of path, bytes or ndarray
         As for `predict`.
     label : str, optional
@@ -128,6 +130,7 @@ def explain(
     >>> one.label, one.map.shape  # doctest: +SKIP
     """
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
+    run = as_run(run)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
     rule = run.picture_rule
     with (_of_finetune if run.is_finetune else _of_head)(run, label, weights, where) as opened_run:

@@ -37,6 +37,7 @@ from tlfeat.deploy.standalone import predict_script
 from tlfeat.deploy.whole_network import WholeNetwork, whole_network
 from tlfeat.errors import TlfeatError
 from tlfeat.files import cannot_write, making_folder, new_name
+from tlfeat.runs.find import as_run
 from tlfeat.runs.record import Run
 from tlfeat.runs.reopen import dataset_of
 from tlfeat.watch import SILENT, Watch
@@ -47,7 +48,7 @@ _NONE: Final = np.zeros((0, 0, 0, 3), np.uint8)
 
 
 def export(
-    run: Run,
+    run: Run | str | Path,
     format: str,
     *,
     out: str | Path | None = None,
@@ -66,9 +67,10 @@ def export(
 
     Parameters
     ----------
-    run : Run
-        A finished run, of a head or a fine-tune.
-    format : {"onnx", "openvino", "keras", "savedmodel", "litert"}
+    run : Run, str or Path
+        A finished run, or what `find_run` finds one by, of a head or a fine-tune.
+    format : str
+        "onnx", "openvino", "keras", "savedmodel" or "litert".
     out : str or Path, optional
         A new folder; export/FORMAT in the run's own if None, where it replaces the last.
     precision : {"float32", "float16", "int8"}
@@ -102,6 +104,7 @@ def export(
     >>> done = tlfeat.export(run, "openvino", out="garments-openvino")  # doctest: +SKIP
     >>> done.model  # doctest: +SKIP
     """
+    run = as_run(run)
     row = get_format(format)
     check_writable(row, precision)
     checked_rule(run)

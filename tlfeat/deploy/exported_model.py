@@ -203,7 +203,7 @@ def load_export(folder: str | Path) -> Export:
     >>> model = tlfeat.load_export(tlfeat.export(run, "openvino").folder)  # doctest: +SKIP
     >>> next(tlfeat.predict(model, "new-pictures")).label  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     try:
         kept = json.loads((folder / PARITY).read_text(encoding="utf-8"))
         rule = json.loads((folder / PREPROCESS).read_text(encoding="utf-8"))

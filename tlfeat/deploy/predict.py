@@ -16,12 +16,13 @@ import numpy as np
 from tlfeat.backbones.engines import Exportable
 from tlfeat.data.sources.base import Picture
 from tlfeat.deploy.doubt import Doubt
-from tlfeat.deploy.exported_model import Export
+from tlfeat.deploy.exported_model import Export, is_export, load_export
 from tlfeat.deploy.networks import checked_rule, finetuned_network
 from tlfeat.deploy.pictures import listed
 from tlfeat.errors import TlfeatError
 from tlfeat.features.forward import Forwarded, embedded_chunks, network_of
 from tlfeat.features.recipe import Recipe
+from tlfeat.runs.find import find_run
 from tlfeat.runs.metrics import name_outputs
 from tlfeat.runs.record import Run
 from tlfeat.watch import SILENT, Watch
@@ -70,7 +71,7 @@ class Prediction:
 
 
 def predict(
-    run: Run | Export,
+    run: Run | Export | str | Path,
     pictures: Iterable[str | Path | Picture] | str | Path,
     *,
     top: int = 1,
@@ -90,8 +91,9 @@ def predict(
 
     Parameters
     ----------
-    run : Run or Export
-        A finished run, or what `export` has made of one, which its own runtime runs.
+    run : Run, Export, str or Path
+        A finished run, or what `find_run` finds one by; or what `export` has made of one, or its
+        folder, which its own runtime runs.
     pictures : path, or iterable of path, bytes or ndarray
         Picture files, or whatever `open_dataset` opens; uint8 arrays of shape
         (height, width, 3) and the bytes of picture files too. An iterable is taken as it
@@ -106,9 +108,9 @@ def predict(
     weights : str or Path, optional
         Where the weights of a head's network are now; where they were in training if None. A
         fine-tuned network has them in its own file.
-    precision : {"float32", "bfloat16"}, optional
-        What a fine-tuned network computes in; what it was trained in if None. A head takes its
-        features as it was trained on them.
+    precision : str, optional
+        What a fine-tuned network computes in, "float32" or "bfloat16"; what it was trained in if
+        None. A head takes its features as it was trained on them.
     engine : {"auto", "openvino", "tensorflow"}
     cache : str or Path, optional
         Where exported networks are kept; $TLFEAT_CACHE or ./cache if None.
@@ -139,6 +141,8 @@ def predict(
     if top < 1:
         raise TlfeatError(f"The number of classes to name must be at least 1; got {top}.")
     where = Where(cache, engine=engine, jobs=jobs, watch=watch)
+    if isinstance(run, str | Path):
+        run = load_export(run) if is_export(Path(run).expanduser()) else find_run(run)
     unread = listed([pictures] if isinstance(pictures, str | Path) else pictures)
     if isinstance(run, Export):
         said = {"engine": None if engine == "auto" else engine, "precision": precision}

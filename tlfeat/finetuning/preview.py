@@ -7,12 +7,14 @@ from typing import Final
 import numpy as np
 
 from tlfeat.backbones.keras_runtime import import_keras
-from tlfeat.data.dataset import Dataset
+from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.resize import Resize
 from tlfeat.errors import DataError
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.plan import read_augmentations
+from tlfeat.settings import several
+from tlfeat.where import Where
 
 _COLUMNS: Final = 8  # pictures
 _ROWS: Final = 5  # the plain one first
@@ -20,8 +22,8 @@ _GAP: Final = 4  # pixels
 
 
 def draw_augmented(
-    dataset: Dataset,
-    augment: Sequence[object],
+    dataset: Dataset | str | Path,
+    augment: Sequence[object] | str,
     size: int,
     path: str | Path,
     *,
@@ -32,8 +34,9 @@ def draw_augmented(
 
     Parameters
     ----------
-    dataset : Dataset
-    augment : sequence
+    dataset : Dataset, str or Path
+        What `open_dataset` gives, or takes.
+    augment : str or sequence
         As in `finetune`.
     size : int
         Side in pixels.
@@ -55,12 +58,12 @@ def draw_augmented(
 
     Examples
     --------
-    >>> dataset = tlfeat.open_dataset("garments")  # doctest: +SKIP
-    >>> seen = tlfeat.draw_augmented(dataset, ["flip", "crop"], 96, "seen.png")  # doctest: +SKIP
+    >>> tlfeat.draw_augmented("garments", ["flip", "crop"], 96, "seen.png")  # doctest: +SKIP
     """
     from PIL import Image
 
-    choices = read_augmentations(augment)
+    choices = read_augmentations(several(augment))
+    dataset = as_dataset(dataset, Where())
     import_keras()
     wanted = [s for s in dataset.samples if s.label is not None and s.split == "train"]
     order = np.random.default_rng(seed).permutation(len(wanted))

@@ -68,6 +68,11 @@ def find_run(name: str | Path, reports: str | Path | None = None) -> Run:
     return fitting[0]
 
 
+def as_run(run: Run | str | Path) -> Run:
+    """Give a run, found where it is only named."""
+    return run if isinstance(run, Run) else find_run(run)
+
+
 def find_study_folder(name: str | Path, reports: str | Path | None = None) -> Path:
     """Find the folder of a study that has finished runs, by its folder or its name.
 

@@ -18,7 +18,7 @@ from tlfeat.runs.record import comparable_runs
 from tlfeat.runs.results import RESULTS_CSV, read_results
 from tlfeat.runs.shot_fits import check_shots, measure_shots
 from tlfeat.runs.shots import ShotCurve, Size, read_sizes
-from tlfeat.settings import explained
+from tlfeat.settings import explained, several
 from tlfeat.studies.execute import Ran, run_planned
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import planned_head
@@ -67,20 +67,20 @@ class Comparison:
         return read_results(self.folder / RESULTS_CSV)
 
 
-@explained(FeatureSettings, Where)
+@explained(FeatureSettings, Where, without=["backbone"])
 def compare(
     dataset: Dataset | str | Path,
-    backbones: Sequence[str | FeatureSettings] = (DEFAULT_BACKBONE,),
-    heads: Sequence[str] = DEFAULT_HEADS,
+    backbones: Sequence[str | FeatureSettings] | str | FeatureSettings = (DEFAULT_BACKBONE,),
+    heads: Sequence[str] | str = DEFAULT_HEADS,
     *,
-    features: Sequence[str] = (AUTO,),
+    features: Sequence[str] | str = (AUTO,),
     params: Mapping[str, Any] | None = None,
     search: bool = True,
     class_weight: str | None = None,
     refit: bool = False,
     metric: str | None = None,
     seeds: int = 1,
-    shots: Sequence[int | str] = (),
+    shots: Sequence[int | str] | int | str = (),
     retry_failed: bool = False,
     on_ranked: Callable[[Comparison], None] | None = None,
     **options: Unpack[OtherOptions],
@@ -93,13 +93,13 @@ def compare(
     ----------
     dataset : Dataset, str or Path
         What `open_dataset` gives, or takes.
-    backbones : sequence of str or FeatureSettings
+    backbones : str, FeatureSettings, or sequence of these
         Names of `list_backbones`, or networks with their settings.
-    heads : sequence of str
+    heads : str or sequence of str
         Names of `list_heads`. Every combination of backbone, head and features is a run.
-    features : sequence of str
-        Such as "last:avg". "auto" are each head's best of a few layers, on held rows; see
-        docs/heads.md.
+    features : str or sequence of str
+        Such as "last:avg". "auto" are each head's best of a few layers, on held rows;
+        the page "Heads" says how.
     params : mapping, optional
         Settings that are given, not searched; each goes to the heads that have it.
     search : bool
@@ -108,15 +108,16 @@ def compare(
         As in `train`.
     refit : bool
         As in `train`.
-    metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}, optional
-        What the search makes best on validation, and what runs are ranked by. Usually accuracy,
-        and balanced accuracy where class_weight is "balanced".
+    metric : str, optional
+        What the search makes best on validation, and what runs are ranked by: "accuracy",
+        "balanced-accuracy", "macro-f1", "log-loss" or "roc-auc". Usually accuracy, and balanced
+        accuracy where class_weight is "balanced".
     seeds : int
         Repeat every run with so many seeds, `seed` and those after it.
-    shots : sequence of int or str
+    shots : int, str, or sequence of these
         Pictures a class, such as 5, 10, 20, 50 and "all": each head is also fitted to so many
         train pictures, from the same features, and what twice the pictures would bring is told
-        as a range; see docs/shots.md. Of several seeds the first is.
+        as a range; see the page "How many more pictures". Of several seeds the first is.
     retry_failed : bool
         Try pictures again that could not be decoded before.
     on_ranked : callable, optional
@@ -143,9 +144,9 @@ def compare(
     """
     if seeds < 1:
         raise TlfeatError(f"seeds is {seeds}: give 1 or more.")
-    sizes = read_sizes(shots) if shots else ()
-    given = _settings_by_head(heads, params or {})
-    networks = [read_options(backbone, options)[0] for backbone in dict.fromkeys(backbones)]
+    sizes = read_sizes(several(shots)) if several(shots) else ()
+    given = _settings_by_head(several(heads), params or {})
+    networks = [read_options(one, options)[0] for one in dict.fromkeys(several(backbones))]
     where = read_options(DEFAULT_BACKBONE, options)[1]
     runs = [
         planned_head(
@@ -154,7 +155,7 @@ def compare(
         )
         for number in range(seeds)
         for network in networks
-        for spec in dict.fromkeys(features)
+        for spec in dict.fromkeys(several(features))
         for head, mine in given.items()
     ]
     dataset = as_dataset(dataset, where)

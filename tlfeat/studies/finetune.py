@@ -14,11 +14,14 @@ from tlfeat.finetuning.plan import Phase, read_phases
 from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
 from tlfeat.report.page import refresh_report
 from tlfeat.runs.record import Run
-from tlfeat.settings import explained
+from tlfeat.settings import explained, several
 from tlfeat.studies.execute import run_planned
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
 from tlfeat.where import Where, WhereOptions
+
+Augmentation = str | Mapping[str, Any] | Choice
+Augmentations = Sequence[Augmentation] | Augmentation
 
 
 @explained(Where)
@@ -32,7 +35,7 @@ def finetune(
     size: int | None = None,
     resize: str | Resize = "squash",
     top: Classifier | None = None,
-    augment: Sequence[str | Mapping[str, Any] | Choice] = (),
+    augment: Augmentations = (),
     loss: str = "cross-entropy",
     batch: int = FinetuneSettings.batch,
     precision: str | None = None,
@@ -74,13 +77,14 @@ def finetune(
         How a picture becomes that square.
     top : Classifier, optional
         What stands on the backbone; if None one new dense layer, or what `start` has.
-    augment : sequence of str, mapping or Choice
+    augment : str, mapping, Choice, or sequence of these
         Random changes to the training pictures, see `AUGMENTATIONS`.
     loss : {"cross-entropy", "mse"}
     batch : int
         Pictures a step.
-    precision : {"float32", "mixed"}, optional
-        What is computed in; if None that of `start`, which a run keeps, or float32.
+    precision : str, optional
+        What is computed in, "float32" or "mixed"; if None that of `start`, which a run keeps, or
+        float32.
     seed : int
         Of new weights, of the order of pictures, their changes, dropout, and folds.
     cut_dtype : {"float16", "float32", None}
@@ -142,7 +146,7 @@ def finetune(
         training=FinetuneSettings(
             tuple(read_phases(phases)),
             top,
-            augment,
+            several(augment),
             loss,
             batch,
             cut_dtype or "none",

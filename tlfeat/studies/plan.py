@@ -14,6 +14,7 @@ from typing import Any
 from tlfeat.backbones.network_files import is_network_file
 from tlfeat.errors import UnknownName, did_you_mean
 from tlfeat.heads.metric import check_metric, usual_metric
+from tlfeat.settings import several
 from tlfeat.studies.grid import expand, grid_keys, taken_keys
 from tlfeat.studies.overrides import (
     Override,
@@ -104,7 +105,7 @@ def read_study(
     path: str | Path,
     *,
     quick: bool = False,
-    settings: Sequence[str] = (),
+    settings: Sequence[str] | str = (),
     data: str | None = None,
 ) -> Study:
     """Read a study file.
@@ -115,7 +116,7 @@ def read_study(
         A study file; that of a study that comes with tlfeat is `path` of `list_studies`.
     quick : bool
         Use its section [quick].
-    settings : sequence of str
+    settings : str or sequence of str
         KEY=VALUE by dotted key; they win over [quick].
     data : str, optional
         Where the pictures are, instead of what the file says.
@@ -140,7 +141,7 @@ def read_study(
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"The study file {path} cannot be read: {error}.") from None
     return parse_study(
-        text, path.name, folder=path.parent, quick=quick, settings=settings, data=data
+        text, path.name, folder=path.parent, quick=quick, settings=several(settings), data=data
     )
 
 

@@ -159,7 +159,7 @@ def run_study(
     *,
     data: str | None = None,
     quick: bool = False,
-    settings: Sequence[str] = (),
+    settings: Sequence[str] | str = (),
     retry_failed: bool = False,
     on_ranked: Callable[[StudyResult], None] | None = None,
     **options: Unpack[WhereOptions],
@@ -178,7 +178,7 @@ def run_study(
         Where the pictures are, instead of what the file says.
     quick : bool
         Use the file's section [quick].
-    settings : sequence of str
+    settings : str or sequence of str
         KEY=VALUE by dotted key, such as "defaults.size=96"; they win over [quick].
     retry_failed : bool
         Try pictures again that could not be decoded before.

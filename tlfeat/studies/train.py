@@ -49,9 +49,10 @@ def train(
         "balanced" gives every class the same total weight.
     refit : bool
         After the choice, train on train and validation together.
-    metric : {"accuracy", "balanced-accuracy", "macro-f1", "log-loss", "roc-auc"}, optional
-        What the search makes best on validation. Usually accuracy, and balanced accuracy where
-        class_weight is "balanced".
+    metric : str, optional
+        What the search makes best on validation: "accuracy", "balanced-accuracy", "macro-f1",
+        "log-loss" or "roc-auc". Usually accuracy, and balanced accuracy where class_weight is
+        "balanced".
     **options
         features, weights, size, resize, precision, dtype, seed: see `FeatureSettings`; the seed is
         of folds and heads too. cache, reports, name, engine, jobs, watch: see `Where`.
