@@ -61,7 +61,7 @@ def test_the_surest_mistakes_of_the_best_linear_run_have_maps(study):
     assert all(card["true"] != card["predicted"] for card in shown["cards"])
     assert all(card["picture"].startswith("data:image/webp") for card in shown["cards"])
     page = (folder / "index.html").read_text()
-    shown = page[page.index("What it looked at") : page.index("Wrong in every run")]
+    shown = page[page.index("What it looked at") : page.index('id="confusion-0"')]
     whole = mistake_maps(part_of(folder, cache, "knn", "ridge", "lda"), dataset, cache)
     assert len(re.findall(r'<img src="data:image/webp', shown)) == len(whole.places)
 
