@@ -251,6 +251,7 @@ def test_the_example_of_every_public_name_runs_and_prints_what_it_says(name, wor
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # it is all of an hour's commands
 def test_the_tutorial_prints_what_it_shows(tmp_path, networks, monkeypatch):
     from typer.testing import CliRunner
 
