@@ -61,9 +61,11 @@ def write_report(
                 f"{home} is no study: wanted a folder with {STUDY_FILE} or runs/, such as "
                 "`tlfeat compare` prints."
             )
-    if out is None and len(homes) != 1:
+    if not homes:
+        raise TlfeatError("No study is given: name one folder of a study or more.")
+    if out is None and len(homes) > 1:
         raise TlfeatError(
-            f"{len(homes)} studies are to become one report: say where to with --out DIR."
+            f"{len(homes)} studies are to become one report: say where to with out, --out DIR."
         )
     folder = homes[0] if out is None else Path(out).resolve()
     runs = [run for home in homes for run in find_runs(home)]
