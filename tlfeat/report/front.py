@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tlfeat.features.settings import AUTO
 from tlfeat.report.contents import Part, RunPredictions, predictions_label
 from tlfeat.report.phrases import listed
 from tlfeat.runs.calibration import calibration_error
@@ -72,13 +73,11 @@ def _facts(part: Part) -> str:
     dataset = part.ranked[0].dataset
     counts = [f"{sum(n.values()):,} {split}" for split, n in dataset.counts.items()]
     runs = "1 run" if len(part.ranked) == 1 else f"{len(part.ranked)} runs"
-    shared = [sorted({run.backbone for run in part.ranked})]
-    shared.append(sorted({"auto" if run.auto else run.features for run in part.ranked}))
-    of = " ".join(names[0] for names in shared if len(names) == 1)
-    return (
-        f"{runs}{' of ' + of if of else ''} on {listed(counts)} pictures of "
-        f"{len(part.classes):,} classes."
-    )
+    backbones = {run.backbone for run in part.ranked}
+    features = {AUTO if run.auto else run.features for run in part.ranked}
+    of = f" of {backbones.pop()}" if len(backbones) == 1 else ""
+    of += f", features {features.pop()}," if len(features) == 1 else ""
+    return f"{runs}{of} on {listed(counts)} pictures of {len(part.classes):,} classes."
 
 
 def _board(part: Part) -> dict[str, Any]:

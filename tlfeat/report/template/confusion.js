@@ -27,7 +27,7 @@ function drawMatrix(box, facts, run, inShares) {
   const columns = facts.outputs.length;
   const room = box.parentElement.clientWidth;
   const names = Math.min(170, Math.max(60, room / 4));
-  const side = Math.max(12, Math.min(56, Math.floor((room - names - 14) / columns)));
+  const side = Math.max(10, Math.min(56, Math.floor((room - names - 14) / columns)));
   const written = side >= 26;
   const grid = element("div", "grid");
   grid.style.gridTemplateColumns = `${names}px repeat(${columns}, ${side}px)`;
