@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CONFUSIONS = 12  # pairs of classes that the list names
 _CALLED = 3  # classes that a picture is said to be called
-_WRONG_SHOWN = 60  # pictures that every run gets wrong
+_WRONG_SHOWN = 36  # pictures that every run gets wrong
 
 
 def answers(part: Part, draw: Draw) -> dict[str, Any]:

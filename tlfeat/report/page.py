@@ -187,13 +187,14 @@ def _draw(
         source = next((d for d in datasets if d.fingerprint == mine), None)
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
-        keep_intervals(ranked)
         found = _found(homes, ranked[0])
-        part = gather(ranked, cache, MOST_SAMPLES // len(parts), found)
-        with ThreadPoolExecutor(2) as aside:  # another core has the pictures beside the figures
+        with ThreadPoolExecutor(3) as aside:  # another core has the pictures beside the figures
+            intervals = aside.submit(keep_intervals, ranked)
+            part = gather(ranked, cache, MOST_SAMPLES // len(parts), found)
             pictures = aside.submit(_pictures, part, source, folder, len(parts), watch)
             maps = None if source is None else aside.submit(mistake_maps, part, source, cache)
             prefix = "" if len(parts) == 1 else f"{number + 1}-"
+            intervals.result()
             values = section(part, folder / FIGURES, number, prefix, homes)
             values["use"] = use_lines(ranked[0], cache)
             values |= single_answers(part, pictures.result())

@@ -27,9 +27,9 @@ from tlfeat.watch import SILENT, Watch
 
 SIDE = 96  # pixels, of the longer side
 MOST_PICTURES = 1_200
-MOST_BYTES = 2_400_000  # as text, of all small pictures of a page
+MOST_BYTES = 2_200_000  # as text, of all small pictures of a page
 LARGE_SIDE = 400  # pixels, of those that are looked at more closely
-MOST_LARGE, MOST_LARGE_BYTES = 60, 600_000
+MOST_LARGE, MOST_LARGE_BYTES = 60, 500_000
 MOST_SAMPLES = 4_000  # whose predictions the page knows one by one
 MISTAKES = 24  # most confident ones that are shown of each run
 _GREY = 127  # what `decode` pads with
