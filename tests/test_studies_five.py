@@ -34,11 +34,10 @@ class Stopper(Watch):
     """Stops the work at a step of one run."""
 
     def __init__(self, run, step):
-        self.run, self.left, self.on, self.seen = run, step, False, []
+        self.run, self.left, self.on = run, step, False
 
-    def note(self, text):
-        self.on = self.on or text.startswith(f"{self.run} (")
-        self.seen.append(text)
+    def part(self, name):
+        self.on = self.on or name == self.run
 
     def start(self, what, total):
         self.training = what.startswith("training ")
