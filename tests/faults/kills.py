@@ -131,6 +131,13 @@ def of_compare(scene: Scene, count: int) -> Outcome:
     return outcome
 
 
+# what an audit, and a comparison by its groups, leave
+_AUDITED = (
+    *("findings.csv", "pictures.json", "groups.csv", "clean.csv"),
+    *("study.toml", "trust.json"),
+)
+
+
 def of_audit(scene: Scene, count: int) -> Outcome:
     """Kill `tlfeat audit` and `compare --groups auto`: what they leave is whole, or not there."""
     outcome = Outcome("kills of audit and groups")
@@ -148,9 +155,7 @@ def of_audit(scene: Scene, count: int) -> Outcome:
         )
 
     def kept() -> dict[str, bytes]:
-        names = ("findings.csv", "pictures.json", "groups.csv", "clean.csv", "study.toml")
-        names = (*names, "trust.json")
-        found = [path for name in names for path in places[-1].rglob(name)]
+        found = [path for name in _AUDITED for path in places[-1].rglob(name)]
         return {path.name: path.read_bytes() for path in found}
 
     def problems() -> list[str]:
@@ -165,7 +170,7 @@ def of_audit(scene: Scene, count: int) -> Outcome:
             seconds.append(time.monotonic() - began)
             shutil.rmtree(cache / "features", ignore_errors=True)
     wanted, predicted = kept(), _predictions(places[-1])
-    if len(wanted) != 5:
+    if len(wanted) != len(_AUDITED):
         outcome.wrong.append(f"undisturbed there are only {sorted(wanted)}")
     for kind in range(2):
         places.append(scene.folder / f"killed-{kind}")
