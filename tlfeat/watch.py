@@ -15,6 +15,7 @@ class Watch:
 
     Examples
     --------
+    >>> import tlfeat
     >>> class Printed(tlfeat.Watch):
     ...     def note(self, text):
     ...         print(text)
