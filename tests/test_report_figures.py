@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tlfeat.errors import TlfeatError
 from tlfeat.report import figures
+from tlfeat.report.curve_figures import draw_learning_curves
 from tlfeat.report.curves import shared_limits
 from tlfeat.report.style import CLASS_COLOURS, apart, save, short
 from tlfeat.runs.costs import pareto_front
@@ -158,7 +159,7 @@ def test_curves_mark_where_a_phase_begins():
             "val_loss": 1 / epochs + 0.1,
         }
     )
-    ax = figures.draw_learning_curves(table, "loss")
+    ax = draw_learning_curves(table, "loss")
     assert {"train", "validation", "frozen", "full"} <= {text.get_text() for text in ax.texts}
     marks = [line for line in ax.lines if len(set(line.get_xdata())) == 1]
     assert [line.get_xdata()[0] for line in marks] == [4.5]
@@ -168,7 +169,7 @@ def test_curves_of_an_epoch_and_of_missing_values_are_drawn():
     table = pd.DataFrame(
         {"epoch": [1], "phase": [1], "mode": ["full"], "loss": [0.5], "val_loss": [np.nan]}
     )
-    assert figures.draw_learning_curves(table, "loss").get_ylabel() == "loss"
+    assert draw_learning_curves(table, "loss").get_ylabel() == "loss"
 
 
 def test_curves_of_one_metric_share_their_axes():
@@ -185,7 +186,7 @@ def test_curves_of_one_metric_share_their_axes():
         for n, value in [(3, 0.2), (9, 1.4)]
     ]
     limits = shared_limits(tables, "loss")
-    axes = [figures.draw_learning_curves(one, "loss", limits=limits) for one in tables]
+    axes = [draw_learning_curves(one, "loss", limits=limits) for one in tables]
     assert axes[0].get_xlim() == axes[1].get_xlim()
     assert axes[0].get_ylim() == axes[1].get_ylim()
     low, high = axes[0].get_ylim()

@@ -18,7 +18,7 @@ from tlfeat.report.shot_figures import draw_shots
 from tlfeat.report.shots import shot_rows
 from tlfeat.runs.growth import HELD
 from tlfeat.runs.record import find_runs
-from tlfeat.runs.shot_words import shot_caption, shot_sentences, shot_table, tell
+from tlfeat.runs.shot_words import foretell, shot_caption, shot_sentences, shot_table
 from tlfeat.runs.shots import SHOTS, ShotFile, ShotFit, repeats_of
 
 
@@ -110,7 +110,7 @@ def test_a_page_without_shots_has_no_such_section(study):
 
 def test_words_say_the_range_how_often_such_ranges_held_and_why_there_is_none():
     flat = curve_of(lambda n: 0.8, noise=0.02)
-    told = tell([curve_of(TRUE["power law"]), flat], {"name": "lda"})
+    told = foretell([curve_of(TRUE["power law"]), flat], {"name": "lda"})
     said = shot_sentences(told)
     low, high = (100 * getattr(told[0].foresight, end) for end in ("low", "high"))
     assert f"between {low:.1f} and {high:.1f}% of these test pictures" in said[0]
@@ -125,7 +125,7 @@ def test_words_say_the_range_how_often_such_ranges_held_and_why_there_is_none():
 def test_the_figure_holds_one_curve_or_many_and_every_label_is_on_it(n):
     curves = [curve_of(TRUE["power law"], seed=seed) for seed in range(n)]
     labels = [*ODD_NAMES, *(f"head {i}" for i in range(n))][:n]
-    told = [one._replace(label=label) for one, label in zip(tell(curves), labels, strict=True)]
+    told = [one._replace(label=label) for one, label in zip(foretell(curves), labels, strict=True)]
     table = shot_rows(told)
     assert (table["kind"] == "foretold").sum() == n
     ax = draw_shots(table)

@@ -135,7 +135,6 @@ def compare(
     where = replace(where, watch=TerminalWatch(quiet))
     where.watch.doing(f"reading {target}")
     from tlfeat.runs.results import write_into
-    from tlfeat.runs.shot_words import shot_values
     from tlfeat.studies.compare import compare as compare_heads
 
     backbones, heads, specs = comma_list(backbone), comma_list(head), comma_list(features)
@@ -160,18 +159,7 @@ def compare(
     if into is not None:
         write_into(into, done.runs)
     if as_json:
-        print_json(
-            {
-                "folder": str(done.folder),
-                "runs": [
-                    {"path": str(run.path), "asked": line.name not in done.beside, **run.record}
-                    for line in done.runs
-                    for run in line.seeds
-                ],
-                "refused": done.refused,
-                **({"shots": shot_values(done.shots)} if shots else {}),
-            }
-        )
+        _print_json(done, bool(shots))
     else:
         if done.shots:
             _print_shots(done)
@@ -192,12 +180,35 @@ def _print_table(done: "Comparison") -> None:
         tell(f"- {remark}")
 
 
+def _print_json(done: "Comparison", with_shots: bool) -> None:
+    """Print all of it for scripts."""
+    from tlfeat.runs.shot_words import shot_values
+
+    print_json(
+        {
+            "folder": str(done.folder),
+            "runs": [
+                {"path": str(run.path), "asked": line.name not in done.beside, **run.record}
+                for line in done.runs
+                for run in line.seeds
+            ],
+            "refused": done.refused,
+            **({"shots": shot_values(done.shots)} if with_shots else {}),
+        }
+    )
+
+
 def _print_shots(done: "Comparison") -> None:
     """Print what fewer train pictures give, and what twice as many would."""
-    from tlfeat.runs.shot_words import shot_caption, shot_labels, shot_sentences, shot_table
-    from tlfeat.runs.shot_words import tell as tell_of
+    from tlfeat.runs.shot_words import (
+        foretell,
+        shot_caption,
+        shot_labels,
+        shot_sentences,
+        shot_table,
+    )
 
-    told = tell_of(done.shots, shot_labels(done.runs))
+    told = foretell(done.shots, shot_labels(done.runs))
     say()
     print_table(shot_table(told))
     say()

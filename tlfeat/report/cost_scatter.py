@@ -20,8 +20,8 @@ def costs_section(part: Part, draw: Draw) -> dict[str, Any]:
     Returns
     -------
     values : dict
-        axes (label, title, word and front of each cost that is known), points (a run each), both
-        for_script, and figure, the picture of the first, for readers without script and for paper.
+        axes (label, title, word and front of each cost that is known), points (a run each) and
+        figure, the picture of the first, for readers without script and for paper.
     """
     table = cost_table(part.ranked)
     table["run"] = [part.labels[name] for name in table["run"]]
@@ -60,7 +60,6 @@ def costs_section(part: Part, draw: Draw) -> dict[str, Any]:
     return {
         "axes": axes,
         "points": points,
-        "for_script": {"axes": axes, "points": points},
         "figure": drawn[0] if drawn else None,
     }
 

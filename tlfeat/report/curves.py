@@ -1,24 +1,24 @@
 """Learning curves of fine-tunes, on axes that they share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tlfeat.report import figures
 from tlfeat.report.contents import Part
+from tlfeat.report.curve_figures import Limits, draw_learning_curves
+from tlfeat.report.drawing import Draw
 from tlfeat.report.style import new_axes, styled
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 MOST_CURVES: Final = 12  # fine-tunes whose curves are drawn
 METRICS: Final = ("loss", "accuracy")
 _LARGE, _SMALL = (4.4, 3.0), (2.9, 2.3)  # inches, of one or two, and of more
 
 
-def curve_values(part: Part, draw: "Callable[[str, Axes], Any]") -> list[dict[str, Any]]:
+def curve_values(part: Part, draw: Draw) -> list[dict[str, Any]]:
     """Draw the curves of a part's best fine-tunes.
 
     Parameters
@@ -49,14 +49,14 @@ def curve_values(part: Part, draw: "Callable[[str, Axes], Any]") -> list[dict[st
         for number, (name, table) in tables.items():
             with styled():
                 ax = new_axes(*size)
-            figures.draw_learning_curves(table, metric, ax, limits=limits)
+            draw_learning_curves(table, metric, ax, limits=limits)
             svg = draw(f"curves-{number}-{metric}", ax)
             runs.append({"run": part.labels[name], "svg": svg})
         values.append({"metric": metric, "runs": runs})
     return values
 
 
-def shared_limits(tables: "Iterable[pd.DataFrame]", metric: str) -> figures.Limits:
+def shared_limits(tables: "Iterable[pd.DataFrame]", metric: str) -> Limits:
     """Give the range of epochs, and of a metric of train and validation, that holds all curves.
 
     Parameters
@@ -74,7 +74,7 @@ def shared_limits(tables: "Iterable[pd.DataFrame]", metric: str) -> figures.Limi
     every = list(tables)
     values = np.concatenate([table[columns].to_numpy(float).ravel() for table in every])
     epochs = np.concatenate([table["epoch"].to_numpy(float) for table in every])
-    return figures.Limits(_around(epochs, 0.03), _around(values, 0.12))
+    return Limits(_around(epochs, 0.03), _around(values, 0.12))
 
 
 def _around(values: np.ndarray, margin: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ with 2 classes and with 101.
 from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -36,13 +36,6 @@ _WIDTH = 6.2  # inches, of a figure that fills a page's column
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Limits(NamedTuple):
-    """The ends of axes that curves share."""
-
-    epochs: tuple[float, float]
-    values: tuple[float, float]
 
 
 def in_style(draw: Callable[P, T]) -> Callable[P, T]:
@@ -246,70 +239,6 @@ def draw_class_f1(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
 
 
 @in_style
-def draw_learning_curves(
-    table: "pd.DataFrame",
-    metric: str = "loss",
-    ax: "Axes | None" = None,
-    *,
-    limits: Limits | None = None,
-) -> "Axes":
-    """Draw a metric of train and validation over the epochs, with a mark at each phase.
-
-    Parameters
-    ----------
-    table : DataFrame
-        epoch, phase, mode, the column `metric` and "val_" and that name: history.csv.
-    metric : str
-    ax : Axes, optional
-    limits : Limits, optional
-        That it shares with other curves; those of its own values if None.
-
-    Returns
-    -------
-    ax : Axes
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    ax = ax or new_axes(4.4, 3.0)
-    epochs = table["epoch"].to_numpy()
-    ends = []
-    for column, label, colour, marker in (
-        (metric, "train", SKY, "s"),
-        (f"val_{metric}", "validation", ORANGE, "o"),
-    ):
-        values = table[column].to_numpy(float)
-        ax.plot(epochs, values, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
-        there = np.flatnonzero(np.isfinite(values))
-        if len(there):
-            ends.append((float(values[there[-1]]), label, colour))
-    ax.margins(x=0.03, y=0.12)
-    if limits is not None:
-        ax.set_xlim(limits.epochs)
-        ax.set_ylim(limits.values)
-    label_ends(ax, float(epochs[-1]), ends)
-    starts = table.groupby("phase", sort=True).first()
-    for number, row in enumerate(starts.itertuples()):
-        at = float(row.epoch) - 0.5  # type: ignore[arg-type]
-        if number:
-            ax.axvline(at, color=MUTED, linewidth=0.9, linestyle=":")
-        if len(starts) > 1:
-            ax.annotate(
-                str(row.mode),
-                (at if number else float(epochs[0]), 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, 3),
-                textcoords="offset points",
-                fontsize=7.5,
-                color=MUTED,
-            )
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(metric)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y")
-    return ax
-
-
-@in_style
 def draw_reliability(
     table: "pd.DataFrame", ax: "Axes | None" = None, *, before: "pd.DataFrame | None" = None
 ) -> "Axes":
@@ -330,8 +259,13 @@ def draw_reliability(
     """
     ax = ax or new_axes(3.9, 3.7)
     ax.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle="--", zorder=1)
+    parts = [table] if before is None else [table, before]
+    # a good run is never unsure: the axes begin where there is something to see
+    seen = min(one[["confidence", "low", "accuracy"]].to_numpy(float).min() for one in parts)
+    least = min(10 * np.floor(10 * seen), 80.0)
+    at = least + 0.08 * (100 - least)
     ax.annotate(
-        "as sure as right", (8, 8), rotation=45, rotation_mode="anchor", fontsize=7.5,
+        "as sure as right", (at, at), rotation=45, rotation_mode="anchor", fontsize=7.5,
         color=MUTED, xytext=(0, 4), textcoords="offset points",
     )  # fmt: skip
     for place, edge in enumerate((*table["from"], table["to"].iloc[-1])):
@@ -344,12 +278,12 @@ def draw_reliability(
             markersize=3.5, markerfacecolor="none", linewidth=1, zorder=2,
             label="without its temperature",
         )  # fmt: skip
-        ax.legend(loc="upper left", fontsize=7.5)
+        legend_below(ax)
     x = 100 * table["confidence"]
     ax.vlines(x, 100 * table["low"], 100 * table["high"], colors=BLUE, linewidth=1.4, zorder=2)
     ax.plot(x, 100 * table["accuracy"], color=BLUE, marker="o", markersize=4.5, zorder=3)
-    ax.set_xlim(-1, 101)
-    ax.set_ylim(-1, 101)
+    ax.set_xlim(least - 1, 101)
+    ax.set_ylim(least - 1, 101)
     ax.set_aspect("equal")
     ax.set_xlabel("confidence, %")
     ax.set_ylabel(f"right on {table.attrs.get('split', 'test')}, %, with 95% interval")

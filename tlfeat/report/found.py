@@ -35,11 +35,9 @@ def found(part: Part, values: Mapping[str, Any]) -> dict[str, str]:
     if part.predictions and part.facts is not None:
         best, label = part.predictions[0], values["judged"][0]
         wrong = int(np.count_nonzero(best.predicted != part.facts.true))
-        words["mistakes"] = (
-            f"{wrong:,} of {len(part.facts):,} by {label}, {len(part.everywhere_wrong):,} by all"
-            if len(part.predictions) > 1
-            else f"{wrong:,} of {len(part.facts):,}"
-        )
+        words["mistakes"] = f"{_number(wrong)} of {len(part.facts):,} by {label}"
+        if len(part.predictions) > 1:
+            words["mistakes"] += f", {_number(len(part.everywhere_wrong))} by all"
         words["confusion"] = _confusion(values["confusions"])
         words["classes"] = _classes(values["per_class"])
         words["sure"] = _sure(values["reliability"])
@@ -49,8 +47,11 @@ def found(part: Part, values: Mapping[str, Any]) -> dict[str, str]:
 def _pairs(pairs: Mapping[str, Any]) -> str:
     if not pairs["n"]:
         return ""
-    shown = f"{pairs['n_shown']:,}" if pairs["n_shown"] else "none"
-    return f"a difference is shown in {shown} of {pairs['n']:,}"
+    return f"a difference is shown in {_number(pairs['n_shown'])} of {pairs['n']:,}"
+
+
+def _number(n: int) -> str:
+    return f"{n:,}" if n else "none"
 
 
 def _cost(costs: Mapping[str, Any]) -> str:
@@ -71,8 +72,8 @@ def _confusion(rows: list[dict[str, Any]]) -> str:
 def _classes(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
-    ends = [f"{row['class']} {100 * row['f1']:.0f}" for row in (rows[0], rows[-1])]
-    return f"F1 from {ends[0]} to {ends[1]}%" if len(rows) > 1 else f"F1 of {ends[0]}%"
+    ends = [f"{100 * row['f1']:.0f}% of {row['class']}" for row in (rows[0], rows[-1])]
+    return f"F1 from {ends[0]} to {ends[1]}" if len(rows) > 1 else f"F1 {ends[0]}"
 
 
 def _sure(reliability: Mapping[str, Any] | None) -> str:

@@ -144,7 +144,7 @@ def _sure(part: Part) -> list[str]:
     gap = said - right
     much = (
         "about as often as it says"
-        if abs(gap) < error_of(one)
+        if abs(gap) < _two_errors(one)
         else ("less often than it says" if gap > 0 else "more often than it says")
     )
     lines = [
@@ -165,7 +165,7 @@ def sure_and_right(one: RunPredictions) -> tuple[float, float]:
     )
 
 
-def error_of(one: RunPredictions) -> float:
+def _two_errors(one: RunPredictions) -> float:
     """Give two standard errors of the share that a run has right, in points."""
     assert one.calibration is not None
     n = float(one.calibration.bins["n"].sum())

@@ -6,9 +6,9 @@ cost a page little; names share their beginnings.
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,18 +16,16 @@ from tlfeat.audit.findings import GRAVITY
 from tlfeat.audit.kept import digest_start
 from tlfeat.report import figures
 from tlfeat.report.contents import Part, predictions_label
+from tlfeat.report.drawing import Draw
 from tlfeat.report.projection import Projection, choose_points
 from tlfeat.report.style import CLASS_COLOURS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_DRAWN: Final = 600  # points of the figure
 _UNITS: Final = 4095  # places are from 0 to this, across and up
 _LONGEST_PREFIX: Final = 255  # letters that a name shares with the one before it
 
 
-def map_figures(part: Part, draw: "Callable[[str, Axes], Any]") -> list[dict[str, Any]]:
+def map_figures(part: Part, draw: Draw) -> list[dict[str, Any]]:
     """Draw the pictures that the best run was judged on, for the folder, paper and no script.
 
     Parameters

@@ -15,11 +15,11 @@ from tlfeat.runs.growth import Foresight, draw_interval, family_lines
 from tlfeat.runs.ranked import RankedRun
 from tlfeat.runs.shot_words import (
     Told,
+    foretell,
     shot_caption,
     shot_labels,
     shot_sentences,
     shot_table,
-    tell,
 )
 from tlfeat.runs.shots import SHOTS, ShotCurve, ShotFile
 
@@ -54,7 +54,7 @@ def shots_section(part: Part, studies: Sequence[Path], draw: Draw) -> dict[str, 
     curves, notes = _curves(part.ranked, studies)
     if not curves:
         return {"notes": notes} if notes else None
-    told = tell(curves, shot_labels(part.ranked))
+    told = foretell(curves, shot_labels(part.ranked))
     return {
         "notes": notes,
         "svg": draw("shots", draw_shots(shot_rows(told))),

@@ -159,13 +159,10 @@ def save(ax: "Axes", path: Path) -> str:
     TlfeatError
         If the disk is full, or refuses the files.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = ax.get_figure(root=True)
-    if figure is None:
-        raise ValueError("These Axes are not part of a figure.")
+    figure = _figure_of(ax)
     text = io.StringIO()
     layout = figure.get_layout_engine()
     if isinstance(layout, ConstrainedLayoutEngine):
@@ -175,10 +172,7 @@ def save(ax: "Axes", path: Path) -> str:
         svg: Any = FigureCanvasSVG(figure)
         svg.print_svg(text, metadata={"Date": None, "Creator": "tlfeat"})
         figure.set_layout_engine("none")  # it is laid out: the same places, in half the time
-        figure.dpi = 150
-        with replacing(path.with_suffix(".png")) as fresh:
-            png: Any = FigureCanvasAgg(figure)
-            png.print_png(fresh, metadata={"Software": "tlfeat"})
+        _write_png(figure, path.with_suffix(".png"), 150)
         figure.set_layout_engine(layout)
     write_text(path.with_suffix(".svg"), text.getvalue())
     return _for_page(text.getvalue(), path.name)
@@ -192,13 +186,22 @@ def save_png(ax: "Axes", path: Path, dpi: int) -> None:
     TlfeatError
         If the disk is full, or refuses the file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    with styled():
+        _write_png(_figure_of(ax), path, dpi)
 
+
+def _figure_of(ax: "Axes") -> "Figure":
     figure = ax.get_figure(root=True)
     if figure is None:
         raise ValueError("These Axes are not part of a figure.")
-    with styled(), replacing(path) as fresh:
-        figure.dpi = dpi
+    return figure
+
+
+def _write_png(figure: "Figure", path: Path, dpi: int) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.dpi = dpi
+    with replacing(path) as fresh:
         png: Any = FigureCanvasAgg(figure)
         png.print_png(fresh, metadata={"Software": "tlfeat"})
 

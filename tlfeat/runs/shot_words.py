@@ -23,7 +23,7 @@ class Told(NamedTuple):
     foresight: Foresight | str  # for twice the pictures, or why there is none
 
 
-def tell(curves: Sequence[ShotCurve], labels: Mapping[str, str] | None = None) -> list[Told]:
+def foretell(curves: Sequence[ShotCurve], labels: Mapping[str, str] | None = None) -> list[Told]:
     """Foretell twice the pictures from each curve.
 
     Parameters
@@ -55,7 +55,7 @@ def shot_labels(ranked: Sequence[RankedRun]) -> dict[str, str]:
 def shot_values(curves: Sequence[ShotCurve]) -> list[dict[str, Any]]:
     """Give curves and what they foretell as plain values, for scripts."""
     values = []
-    for told in tell(curves):
+    for told in foretell(curves):
         curve, foresight = told.curve, told.foresight
         reason = foresight if isinstance(foresight, str) else None
         values.append(
