@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pictures import encode, scene
 from PIL import Image, features
 
-from tlfeat.data.decode import UndecodableImage, decode
+from tlfeat.data.decode import UndecodableImage, decode, decode_within
 from tlfeat.data.resize import Resize
 from tlfeat.errors import DataError
 
@@ -97,6 +97,21 @@ def test_exif_orientation_is_undone(orientation, kind, rule):
     how = {"lossless": True} if kind == "WEBP" else {}
     got = decode(encode(stored, kind, exif=exif, **how), SIZE, Resize(rule))
     assert far(got, decode(scene(240, 180), SIZE, Resize(rule)))[0] < 1.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_as_it_is_shown_keeps_its_shape_and_is_never_enlarged(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = encode(np.ascontiguousarray(TURNS[orientation](scene(240, 180))), "PNG", exif=exif)
+    assert (decode_within(stored, 240) == scene(240, 180)).all()
+    small = decode_within(stored, 96)
+    height, width, _ = scene(240, 180).shape
+    assert small.shape == (96 * height // 240, 96 * width // 240, 3)
+    wanted = Image.fromarray(scene(240, 180)).resize(small.shape[1::-1])
+    assert far(small, np.asarray(wanted))[0] < 2
+    with pytest.raises(UndecodableImage, match="zero bytes"):
+        decode_within(b"", 96)
 
 
 def test_a_damaged_exif_block_does_not_damage_the_picture():

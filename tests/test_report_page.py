@@ -224,6 +224,19 @@ def test_pictures_stop_at_their_bytes_and_broken_ones_are_left_out(pictures):
     assert sum(map(len, thumbnails(dataset, digests, most_bytes=budget).values())) <= budget
 
 
+def test_a_picture_that_is_small_already_stays_as_it_is(tmp_path, make_pictures):
+    import base64
+    import io
+
+    from PIL import Image
+
+    folder = make_pictures(tmp_path / "signs", side=22)
+    dataset = open_dataset(folder)
+    found = thumbnails(dataset, [sample.digest for sample in dataset.samples])
+    files = [io.BytesIO(base64.b64decode(uri.partition(",")[2])) for uri in found.values()]
+    assert {Image.open(file).size for file in files} == {(30, 22)}
+
+
 def test_what_every_run_gets_wrong_is_chosen_first():
     import numpy as np
 

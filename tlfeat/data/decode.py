@@ -13,6 +13,7 @@ limits is therefore silenced.
 
 import io
 import warnings
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -90,14 +91,51 @@ def decode(data: Picture, size: int, resize: Resize = Resize()) -> npt.NDArray[n
     UndecodableImage
         Whatever is wrong with the picture.
     """
+    return _decoded(data, size, resize, lambda image: _resize(image, size, resize))
+
+
+def decode_within(data: Picture, side: int) -> npt.NDArray[np.uint8]:
+    """Decode a picture as it is shown: in its own shape, made smaller where it is too large.
+
+    Parameters
+    ----------
+    data : bytes or ndarray
+        As `decode` takes it.
+    side : int
+        Pixels that neither side is to exceed. What is smaller keeps its size.
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width, 3), uint8
+        As `decode` gives them.
+
+    Raises
+    ------
+    UndecodableImage
+        Whatever is wrong with the picture.
+    """
+    resize = Resize(rule="pad")
+
+    def within(image: Image.Image) -> Image.Image:
+        if max(image.size) <= side:
+            return image
+        return _scale(image, _fitted(image.size, side), _whole(image.size), resize)
+
+    return _decoded(data, side, resize, within)
+
+
+def _decoded(
+    data: Picture, size: int, resize: Resize, scaled: Callable[[Image.Image], Image.Image]
+) -> npt.NDArray[np.uint8]:
+    """Decode a picture, bring it to its size, then turn it: what is small is turned sooner."""
     try:
         image = _from_array(data) if isinstance(data, np.ndarray) else _open(data, size, resize)
         orientation = _orientation(image)
-        square = _resize(_flatten(image), size, resize)
+        small = scaled(_flatten(image))
         turn = _TRANSPOSE.get(orientation)
-        if turn is not None:  # turning the small square equals turning the large picture
-            square = square.transpose(turn)
-        return np.array(square if square.mode == "RGB" else square.convert("RGB"))
+        if turn is not None:
+            small = small.transpose(turn)
+        return np.array(small if small.mode == "RGB" else small.convert("RGB"))
     except UndecodableImage:
         raise
     except UnidentifiedImageError:
@@ -289,14 +327,24 @@ def _resize(image: Image.Image, size: int, resize: Resize) -> Image.Image:
         side = min(width, height) * size / (size + CROP_MARGIN)
         left, top = (width - side) / 2, (height - side) / 2
         return _scale(image, (size, size), (left, top, left + side, top + side), resize)
-    whole = (0.0, 0.0, float(width), float(height))
+    whole = _whole(image.size)
     if resize.rule == "squash" or width == height:
         return _scale(image, (size, size), whole, resize)
-    longer = max(width, height)
-    to = max(1, round(size * width / longer)), max(1, round(size * height / longer))
+    to = _fitted(image.size, size)
     square = Image.new(image.mode, (size, size), (PAD_GREY,) * len(image.getbands()))
     square.paste(_scale(image, to, whole, resize), ((size - to[0]) // 2, (size - to[1]) // 2))
     return square
+
+
+def _whole(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    return 0.0, 0.0, float(size[0]), float(size[1])
+
+
+def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Give width and height of the same shape whose longer one is a side long."""
+    width, height = size
+    longer = max(size)
+    return max(1, round(side * width / longer)), max(1, round(side * height / longer))
 
 
 def _scale(

@@ -7,5 +7,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
 Double = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tlfeat.errors import HeadError
-from tlfeat.heads.arrays import Double, Floats
+from tlfeat.heads.arrays import Double, Floats, Ints
 from tlfeat.heads.learner import Finished, Learner, Problem, two_columns
 from tlfeat.heads.linear import LinearMachine
 from tlfeat.heads.matrix import Matrix
@@ -19,6 +19,7 @@ from tlfeat.heads.rows import Rows
 from tlfeat.heads.settings import Grid, gamma_factor
 
 _BLOCK: Final = 1024  # rows whose kernel with all others is made at a time
+_PAIRED: Final = 2**22  # numbers at most of pairs of classes that are made at a time
 
 
 def gamma_value(gamma: float | str, X: Floats) -> float:
@@ -75,12 +76,13 @@ def rbf_decisions(machine: Any, X: Floats) -> Double:
 
 def _decisions(machine: Any, X: Floats, support: Double, width: float) -> Double:
     """Give decisions (n, k or 1) for rows X (n, d) of a machine with support vectors (s, d)."""
+    k = len(machine.classes_)
+    length = max(1, min(_BLOCK, _PAIRED // k**2))
     blocks = []
-    for start in range(0, len(X), _BLOCK):
-        rows = X[start : start + _BLOCK].astype(np.float64)
+    for start in range(0, len(X), length):
+        rows = X[start : start + length].astype(np.float64)
         blocks.append(_of_kernel(machine, gaussian_kernel(rows, support, width)))
-    n_columns = len(machine.classes_) if len(machine.classes_) > 2 else 1
-    return np.concatenate([np.zeros((0, n_columns)), *blocks])
+    return np.concatenate([np.zeros((0, k if k > 2 else 1)), *blocks])
 
 
 def _of_kernel(machine: Any, kernel: Double) -> Double:
@@ -89,21 +91,28 @@ def _of_kernel(machine: Any, kernel: Double) -> Double:
     Vectors stand by class. The row of a pair's other class among a vector's k - 1 coefficients
     is that class' number, without the vector's own (Chang and Lin 2011, LIBSVM, section 4.2).
     """
-    from sklearn.utils.multiclass import _ovr_decision_function
-
     weights, k = machine.dual_coef_, len(machine.classes_)
     if k == 2:
         two: Double = kernel @ weights.T + machine.intercept_
         return two
     ends = np.cumsum(machine.n_support_)
-    of_class = [
-        kernel[:, end - own : end] @ weights[:, end - own : end].T  # (n, k - 1)
-        for own, end in zip(machine.n_support_, ends, strict=True)
-    ]
-    pairs = [of_class[i][:, j - 1] + of_class[j][:, i] for i in range(k) for j in range(i + 1, k)]
-    raw = np.stack(pairs, axis=1) + machine.intercept_
-    rest: Double = _ovr_decision_function(raw < 0, -raw, k)
-    return rest
+    pairs = np.zeros((k, len(kernel), k))  # of a class's vectors, for the pair with each other
+    for i, (own, end) in enumerate(zip(machine.n_support_, ends, strict=True)):
+        of_class = kernel[:, end - own : end] @ weights[:, end - own : end].T  # (n, k - 1)
+        pairs[i, :, :i], pairs[i, :, i + 1 :] = of_class[:, :i], of_class[:, i:]
+    pairs += pairs.transpose(2, 1, 0)
+    # Above 0 where the first of a pair wins; at 0 it does too. How a class does against another
+    # is that where it is the first, and its negative where it is the second.
+    first = np.triu(np.ones((k, k), dtype=bool), 1)[:, None, :]
+    levels = np.zeros((k, k))
+    levels[np.triu_indices(k, 1)] = machine.intercept_
+    pairs += (levels + levels.T)[:, None, :]
+    np.negative(pairs, out=pairs, where=~first)
+    won = ((pairs > 0) | (first & (pairs == 0))).sum(axis=2).T
+    total = pairs.sum(axis=2).T
+    # votes, and what parts ties of these, as scikit-learn's `SVC` has them
+    decisions: Double = won + total / (3 * (np.abs(total) + 1))
+    return decisions
 
 
 class KernelMachine(Learner):
@@ -112,6 +121,7 @@ class KernelMachine(Learner):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self.X = problem.X.astype(np.float64)
+        self.widths: dict[float | str, float] = {}  # by gamma
         self.width: float | None = None
         self.kernel: Double | None = None  # (n, n) of self.width
 
@@ -129,7 +139,7 @@ class KernelMachine(Learner):
             )
         return grid
 
-    def machine(self, setting: Mapping[str, Any], **kernel: Any) -> Any:
+    def machine(self, setting: Mapping[str, Any]) -> Any:
         """Give an unfitted `SVC` whose largest score is the class that it predicts."""
         from sklearn.svm import SVC
 
@@ -138,20 +148,28 @@ class KernelMachine(Learner):
             class_weight="balanced" if self.problem.balanced else None,
             decision_function_shape="ovr",
             break_ties=self.problem.n_classes > 2,
-            **kernel,
+            kernel="precomputed",
         )
 
     def logits(self, setting: Mapping[str, Any]) -> Floats:
         """Give decision values, one class against the rest; (m, k)."""
-        width = gamma_value(setting["gamma"], self.problem.X)
+        machine, width = self.fitted(setting, self.problem.y)
+        raw = _decisions(machine, self.problem.held, self.X[machine.support_], width)
+        return two_columns(raw).astype(np.float32)
+
+    def fitted(self, setting: Mapping[str, Any], y: Ints) -> tuple[Any, float]:
+        """Give an `SVC` fitted on the kernel of the rows, and the width of that."""
+        gamma = setting["gamma"]
+        if gamma not in self.widths:
+            self.widths[gamma] = gamma_value(gamma, self.problem.X)
+        width = self.widths[gamma]
         if width != self.width:
             self.kernel = None  # the old one goes before the new one comes
             self.kernel = self._own_kernel(width)
             self.width = width
-        machine = self.machine(setting, kernel="precomputed")
-        machine.fit(self.kernel, self.problem.y)
-        raw = _decisions(machine, self.problem.held, self.X[machine.support_], width)
-        return two_columns(raw).astype(np.float32)
+        machine = self.machine(setting)
+        machine.fit(self.kernel, y)
+        return machine, width
 
     def _own_kernel(self, width: float) -> Double:
         """Give the kernel of the rows with each other; (n, n)."""
@@ -162,11 +180,13 @@ class KernelMachine(Learner):
         return _from_products(gram.copy(), squares, squares, width)
 
     def finish(self, setting: Mapping[str, Any]) -> Finished:
-        """Give an `SVC`."""
+        """Give an `SVC`, with the rows in the place of their kernel."""
         problem = self.problem
-        width = gamma_value(setting["gamma"], problem.X)
-        machine = self.machine(setting, kernel="rbf", gamma=width)
-        machine.fit(self.X, problem.labels[problem.y])
+        machine, width = self.fitted(setting, problem.labels[problem.y])
+        machine.set_params(kernel="rbf", gamma=width)
+        machine._gamma = width
+        machine.support_vectors_ = self.X[machine.support_]
+        machine.shape_fit_, machine.n_features_in_ = self.X.shape, self.X.shape[1]
         learned = (machine.support_vectors_, machine.dual_coef_, machine.intercept_)
         return Finished([("head", machine)], sum(part.size for part in learned))
 

@@ -9,12 +9,12 @@ W. Hager and H. Zhang (2005): how to accept a step once rounding hides the decre
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from tlfeat.heads.arrays import Double
+from tlfeat.heads.arrays import Double, Single
 
 _MEMORY: Final = 10  # pairs of steps and changes of the gradient
 _DECREASE: Final = 1e-4  # share of the promised decrease that a step must give
@@ -23,6 +23,7 @@ _ROUNDING: Final = 1e-8  # of a sum of float32 losses, relative
 _TRIALS: Final = 20  # step lengths
 
 Objective = Callable[[Double], tuple[float, Double]]
+Precondition = Callable[[Single], Single]
 
 
 class Minimum(NamedTuple):
@@ -36,7 +37,7 @@ class Minimum(NamedTuple):
 def minimise(
     objective: Objective,
     start: Double,
-    precondition: Callable[[Double], Double],
+    precondition: Precondition,
     *,
     tolerance: float,
     most: int,
@@ -50,7 +51,8 @@ def minimise(
     start : ndarray of shape (n,)
     precondition : callable
         Multiplies a gradient by a fixed positive definite matrix: the more it resembles the
-        inverse of the second derivative, the fewer iterations.
+        inverse of the second derivative, the fewer iterations. It only guides, so single
+        precision will do.
     tolerance : float
         Of the Newton decrement (g' H g)^1/2, with the estimate H of the inverse second
         derivative.
@@ -64,7 +66,7 @@ def minimise(
     """
     x = start
     value, gradient = objective(x)
-    pairs: deque[tuple[Double, Double, float]] = deque(maxlen=_MEMORY)
+    pairs: deque[_Pair] = deque(maxlen=_MEMORY)
     for iteration in range(most):
         direction = _direction(gradient, pairs, precondition)
         decrement = np.sqrt(max(-float(gradient @ direction), 0.0))
@@ -73,37 +75,41 @@ def minimise(
         found = _step(objective, x, value, gradient, direction)
         if found is None and pairs:
             pairs.clear()
-            found = _step(objective, x, value, gradient, -precondition(gradient))
+            found = _step(objective, x, value, gradient, _direction(gradient, (), precondition))
         if found is None:
             return Minimum(x, iteration, bool(decrement <= 10 * tolerance))
         new_x, value, new_gradient = found
         step, change = new_x - x, new_gradient - gradient
         curvature = float(step @ change)
         if curvature > 0:
-            pairs.append((step, change, curvature))
+            pairs.append(_Pair(step.astype(np.float32), change.astype(np.float32), curvature))
         x, gradient = new_x, new_gradient
     return Minimum(x, most, False)
 
 
-def _direction(
-    gradient: Double,
-    pairs: deque[tuple[Double, Double, float]],
-    precondition: Callable[[Double], Double],
-) -> Double:
+class _Pair(NamedTuple):
+    """A step and what it changed; in single precision, since pairs only guide."""
+
+    step: Single
+    change: Single  # of the gradient
+    curvature: float  # step' change
+
+
+def _direction(gradient: Double, pairs: Sequence[_Pair], precondition: Precondition) -> Double:
     """Multiply the gradient by minus the estimate of the inverse second derivative."""
     # -H g for the estimate H (n, n) of the inverse second derivative, without making H: it is
     # the preconditioner, updated by every pair, s a step and y the change of the gradient on it.
     # From the newest pair to the oldest, then back.
-    direction = -gradient
+    direction = -gradient.astype(np.float32)
     weights = []
     for step, change, curvature in reversed(pairs):
-        weight = float(step @ direction) / curvature
+        weight = np.float32(step @ direction / curvature)
         direction -= weight * change
         weights.append(weight)
     direction = precondition(direction)
     for (step, change, curvature), weight in zip(pairs, reversed(weights), strict=True):
-        direction += (weight - float(change @ direction) / curvature) * step
-    return direction
+        direction += (weight - np.float32(change @ direction / curvature)) * step
+    return direction.astype(np.float64)
 
 
 def _step(

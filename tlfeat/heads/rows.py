@@ -256,6 +256,23 @@ class CopiedCoordinates(Coordinates):
         dtype = self.rows.dtype
         return _swept(self.Z, W.astype(dtype), bias.astype(dtype), slopes)
 
+    def weighted_gram(self, weights: Floats) -> Double:
+        """Give the sum of w z z' over the rows, w (n,), each z (r,) with a 1 behind it.
+
+        Returns
+        -------
+        gram : ndarray of shape (r + 1, r + 1)
+            In single precision, and on and above the diagonal alone.
+        """
+        from scipy.linalg.blas import ssyrk
+
+        roots = np.sqrt(weights).astype(np.float32)[:, None]
+        rows = np.empty((len(self.Z), self.Z.shape[1] + 1), dtype=np.float32)
+        np.multiply(self.Z, roots, out=rows[:, :-1])
+        rows[:, -1:] = roots
+        gram: Double = ssyrk(1.0, rows.T, lower=1).T.astype(np.float64)
+        return gram
+
     def held(self, W: Double, bias: Double) -> Floats:
         """Score the rows to score."""
         dtype = self.rows.dtype

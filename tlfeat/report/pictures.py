@@ -19,20 +19,18 @@ from PIL import Image
 
 from tlfeat.cores import usable_cores
 from tlfeat.data.dataset import Dataset
-from tlfeat.data.decode import UndecodableImage, decode
-from tlfeat.data.resize import Resize
+from tlfeat.data.decode import UndecodableImage, decode_within
 from tlfeat.data.samples import Sample
 from tlfeat.errors import DataError
 from tlfeat.watch import SILENT, Watch
 
-SIDE = 96  # pixels, of the longer side
+SIDE = 96  # pixels, of the longer side; what is smaller stays as it is
 MOST_PICTURES = 1_200
 MOST_BYTES = 2_200_000  # as text, of all small pictures of a page
 LARGE_SIDE = 400  # pixels, of those that are looked at more closely
 MOST_LARGE, MOST_LARGE_BYTES = 60, 500_000
 MOST_SAMPLES = 4_000  # whose predictions the page knows one by one
 MISTAKES = 24  # most confident ones that are shown of each run
-_GREY = 127  # what `decode` pads with
 _BLOCK = 64
 
 
@@ -196,7 +194,7 @@ def thumbnails(
 
     def small(sample: Sample) -> str | None:
         try:
-            return data_uri(decode(dataset.read(sample), side, Resize(rule="pad")))
+            return webp_uri(Image.fromarray(decode_within(dataset.read(sample), side)))
         except (UndecodableImage, OSError, DataError):  # its server may be gone: the rest stands
             return None
 
@@ -219,24 +217,6 @@ def thumbnails(
     finally:
         watch.finish()
     return found
-
-
-def data_uri(pixels: np.ndarray) -> str:
-    """Write a picture as a WebP data URI, without the grey bars of its padding.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (side, side, 3), uint8
-
-    Returns
-    -------
-    uri : str
-    """
-    bars = (pixels == _GREY).all(axis=2)
-    rows, columns = np.flatnonzero(~bars.all(axis=1)), np.flatnonzero(~bars.all(axis=0))
-    if len(rows):
-        pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return webp_uri(Image.fromarray(np.ascontiguousarray(pixels)))
 
 
 def webp_uri(image: Image.Image, quality: int = 68) -> str:
