@@ -14,14 +14,8 @@ from tlfeat.features.recipe import Recipe
 from tlfeat.features.store import FeatureStore
 from tlfeat.machine import machine
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.record import (
-    PREDICTIONS,
-    Run,
-    run_folder,
-    versions,
-    write_predictions,
-    write_record,
-)
+from tlfeat.runs.record import PREDICTIONS, Run, run_folder
+from tlfeat.runs.writing import versions, write_predictions, write_record
 
 ODD_NAMES = ["<img src=x onerror=alert(1)>", "كلب صغير", "x" * 80, "$\\frac{a}{b}$"]
 

@@ -5,7 +5,7 @@ from made_study import made_rows, make_run
 
 from tlfeat.errors import TlfeatError
 from tlfeat.runs.find import find_run, find_study_folder
-from tlfeat.runs.record import write_record
+from tlfeat.runs.writing import write_record
 
 
 @pytest.fixture

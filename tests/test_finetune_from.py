@@ -14,7 +14,7 @@ from tlfeat.finetuning.assemble import assemble
 from tlfeat.finetuning.modes import drop_as_built, set_trainable
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import Classifier
-from tlfeat.runs.record import write_record
+from tlfeat.runs.writing import write_record
 from tlfeat.studies.finetune import finetune
 from tlfeat.watch import Watch
 

@@ -20,8 +20,9 @@ from tlfeat.runs.measured import Rows, measure, of_means
 from tlfeat.runs.orders import HeadPlan, head_name
 from tlfeat.runs.ranked import seed_families
 from tlfeat.runs.ranking import rank
-from tlfeat.runs.record import PREDICTIONS, write_record
+from tlfeat.runs.record import PREDICTIONS
 from tlfeat.runs.results import caption, leaderboard
+from tlfeat.runs.writing import write_record
 from tlfeat.studies.plan import parse_study
 from tlfeat.studies.schema import StudyError
 from tlfeat_cli.app import app

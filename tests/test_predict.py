@@ -23,7 +23,8 @@ from tlfeat.heads.persist import LoadedHead
 from tlfeat.heads.trained import TrainedHead
 from tlfeat.runs import find
 from tlfeat.runs.find import find_run
-from tlfeat.runs.record import load_run, write_record
+from tlfeat.runs.record import load_run
+from tlfeat.runs.writing import write_record
 from tlfeat.studies.finetune import finetune
 from tlfeat.studies.train import train
 from tlfeat_cli.app import app

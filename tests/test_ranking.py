@@ -10,9 +10,10 @@ from tlfeat.errors import DamagedFile
 from tlfeat.runs.paired import MCNEMAR, SIGN_FLIP, compare_pairs, pairs_on_test
 from tlfeat.runs.predictions import clusters_of, read_predictions
 from tlfeat.runs.ranking import rank
-from tlfeat.runs.record import PREDICTIONS, RECORD, load_run, write_predictions, write_record
+from tlfeat.runs.record import PREDICTIONS, RECORD, load_run
 from tlfeat.runs.results import best_rows, caption, leaderboard, majority, remarks, write_results
 from tlfeat.runs.statistics import run_intervals
+from tlfeat.runs.writing import write_predictions, write_record
 
 CLASSES = ["a", "b", "c"]
 ROWS = made_rows(CLASSES, {"train": 300, "test": 300})  # validated out of fold

@@ -21,10 +21,10 @@ from tlfeat.runs.record import (
     finished_run,
     load_run,
     scan_runs,
-    write_record,
 )
 from tlfeat.runs.seal import is_intact, sealed
 from tlfeat.runs.statistics import INTERVALS, run_intervals
+from tlfeat.runs.writing import write_record
 from tlfeat.watch import Watch
 
 CLASSES = ["a", "b", "c"]

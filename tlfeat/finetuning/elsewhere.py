@@ -22,7 +22,8 @@ from tlfeat.files import cannot_write, making_folder, mark_cache, new_name
 from tlfeat.finetuning.checkpoint import resume_file
 from tlfeat.finetuning.settings import Effort
 from tlfeat.finetuning.train import FinetuneJob, kept_run, train_network
-from tlfeat.runs.record import Run, load_run, write_record
+from tlfeat.runs.record import Run, load_run
+from tlfeat.runs.writing import write_record
 from tlfeat.watch import Watch
 from tlfeat.where import Where
 

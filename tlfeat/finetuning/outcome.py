@@ -21,15 +21,8 @@ from tlfeat.finetuning.modes import count_parameters, drop_as_built
 from tlfeat.finetuning.pictures import Ints, split_order
 from tlfeat.finetuning.predict import check_finite
 from tlfeat.runs.metrics import evaluate
-from tlfeat.runs.record import (
-    MODEL,
-    MODEL_H5,
-    PREDICTIONS,
-    Run,
-    common_record,
-    write_predictions,
-    write_record,
-)
+from tlfeat.runs.record import MODEL, MODEL_H5, PREDICTIONS, Run
+from tlfeat.runs.writing import common_record, write_predictions, write_record
 from tlfeat.watch import Watch
 
 SUMMARY: Final = "summary.txt"

@@ -48,7 +48,8 @@ from tlfeat.finetuning.request import FinetuneRequest
 from tlfeat.finetuning.settings import Effort
 from tlfeat.finetuning.start import HeadStart, fit_start
 from tlfeat.runs.identity import run_identity
-from tlfeat.runs.record import MODEL, Run, finished_run, run_folder, write_record
+from tlfeat.runs.record import MODEL, Run, finished_run, run_folder
+from tlfeat.runs.writing import write_record
 from tlfeat.watch import Watch
 from tlfeat.where import Where
 

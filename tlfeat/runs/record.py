@@ -5,25 +5,18 @@ again. It keeps the SHA-256 of the files beside it and of itself, so that nothin
 changed is shown as a result.
 """
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
-
-import numpy as np
 
 from tlfeat.backbones.table import DEFAULT_BACKBONE, list_backbones
 from tlfeat.errors import DamagedFile, HeadError, TlfeatError
 from tlfeat.features.recipe import PictureRule, Recipe
 from tlfeat.features.settings import AUTO, FeatureSettings
-from tlfeat.files import cannot_write, file_digest, replacing, write_text
-from tlfeat.machine import machine
+from tlfeat.files import cannot_write, file_digest
 from tlfeat.parquet import read_parquet
 from tlfeat.runs.facts import (
     DatasetFacts,
@@ -35,14 +28,13 @@ from tlfeat.runs.facts import (
     read_facts,
 )
 from tlfeat.runs.fields import as_today, problem_of
-from tlfeat.runs.seal import SEAL, is_intact, read_record, sealed
+from tlfeat.runs.seal import SEAL, is_intact, read_record
 from tlfeat.watch import SILENT, Watch
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tlfeat.data.dataset import Dataset
-    from tlfeat.data.samples import Skipped
     from tlfeat.heads.persist import LoadedHead
 
 SCHEMA: Final = 3
@@ -54,8 +46,7 @@ MODEL: Final = "model.keras"
 MODEL_H5: Final = "model.h5"
 HISTORY: Final = "history.csv"  # of a fine-tune: a row an epoch
 NOVELTY: Final = "novelty.npz"  # of a head: what tells known from unknown pictures
-_KEPT: Final = (PREDICTIONS, HEAD, NOVELTY, MODEL, MODEL_H5, HISTORY)
-_VERSIONED = ("tlfeat", "numpy", "scikit-learn", "pillow", "openvino", "tensorflow", "keras")
+KEPT: Final = (PREDICTIONS, HEAD, NOVELTY, MODEL, MODEL_H5, HISTORY)
 
 
 @dataclass(frozen=True, repr=False)
@@ -391,7 +382,7 @@ def finished_run(folder: Path, watch: Watch = SILENT) -> Run | None:
         return None
     try:
         run = load_run(folder)
-        for name in _KEPT:
+        for name in KEPT:
             run.file(name)
     except DamagedFile as error:
         watch.warn(str(error))
@@ -426,103 +417,3 @@ def run_folder(study: Path, name: str, digest: str) -> Path:
                 if load_run(record.parent).id == digest:
                     return record.parent
     return folder
-
-
-def common_record(
-    dataset: "Dataset",
-    skipped: "Sequence[Skipped]",
-    metrics: Mapping[str, Any],
-    *,
-    held_out: str | None = None,
-    **facts: Any,
-) -> dict[str, Any]:
-    """Give what run.json holds of every run.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    skipped : sequence of Skipped
-        Pictures that could not be used.
-    metrics : mapping
-        Split to what `evaluate` gives.
-    held_out : str, optional
-        Which pictures a fine-tune chose by.
-    facts : Any
-        The other fields of `Run`, by name, and what is of one kind of run alone.
-    """
-    warnings = list(facts.pop("warnings"))
-    if "test" not in metrics:
-        warnings.append("The dataset has no test pictures: nothing is reported on test.")
-    return {
-        **facts,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dataset": {
-            "source": dataset.path,
-            "kind": dataset.kind,
-            "fingerprint": dataset.fingerprint,
-            "classes": list(dataset.classes),
-            "counts": dataset.counts(),
-            "asked": dict(dataset.asked),
-            "skipped": [{"id": one.id, "reason": one.reason} for one in skipped],
-        },
-        "split": {
-            "rule": dataset.split_rule,
-            "seed": dataset.split_seed,
-            "fingerprint": dataset.split_fingerprint,
-            **({} if held_out is None else {"validation": held_out}),
-        },
-        "metrics": metrics,
-        "versions": versions(),
-        "machine": machine(),
-        "warnings": warnings,
-    }
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> Run:
-    """Finish a run: write run.json, whole, with the digests of what lies beside it."""
-    files = {name: file_digest(folder / name) for name in _KEPT if (folder / name).is_file()}
-    record = sealed({**record, "schema": SCHEMA, "files": files})
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(folder / RECORD, text + "\n")
-    return load_run(folder)
-
-
-def write_predictions(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
-    """Write predictions.parquet.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    parts : iterable of mapping
-        Each with id, split, group, digest (sequences), fold (sequence of int or None),
-        true (ndarray of int), scores (ndarray of shape (n, n_classes)); all of one length.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    tables = []
-    for part in parts:
-        scores = np.asarray(part["scores"], dtype=np.float32)
-        columns: dict[str, Sequence[Any] | np.ndarray] = {
-            "id": pa.array(part["id"], pa.string()),
-            "digest": pa.array(part["digest"], pa.string()),
-            "split": pa.array(part["split"], pa.string()),
-            "fold": pa.array(part["fold"], pa.int16()),
-            "group": pa.array(part["group"], pa.string()),
-            "true": pa.array(part["true"], pa.int32()),
-            "predicted": pa.array(scores.argmax(axis=1), pa.int32()),
-        }
-        columns |= {f"score_{i}": scores[:, i] for i in range(scores.shape[1])}
-        tables.append(pa.table(columns))
-    with replacing(path) as fresh, fresh.open("wb") as file:  # a path may be taken for a URI
-        pq.write_table(pa.concat_tables(tables), file)
-
-
-def versions() -> dict[str, str]:
-    """Give the versions of what computed a run, without importing any of it."""
-    installed = {"python": python_version()}
-    for name in _VERSIONED:
-        with suppress(PackageNotFoundError):
-            installed[name] = version(name)
-    return installed

@@ -23,17 +23,8 @@ from tlfeat.heads.table import SCREEN, get_head
 from tlfeat.runs.matrices import Choice, Matrices
 from tlfeat.runs.metrics import evaluate
 from tlfeat.runs.orders import AUTO_METHODS, HeadJob, HeadPlan
-from tlfeat.runs.record import (
-    HEAD,
-    NOVELTY,
-    PREDICTIONS,
-    Run,
-    common_record,
-    finished_run,
-    load_run,
-    write_predictions,
-    write_record,
-)
+from tlfeat.runs.record import HEAD, NOVELTY, PREDICTIONS, Run, finished_run, load_run
+from tlfeat.runs.writing import common_record, write_predictions, write_record
 from tlfeat.where import Where
 
 if TYPE_CHECKING:

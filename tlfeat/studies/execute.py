@@ -29,9 +29,10 @@ from tlfeat.finetuning.settings import Effort
 from tlfeat.report.page import INDEX, PART, import_drawing, write_page
 from tlfeat.report.trust import look_over
 from tlfeat.runs.orders import HeadJob
-from tlfeat.runs.record import Run, comparable_runs, finished_run, write_record
+from tlfeat.runs.record import Run, comparable_runs, finished_run
 from tlfeat.runs.results import write_results
 from tlfeat.runs.train import PARTS, check_classes, train_heads
+from tlfeat.runs.writing import write_record
 from tlfeat.studies.finetunes import Ended, finetune_all, part_names, start_among
 from tlfeat.studies.plan import Study
 from tlfeat.studies.planned import PlannedRun
