@@ -26,7 +26,7 @@ coverage: WITH = --cov=tlfeat --cov=tlfeat_cli --cov-report=term:skip-covered
 coverage: test ## run all tests, in more time, and say which lines none of them meets
 
 slow: .venv/installed ## run the tests that "make test" leaves out
-	TLFEAT_SLOW=all $(BIN)/pytest --numprocesses=auto -m "slow or every_row"
+	TLFEAT_SLOW=1 $(BIN)/pytest --numprocesses=auto -m slow
 
 faults: .venv/installed ## kill, fill, flip and mutate for half an hour, and count what goes wrong
 	cd tests && ../$(BIN)/python -m faults $(PARTS)

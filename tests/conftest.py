@@ -18,17 +18,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SIZE = 32  # pixels: the least that the default backbone takes, so that tests are quick
 
 
-LEVELS = {"slow": ("1", "all"), "every_row": ("all",)}  # of TLFEAT_SLOW, in which each runs
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what takes long, saying so, unless TLFEAT_SLOW asks for it; begin with it."""
-    items.sort(key=lambda item: not any(item.get_closest_marker(marker) for marker in LEVELS))
-    for item in items:
-        for marker, levels in LEVELS.items():
-            if item.get_closest_marker(marker) and os.environ.get("TLFEAT_SLOW") not in levels:
-                reason = f"{marker}: set TLFEAT_SLOW={levels[0]}"
-                item.add_marker(pytest.mark.skip(reason=reason))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if os.environ.get("TLFEAT_SLOW") != "1":
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: set TLFEAT_SLOW=1"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import openvino
 import pytest
 from disks import small_disk
 
@@ -370,6 +372,28 @@ def test_a_network_that_cannot_be_exported_falls_back_and_says_so(tmp_path, cann
     with pytest.raises(NetworkError, match=r"cannot run on OpenVINO.*--engine tensorflow"):
         open_engine(request(32), "openvino", tmp_path)
     assert len(cannot_convert) == 1  # the reason is kept, the attempt not repeated
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_ctrl_c_in_an_export_is_no_failure_of_it(fails, tmp_path, monkeypatch):
+    convert = openvino.convert_model
+    went_on = []
+
+    def interrupted(*given, **options):
+        signal.getsignal(signal.SIGINT)(signal.SIGINT, None)  # as a signal does
+        went_on.append(True)  # as from C++, which would make another error of the interrupt
+        if fails:
+            raise RuntimeError("Check 'false' failed")
+        return convert(*given, **options)
+
+    monkeypatch.setattr(openvino, "convert_model", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        open_engine(request(32), "auto", tmp_path)
+    assert went_on == [True]
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    assert open_engine(request(32), "auto", tmp_path).name == "openvino"  # nothing was kept
 
 
 def test_with_other_versions_an_export_is_tried_again(tmp_path, cannot_convert):

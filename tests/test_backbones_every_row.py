@@ -26,7 +26,7 @@ QUICK = [row.name for row in ROWS if row.name in NAMED or row.weights.kind != "k
 
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, marks=[] if row.name in QUICK else pytest.mark.every_row) for row in ROWS],
+    [pytest.param(row, marks=[] if row.name in QUICK else pytest.mark.slow) for row in ROWS],
     ids=lambda row: row.name,
 )
 def test_a_row_is_true(row, monkeypatch):
@@ -102,7 +102,7 @@ def test_the_weight_file_is_the_one_that_keras_asks_for(row, monkeypatch):
     check_file_and_hash(row, monkeypatch)
 
 
-@pytest.mark.every_row
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
     [r for r in ROWS if r.weights.kind == "keras" and r.name not in NAMED],

@@ -71,7 +71,7 @@ def test_every_layout_gives_the_features_it_was_saved_with(name, tmp_path):
     check_layouts(get_backbone(name), tmp_path)
 
 
-@pytest.mark.every_row
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "row", [r for r in list_backbones() if r.name not in ONE_OF_EACH], ids=lambda row: row.name

@@ -129,6 +129,7 @@ def alone(tmp_path: Path) -> Path:
     return tmp_path / "alone"
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_on_the_way_costs_no_row(
     nodes, cluster, cache, alone, make_pictures, tmp_path
 ):
@@ -136,6 +137,7 @@ def test_a_node_that_dies_on_the_way_costs_no_row(
     check_loss_of_a_node(nodes, cluster, data, cache, alone)
 
 
+@pytest.mark.slow
 def test_traffic_signs_lose_no_row_either(nodes, cluster, cache, alone, shared_data):
     check_loss_of_a_node(nodes, cluster, shared_data / "gtsrb", cache, alone)
 

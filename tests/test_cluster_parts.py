@@ -31,7 +31,7 @@ from tlfeat.data.digests import digest_of
 from tlfeat.errors import ClusterError, HeadError, TlfeatError
 from tlfeat.heads.ground import Ground
 from tlfeat.heads.pool import Portable, Sparing, run_jobs
-from tlfeat.runs.record import _VERSIONED
+from tlfeat.runs.writing import _VERSIONED
 from tlfeat.studies.finetunes import Ended, _begun, _ready, _settle
 from tlfeat.where import Where
 

@@ -141,6 +141,7 @@ def test_the_command_writes_a_map_for_each_picture_and_says_which(
     assert "is there already and not empty" in str(again.exception)
 
 
+@pytest.mark.slow
 def test_a_fine_tune_with_a_linear_top_has_maps_too(pictures, cache, tmp_path):
     options = {"size": SIZE, "cache": cache, "reports": tmp_path / "reports"}
     tuned = finetune(pictures, phases=[Phase("partial", epochs=1)], **options)

@@ -51,7 +51,7 @@ def environment(root, requirements):
     return python
 
 
-@pytest.mark.every_row
+@pytest.mark.slow
 @pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)
 @pytest.mark.parametrize("name", [*HEADS, "finetune"])
 def test_a_fresh_environment_says_the_same_of_all_test_pictures(root, runs, files, name, row):

@@ -451,6 +451,7 @@ def undisturbed(arrays, tmp_path_factory, networks):
     return rows_by_digest(arrays, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_thirty_kills_lose_nothing_and_repeat_little(arrays, cache, undisturbed):
     chance = random.Random(0)

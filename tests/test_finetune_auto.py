@@ -134,6 +134,7 @@ def test_it_is_what_is_done_where_nobody_says(pictures, cache, tmp_path, train):
     assert train(budget="1s").record == run.record  # it is finished
 
 
+@pytest.mark.slow
 def test_weights_that_only_harm_are_left_for_the_head(train):
     harm = Phase("auto", 1, learning_rate=0.3, schedule="constant", warmup=0, ema=0.0)
     run, head = train(harm), train(Phase("auto", 0))
@@ -239,7 +240,7 @@ def test_averages_and_trained_batch_normalisations_exclude_each_other():
             phase.checked()
 
 
-@pytest.mark.parametrize("share", [0.4, 1.0])
+@pytest.mark.parametrize("share", [0.4, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_the_run_ends_where_held_rows_chose(share, train, last_alone, monkeypatch):
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(share, 1.0))
     chosen = train(Phase("auto", 2, **LATE))
@@ -252,6 +253,7 @@ def test_the_run_ends_where_held_rows_chose(share, train, last_alone, monkeypatc
         np.testing.assert_allclose(mine, (1 - share) * start + share * end, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_temperature_divides_the_logits_of_any_top(train, monkeypatch):
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(1.0, 2.0))
     phase = {"mode": "partial", "epochs": 1, **LATE}
@@ -277,7 +279,7 @@ class Break(Watch):
             raise RuntimeError("broken off")
 
 
-@pytest.mark.parametrize("budget", [None, "5m"])
+@pytest.mark.parametrize("budget", [None, pytest.param("5m", marks=pytest.mark.slow)])
 def test_a_run_that_is_broken_off_goes_on_with_its_start_its_average_and_its_plan(
     budget, train, heads_read, monkeypatch, tmp_path
 ):
@@ -371,6 +373,7 @@ class Notes(Watch):
         self.notes.append(text)
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_leaves_the_head_and_says_so(train):
     notes = Notes()
     run = train(budget="1s", watch=notes)
@@ -389,6 +392,7 @@ def test_a_budget_plans_epochs_and_trains_them_as_if_they_were_asked_for(
     np.testing.assert_allclose(scores(run, "test"), scores(asked, "test"), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_where_few_epochs_fit_a_budget_is_spent_above_a_cut(train, last_alone, monkeypatch):
     seen, parted, measured = [], {}, Planner._measured
 

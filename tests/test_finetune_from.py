@@ -154,6 +154,7 @@ def test_a_study_gets_the_epochs_that_it_needs_later(train, pictures):
     assert train(pictures, Phase("full", 1), start=f"{run.path}@1").metrics["test"]
 
 
+@pytest.mark.slow
 def test_runs_that_differ_have_different_names(train, pictures):
     common = {"backbone": "plain-cnn", "size": 16}
     names = [
@@ -284,6 +285,7 @@ def test_a_run_keeps_the_precision_of_what_it_starts_from(train, pictures, paren
     assert train(pictures, Phase("full", 1), start=mixed.path).id == said.id
 
 
+@pytest.mark.slow
 def test_a_run_from_one_of_mixed_precision_goes_on_as_if_nothing_had_happened(
     train, pictures, mixed, tmp_path
 ):

@@ -184,6 +184,7 @@ def scores(run):
     return run.predictions()[[f"score_{i}" for i in range(3)]].to_numpy()
 
 
+@pytest.mark.slow
 def test_a_cut_in_float32_trains_as_the_whole_network_does(train, pictures):
     phase = Phase("partial", 1, schedule="constant", learning_rate=1e-4)
     cut = train(pictures, phase, cut_dtype="float32")
@@ -215,6 +216,7 @@ def test_the_cached_cut_is_computed_once_and_leaves_a_whole_model(
     np.testing.assert_array_equal(scores(again), scores(run))
 
 
+@pytest.mark.slow
 def test_lp_ft_starts_from_the_logistic_of_the_fold_that_heads_use(
     train, pictures, cache, tmp_path
 ):
@@ -238,6 +240,7 @@ def test_the_thousand_outputs_are_evaluated_without_training(train, pictures):
     assert run.record["parameters"]["total"] == 4_694_024
 
 
+@pytest.mark.slow
 def test_several_devices_share_the_batches(pictures, tmp_path):
     code = f"""
         import tensorflow as tf
@@ -263,6 +266,7 @@ def test_several_devices_share_the_batches(pictures, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_few_steps_from_scratch_are_not_judged_by_unsettled_normalisations(train, pictures):
     run = train(pictures, Phase("scratch", 8, schedule="constant", warmup=0))
     assert run.history[-1]["accuracy"] > 0.8  # in its training steps
@@ -303,6 +307,7 @@ def test_nothing_is_read_of_a_finished_run(train, pictures, monkeypatch):
     assert train(pictures, Phase("frozen", 1)).id == first.id
 
 
+@pytest.mark.slow
 def test_pictures_and_activations_share_one_budget(pictures, tmp_path, monkeypatch):
     kept = []
     begin = Activations.__init__

@@ -90,6 +90,7 @@ def test_the_head_that_training_begins_as_learns_from_the_held_rows_too(
     np.testing.assert_allclose(found, head.scores(test[0]), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_the_share_of_the_way_back_is_the_one_that_held_rows_chose(
     train: Any, last_alone: None, monkeypatch: pytest.MonkeyPatch, share: float
@@ -140,6 +141,7 @@ class Break(Watch):
             raise RuntimeError("broken off")
 
 
+@pytest.mark.slow
 def test_one_that_is_broken_off_goes_on_where_it_was(
     train: Any, last_alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +175,7 @@ class Notes(Watch):
         self.notes.append(text)
 
 
+@pytest.mark.slow
 def test_a_budget_pays_for_it_where_no_epoch_is_lost_or_it_was_asked_for(
     train: Any, last_alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +217,7 @@ def test_a_schedule_that_follows_held_rows_cannot_be_refitted() -> None:
         )
 
 
+@pytest.mark.slow
 def test_it_is_another_run_that_can_be_asked_for_again(train: Any) -> None:
     runs = [train(Phase("auto", 0), refit=refit) for refit in (None, False)]
     assert runs[0].id != runs[1].id

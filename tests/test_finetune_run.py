@@ -299,7 +299,14 @@ def undisturbed(tmp_path_factory):
     return pictures, finetune(pictures, "plain-cnn", PHASES, **where, **BROKEN)
 
 
-@pytest.mark.parametrize(("kind", "at"), [("SIGKILL", 5), ("SIGINT", 11), ("SIGKILL", 14)])
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [
+        ("SIGKILL", 5),
+        pytest.param("SIGINT", 11, marks=pytest.mark.slow),
+        pytest.param("SIGKILL", 14, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_is_broken_off_goes_on_as_if_nothing_had_happened(
     kind, at, undisturbed, train, tmp_path
 ):

@@ -128,6 +128,7 @@ def test_epochs_say_nothing_of_what_is_solved():
     assert "top" not in settled(Phase("lp-ft")).decisive(3).get("methods", {})
 
 
+@pytest.mark.slow
 def test_frozen_is_the_logistic_head_and_a_later_phase_goes_on_from_it(pictures, cache, tmp_path):
     where = {"cache": cache, "reports": tmp_path / "reports", "size": 32}
     name = "efficientnet-lite0"

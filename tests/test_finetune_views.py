@@ -126,6 +126,7 @@ def test_views_are_embedded_once(train, cache, tmp_path, monkeypatch):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_what_is_trained_on_is_what_the_views_themselves_give(
     train, pictures, monkeypatch, resize
@@ -163,6 +164,7 @@ def test_a_frozen_phase_takes_views_of_the_features(train, cache):
     assert len(run.record["history"]) == 3  # in steps: the solver knows nothing of views
 
 
+@pytest.mark.slow
 def test_a_run_that_is_broken_off_goes_on_with_its_views(train, tmp_path, monkeypatch):
     phases = [Phase("partial", 3), Phase("full", 1)]
     of, seen = Inputs.of, []

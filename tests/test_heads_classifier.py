@@ -33,7 +33,7 @@ def test_scikit_learns_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-@pytest.mark.every_row
+@pytest.mark.slow
 @parametrize_with_checks(OTHERS, expected_failed_checks=failing)
 def test_scikit_learns_checks_pass_for_the_other_kinds_of_heads(
     estimator: Any, check: Any

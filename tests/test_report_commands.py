@@ -53,7 +53,7 @@ def test_what_is_unusual_in_a_fine_tune_is_said(tmp_path, cache, make_pictures, 
     assert again[0][again[0].index("--resize") + 1] == "crop"
 
 
-@pytest.mark.every_row
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("study", list_studies(), ids=lambda study: study.name)
 def test_each_run_of_a_study_is_made_again_by_its_command(

@@ -321,7 +321,7 @@ def test_the_benchmark_measures_what_grows(tmp_path: Path) -> None:
     assert found["300"].keys() >= {"append_us", "look_up_us", "gather_ratio", "verify_us"}
 
 
-@pytest.mark.every_row
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_million_rows_cost_each_what_ten_thousand_do(tmp_path: Path) -> None:
     found = measured(tmp_path, "--rows", "10000,1000000")
@@ -334,7 +334,7 @@ def test_a_million_rows_cost_each_what_ten_thousand_do(tmp_path: Path) -> None:
     assert max(many[f"{task}_mb"] for task in ("look_up", "gather", "verify")) < 500
 
 
-@pytest.mark.every_row
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_hundred_thousand_files_that_are_stored_are_extracted_again_in_eight_seconds(
     tmp_path: Path,

@@ -153,6 +153,7 @@ def test_a_study_leaves_its_runs_tables_and_figures_and_is_not_run_again(go, onl
     assert "| head-nearest-centroid" not in changed.page.read_text()
 
 
+@pytest.mark.slow
 def test_tables_and_figures_are_made_again_only_where_something_changed(go, monkeypatch):
     drawn = []
     save = tables._save
@@ -317,6 +318,7 @@ def test_s1_and_s2_have_their_tables_curves_and_models(go):
     assert (done.folder / "figures" / "study" / "curves-trained-1-5.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ['"s1"', '"s2"', '"curves"'])
 def test_tables_say_the_sizes_of_pictures_where_runs_differ_in_them(kind, go):
     text = S_TABLES.replace('"s1"', kind)
@@ -453,6 +455,7 @@ search = false
     assert done.runs[0].record["stand_in"] is None
 
 
+@pytest.mark.slow
 def test_s2_takes_a_network_with_1000_outputs_among_two_classes(make_pictures, cache, tmp_path):
     pictures = make_pictures(tmp_path / "colours")
     shutil.rmtree(sorted(pictures.iterdir())[2])

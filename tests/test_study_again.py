@@ -26,6 +26,7 @@ def run(cache, tmp_path, monkeypatch, wide_terminal):
     return invoke
 
 
+@pytest.mark.slow
 def test_every_setting_is_in_it(run, tmp_path, make_pictures):
     pictures = make_pictures(tmp_path / "colours" / "train").parent
     head = run(

@@ -181,6 +181,7 @@ def test_the_features_of_a_head_are_those_that_it_was_trained_on(paths, pictures
     assert ImageFeatures.from_run(run, features="last:avg").features == "last:avg"
 
 
+@pytest.mark.slow
 def test_the_features_of_a_fine_tune_are_those_of_its_own_network(
     paths, pictures, cache, tmp_path
 ):

@@ -30,6 +30,7 @@ from tlfeat.backbones.openvino_package import CannotExportError, import_openvino
 from tlfeat.backbones.table import Output
 from tlfeat.errors import first_line
 from tlfeat.files import cannot_write, clear_abandoned, file_digest, making_folder, new_name
+from tlfeat.interrupts import interruptible
 
 TOLERANCE: Final = 1e-4  # |tensorflow - openvino| <= TOLERANCE (1 + |tensorflow|)
 _XML, _BIN, _JSON = "network.xml", "network.bin", "network.json"
@@ -304,7 +305,11 @@ def convert_network(model: Any) -> Any:
 
     pictures = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
     function = tf.function(forward, autograph=False).get_concrete_function(pictures)
-    network = openvino.convert_model(function, share_weights=False)
+    with interruptible() as asked:  # OpenVINO calls Python back, and would call Ctrl-C a failure
+        try:
+            network = openvino.convert_model(function, share_weights=False)
+        finally:
+            asked.answer()
     # What TensorFlow gives a gradient of its own (silu) comes out as one more output each, and
     # would be computed and fetched with every picture: keep ours alone, in their order.
     wanted = [network.output(tensor.name).get_node() for tensor in function.outputs]

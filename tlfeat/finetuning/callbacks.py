@@ -4,11 +4,8 @@ Keras' own callbacks do the work where it has them. They are asked epoch by epoc
 remember is kept in the checkpoint, which they themselves would not do.
 """
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -18,6 +15,7 @@ from tlfeat.finetuning.budget import MEASURED_STEPS
 from tlfeat.finetuning.checkpoint import State, assign
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.schedules import Plateau, level_of
+from tlfeat.interrupts import Asked
 from tlfeat.watch import Watch
 
 PATIENCE_METHOD: Final = 2  # 1 could not go back to where the phase began
@@ -97,38 +95,6 @@ class Helpers:
             for name, value in state["stopper"].items():
                 setattr(self._stopper, name, value)
             self._stopper.best_weights = best or None
-
-
-class Asked:
-    """Whether Ctrl-C was pressed."""
-
-    def __init__(self) -> None:
-        self.stop = False
-
-    def answer(self) -> None:
-        """Stop, if that was asked for."""
-        if self.stop:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def interruptible() -> Iterator[Asked]:
-    """Let the first Ctrl-C wait for the end of a step, and the second act at once."""
-    asked = Asked()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def hear(number: int, frame: Any) -> None:
-        asked.stop = True
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, hear)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @cache

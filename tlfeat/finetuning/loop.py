@@ -21,8 +21,6 @@ from tlfeat.finetuning.assemble import LOGITS
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.averages import SHARES, Chosen, between, choose_share
 from tlfeat.finetuning.callbacks import (
-    Asked,
-    interruptible,
     watcher_class,
 )
 from tlfeat.finetuning.checkpoint import (
@@ -56,6 +54,7 @@ from tlfeat.finetuning.planner import Planner
 from tlfeat.finetuning.predict import Predictor, check_finite
 from tlfeat.finetuning.start import HeadStart
 from tlfeat.finetuning.tops import some_of, standardise_top
+from tlfeat.interrupts import Asked, interruptible
 from tlfeat.runs.metrics import evaluate
 
 

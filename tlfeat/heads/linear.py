@@ -156,8 +156,8 @@ class LinearLearner(Learner):
         """
         coordinates, n = self.coordinates, self.problem.rows.n
         if self.last is not None and isinstance(coordinates, CopiedCoordinates):
-            bends = self.bends / (n * self.columns)
-            return coordinates.weighted_gram(np.maximum(bends, _LEAST_BEND * bends.mean()))
+            bends = np.maximum(self.bends / self.columns, _LEAST_BEND * self.curvature)
+            return coordinates.weighted_gram(bends / n)
         # the rows are too many to be gone over for that, or nothing is known of them
         matrix = np.empty((len(coordinates.gram) + 1,) * 2)
         matrix[:-1, :-1], matrix[-1, -1] = coordinates.gram, n

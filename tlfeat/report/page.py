@@ -94,14 +94,7 @@ def write_page(
     """
     datasets = [] if dataset is None else dataset if isinstance(dataset, Sequence) else [dataset]
     homes = [folder] if studies is None else list(studies)
-    missing = [
-        (f"{home.name}: " if len(homes) > 1 else "") + text
-        for home in homes
-        for text in missing_runs(home, [run for run in runs if run.study == home])
-    ]
-    for name, reason in (refused or {}).items():
-        missing = [text for text in missing if not text.startswith(f"{name}: ")]
-        missing.append(f"{name} was refused: {reason}")
+    missing = _missing(homes, runs, refused or {})
     page = folder / INDEX
 
     def known() -> dict[str, list[str]]:
@@ -150,6 +143,17 @@ def write_page(
     )
     write_text(page, text)
     return page
+
+
+def _missing(homes: Sequence[Path], runs: Sequence[Run], refused: Mapping[str, str]) -> list[str]:
+    """Give a line for each run that there should be and is not, with why where that is known."""
+    missing = [
+        (f"{home.name}: " if len(homes) > 1 else "") + text
+        for home in homes
+        for text in missing_runs(home, [run for run in runs if run.study == home])
+        if not text.startswith(tuple(f"{name}: " for name in refused))
+    ]
+    return missing + [f"{name} was refused: {reason}" for name, reason in refused.items()]
 
 
 def _found(homes: Sequence[Path], run: Run) -> dict[str, Sequence[str]]:
