@@ -1,5 +1,7 @@
 """The page: what is in it, what is not, and that names are never markup."""
 
+import base64
+import io
 import json
 import re
 import sys
@@ -8,13 +10,15 @@ from html.parser import HTMLParser
 import pytest
 import tomli_w
 from made_study import ODD_NAMES, made_rows, make_run, rows_of
+from pictures import class_folder
+from PIL import Image
 
 from tlfeat.data.dataset import open_dataset
 from tlfeat.errors import TlfeatError
 from tlfeat.report.merge import write_report as report
 from tlfeat.report.page import import_drawing, write_page
 from tlfeat.report.phrases import missing_runs
-from tlfeat.report.pictures import choose_samples, thumbnails
+from tlfeat.report.pictures import LARGE_SIDE, SIDE, choose_samples, thumbnails
 from tlfeat.report.render import as_json
 from tlfeat.report.trust import TRUST
 from tlfeat.runs.record import PREDICTIONS, find_runs
@@ -224,17 +228,25 @@ def test_pictures_stop_at_their_bytes_and_broken_ones_are_left_out(pictures):
     assert sum(map(len, thumbnails(dataset, digests, most_bytes=budget).values())) <= budget
 
 
+def size_of(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size
+
+
 def test_a_picture_that_is_small_already_stays_as_it_is(tmp_path, make_pictures):
-    import base64
-    import io
-
-    from PIL import Image
-
     folder = make_pictures(tmp_path / "signs", side=22)
     dataset = open_dataset(folder)
     found = thumbnails(dataset, [sample.digest for sample in dataset.samples])
-    files = [io.BytesIO(base64.b64decode(uri.partition(",")[2])) for uri in found.values()]
-    assert {Image.open(file).size for file in files} == {(30, 22)}
+    assert {size_of(uri) for uri in found.values()} == {(30, 22)}
+
+
+@pytest.mark.parametrize(("side", "wanted"), [(SIDE, (96, 72)), (LARGE_SIDE, (400, 300))])
+def test_a_large_picture_is_as_large_as_the_page_wants_it(side, wanted, tmp_path):
+    folder = class_folder(tmp_path / "scenes", each=1)
+    for path in folder.rglob("*.png"):
+        Image.new("RGB", (800, 600), "red").save(path)
+    dataset = open_dataset(folder)
+    (uri, *_) = thumbnails(dataset, [dataset.samples[0].digest], side=side).values()
+    assert size_of(uri) == wanted
 
 
 def test_what_every_run_gets_wrong_is_chosen_first():

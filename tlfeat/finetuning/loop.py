@@ -20,9 +20,7 @@ from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS
 from tlfeat.finetuning.augment import build_augmentation
 from tlfeat.finetuning.averages import SHARES, Chosen, between, choose_share
-from tlfeat.finetuning.callbacks import (
-    watcher_class,
-)
+from tlfeat.finetuning.callbacks import watcher_class
 from tlfeat.finetuning.checkpoint import (
     Arrays,
     State,

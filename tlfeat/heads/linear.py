@@ -59,6 +59,7 @@ class LinearLearner(Learner):
     curvature: float
     steep: float  # power of its fall that serves best
     usual_cost: float  # C that is soon solved from nothing
+    by_row: bool  # whether the rows' own curvatures guide better than their mean
     penalised_bias: bool  # liblinear counts the bias into the norm, logistic regression does not
 
     def __init__(self, problem: Problem) -> None:
@@ -155,7 +156,8 @@ class LinearLearner(Learner):
             The last of each z stands for the bias: 1. Below the diagonal there may be anything.
         """
         coordinates, n = self.coordinates, self.problem.rows.n
-        if self.last is not None and isinstance(coordinates, CopiedCoordinates):
+        guided = self.by_row and self.last is not None
+        if guided and isinstance(coordinates, CopiedCoordinates):
             bends = np.maximum(self.bends / self.columns, _LEAST_BEND * self.curvature)
             return coordinates.weighted_gram(bends / n)
         # the rows are too many to be gone over for that, or nothing is known of them
@@ -198,6 +200,7 @@ class Logistic(LinearLearner):
     curvature = 0.1
     steep = _STEEP
     usual_cost = 1e-3
+    by_row = True
     penalised_bias = False
 
     def __init__(self, problem: Problem) -> None:
@@ -255,6 +258,9 @@ class LinearMachine(LinearLearner):
     curvature = 2.0
     steep = 1.0
     usual_cost = 1e-4
+    by_row = (
+        False  # as many iterations on traffic signs and garments, and a product of matrices more
+    )
     penalised_bias = True
 
     def __init__(self, problem: Problem) -> None:
