@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from tlfeat.heads import linear
 from tlfeat.heads import rows as module
 from tlfeat.heads.folds import assign_folds
 from tlfeat.heads.learner import Problem
@@ -72,13 +73,8 @@ def test_coordinates_say_of_scores_what_the_standardised_rows_say(
         slope[~coordinates.counted] = 0
     Z, weights = rows.X.astype(np.float64), coordinates.features(W)
 
-    seen = np.zeros_like(slope)
-
-    def slopes(places: slice, scores: np.ndarray) -> np.ndarray:
-        seen[places] = scores
-        return slope[places].astype(np.float32)
-
-    by_weights, by_bias = coordinates.sweep(W, bias, slopes)
+    seen = coordinates.scores(W, bias)
+    by_weights, by_bias = coordinates.back(slope.astype(np.float32))
     counted = slice(None) if coordinates.counted is None else coordinates.counted
     np.testing.assert_allclose(seen[counted], Z @ weights + bias, rtol=1e-3, atol=5e-3)
     np.testing.assert_allclose(
@@ -91,6 +87,7 @@ def test_coordinates_say_of_scores_what_the_standardised_rows_say(
     np.testing.assert_allclose(coordinates.features(coordinates.means.T).T, wanted, atol=1e-4)
     # |W|^2 and Z' Z are the same in either coordinates, for W that rows can make
     of_rows = coordinates.features(by_weights)
+    np.testing.assert_allclose(coordinates.of_features(of_rows), by_weights, rtol=1e-3, atol=2e-2)
     np.testing.assert_allclose((of_rows**2).sum(), (by_weights**2).sum(), rtol=1e-4)
     np.testing.assert_allclose(
         (W * (coordinates.gram @ W)).sum(), ((Z @ weights) ** 2).sum(), rtol=1e-4
@@ -124,3 +121,47 @@ def test_no_row_is_multiplied_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     for part in (None, *range(5)):
         assert len(Rows(matrix, part).coordinates.gram) == 12
     assert sorted(seen) == list(range(300))
+
+
+def test_a_path_leads_to_the_same_in_fewer_steps(
+    data: Any, copied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, fold = data
+    rows = Rows(Matrix(X, y, K, fold), 1)
+
+    def path() -> tuple[list[np.ndarray], int]:
+        learner = Logistic(Problem(rows, {"max_iter": 500}, {}, False, 0))
+        solutions = [learner.solve(C, 1e-4) for C in (3e-3, 1e-2, 3e-2, 0.1, 0.3)]
+        scores = [rows.coordinates.held(one.both[:-1], one.both[-1]) for one in solutions]
+        return scores, sum(one.iterations for one in solutions)
+
+    led, fewer = path()
+    monkeypatch.setattr(linear, "_FARTHEST", 0.0)  # each begins where the one before ended
+    stood, more = path()
+    for one, other in zip(led, stood, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)
+    assert fewer < more
+
+
+@pytest.mark.parametrize("kind", [Logistic, LinearMachine])
+def test_all_rows_begin_where_the_folds_ended(data: Any, copied: int, kind: Any) -> None:
+    X, y, fold = data
+    matrix, fixed = Matrix(X, y, K, fold), {"max_iter": 500}
+    folds = [kind(Problem(Rows(matrix, part), fixed, {}, False, 0)) for part in range(5)]
+    assert folds[0].reached() is None
+    for one in folds:
+        one.logits({"C": 0.01})
+    reached = [one.reached() for one in folds]
+    assert {one.shape for one in reached} == {(X.shape[1] + 1, K)}
+    whole = Rows(matrix)
+    alone = kind(Problem(whole, fixed, {}, False, 0)).finish({"C": 0.01})
+    after = kind(Problem(whole, fixed, {}, False, 0, reached)).finish({"C": 0.01})
+    one, other = alone.steps[-1][1], after.steps[-1][1]
+    np.testing.assert_allclose(
+        one.decision_function(whole.X), other.decision_function(whole.X), atol=5e-3
+    )
+    assert other.n_iter_[0] <= one.n_iter_[0]
+    # a fold that lacks a class knows other columns: nothing can be begun from it
+    few = [*reached[:4], reached[4][:, 1:]]
+    anew = kind(Problem(whole, fixed, {}, False, 0, few)).finish({"C": 0.01}).steps[-1][1]
+    np.testing.assert_array_equal(anew.coef_, one.coef_)

@@ -25,6 +25,9 @@ class Told:
         truth = np.where(self.y == 1, margin, -margin)[self.out]
         return np.column_stack([np.zeros(len(truth)), truth])
 
+    def reached(self) -> str:
+        return f"part {self.out.argmax()}"
+
 
 def search(
     margins: dict[Any, np.ndarray],
@@ -112,3 +115,9 @@ def test_the_metric_decides_what_is_best(metric: str, best: str) -> None:
         "mild": np.where(place % 4 == 1, -0.2, 1.5),  # 25 errors, none of them sure
     }
     assert search(margins, y=rare, metric=metric).setting == {"C": best}
+
+
+def test_what_each_part_came_to_by_the_chosen_setting_is_kept() -> None:
+    found = search({1.0: np.ones(100)})
+    assert len(set(found.reached)) == 5
+    assert all(one.startswith("part ") for one in found.reached)

@@ -40,7 +40,7 @@ from tlfeat.data.samples import Sample
 from tlfeat.errors import HeadError
 from tlfeat.features.calibrate import calibrated
 from tlfeat.features.settings import FeatureSettings, OtherOptions, read_options
-from tlfeat.heads.fit import fit_head
+from tlfeat.heads.fit import score_out_of_fold
 from tlfeat.runs.record import comparable_runs
 from tlfeat.settings import explained
 from tlfeat.where import Where
@@ -366,7 +366,7 @@ def _doubts(
     """Give the labels that are likely wrong, and how right the head is that says so."""
     features, classes = pictures.features, pictures.dataset.classes
     y = features.y[rows]
-    fitted = fit_head(
+    held = score_out_of_fold(
         HEAD,
         features.X[rows],
         y,
@@ -376,9 +376,9 @@ def _doubts(
         jobs=jobs,
     )
     found = []
-    doubt = doubt_labels(fitted.held_scores, y, judged)
+    doubt = doubt_labels(held, y, judged)
     for row, label, likely, own in zip(*doubt, strict=True):
         said = pictures.said(int(rows[row]))
         note = f"looks like {classes[label]} ({likely:.2f}), not {said[3]} ({own:.2f})"
         found.append(Finding(LABEL, *said, score=float(likely - own), note=note))
-    return found, float((fitted.held_scores.argmax(axis=1) == y).mean())
+    return found, float((held.argmax(axis=1) == y).mean())

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.heads.fit import fit_head
+from tlfeat.heads.fit import score_out_of_fold
 
 _HEAD: Final = "lda"  # in closed form: folds cost next to nothing
 
@@ -62,7 +62,7 @@ def weigh_scenes(
         What is one picture or of one scene; it holds whole groups.
     n_classes : int
     seed, jobs : int
-        See `fit_head`.
+        See `score_out_of_fold`.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def weigh_scenes(
     n = int(np.count_nonzero(parted_scene))
     right = []
     for apart in (groups, scenes):
-        fitted = fit_head(
+        held = score_out_of_fold(
             _HEAD,
             X,
             y,
@@ -88,7 +88,7 @@ def weigh_scenes(
             seed=seed,
             jobs=jobs,
         )
-        right.append(fitted.held_scores.argmax(axis=1) == y)
+        right.append(held.argmax(axis=1) == y)
     taken = right[0].astype(float) - right[1]
     of_scene = np.bincount(scenes, weights=taken - taken.mean())
     error = float(np.sqrt((of_scene**2).sum()) / len(y))

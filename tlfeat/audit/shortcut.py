@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tlfeat.heads.fit import fit_head
+from tlfeat.heads.fit import score_out_of_fold
 from tlfeat.runs.statistics import wilson
 
 NUMBERS: Final = ("size", "shape", "brightness", "contrast", "border")
@@ -71,7 +71,7 @@ def find_shortcut(
         Pictures of one group are never in two folds.
     n_classes : int
     seed, jobs : int
-        See `fit_head`.
+        See `score_out_of_fold`.
 
     Returns
     -------
@@ -94,10 +94,10 @@ def find_shortcut(
 
     def said_of(names: Sequence[str]) -> npt.NDArray[np.int64]:
         X = np.column_stack([columns[name][some] for name in names])
-        fitted = fit_head(
+        held = score_out_of_fold(
             "svm-rbf", X, y, n_classes=n_classes, groups=groups, seed=seed, jobs=jobs
         )
-        called: npt.NDArray[np.int64] = fitted.held_scores.argmax(axis=1)
+        called: npt.NDArray[np.int64] = held.argmax(axis=1)
         return called
 
     called = said_of(NUMBERS)

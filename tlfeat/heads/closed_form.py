@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tlfeat.heads.arrays import Double, Floats
+from tlfeat.heads.lapack import Factor
 from tlfeat.heads.learner import Finished, Learner, Problem, temper_linear, two_columns
 
 
@@ -126,12 +127,10 @@ class Ridge(Learner):
 
 def solve(matrix: Double, right: Double, penalty: float) -> Double:
     """Solve (G + penalty I) W = B for G (r, r) symmetric and not negative, B (r, c)."""
-    from scipy.linalg import cho_factor, cho_solve
-
     regular = matrix.copy()
     regular.flat[:: len(regular) + 1] += penalty
-    # G + a I = L L' for a > 0. The transposed view of a symmetric matrix is the matrix, in the
-    # order of LAPACK, which then needs no copy of its own.
-    factor = cho_factor(regular.T, overwrite_a=True, check_finite=False)
-    solution: Double = cho_solve(factor, right, check_finite=False)
+    factor = Factor(regular)
+    solution = np.array(right, dtype=np.float64, order="C")
+    factor.forth(solution)
+    factor.back(solution)
     return solution

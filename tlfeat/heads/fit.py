@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tlfeat.heads.arrays import Floats, Ints
 from tlfeat.heads.ensemble import fit_ensemble
-from tlfeat.heads.fitting import FittedHead, HeadOrder
+from tlfeat.heads.fitting import FittedHead, HeadOrder, judge_on
 from tlfeat.heads.ground import Ground
 from tlfeat.heads.grounds import Candidate, Grounds, fit_best
 from tlfeat.heads.learner import import_types
@@ -95,6 +95,45 @@ def fit_head(
     if isinstance(fitted, Exception):
         raise fitted
     return fitted
+
+
+def score_out_of_fold(
+    name: str,
+    X: Floats,
+    y: npt.ArrayLike,
+    *,
+    n_classes: int,
+    groups: npt.ArrayLike | None = None,
+    search: bool = True,
+    seed: int = 0,
+    jobs: int = 1,
+) -> Floats:
+    """Say what a head makes of each row that it has not seen, without training one on all.
+
+    Parameters
+    ----------
+    name, X, y, n_classes, groups, search, seed, jobs
+        See `fit_head`.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (n_train, n_classes)
+        As `held_scores` of the head that `fit_head` gives.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such head.
+    HeadError
+        If the data do not allow it.
+    """
+    order = HeadOrder(name, search=search, seed=seed)
+    import_types(get_head(order.name))
+    ground = Ground(*checked_rows(X, y, n_classes, "train"), n_classes, groups, None, seed)
+    (scores,) = run_jobs([judge_on(ground, order)], jobs)
+    if isinstance(scores, Exception):
+        raise scores
+    return scores
 
 
 def fit_any(grounds: Grounds, order: HeadOrder) -> Job[FittedHead]:

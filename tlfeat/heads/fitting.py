@@ -90,36 +90,79 @@ def _alone(ground: Ground, order: HeadOrder) -> FittedHead:
     return in_turn(_stages(ground, order))
 
 
-def _stages(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
+def judge_on(ground: Ground, order: HeadOrder) -> Job[Floats]:
+    """Choose a head's settings and say what it makes of held rows, as a job of `run_jobs`.
+
+    What `fit_on` has as `held_scores`, without a head at the end.
+
+    Parameters
+    ----------
+    ground : Ground
+        Without validation rows.
+    order : HeadOrder
+
+    Yields
+    ------
+    tasks : list of callables
+
+    Raises
+    ------
+    HeadError
+        If the data, a setting or the budget do not allow it.
+    """
+    choice = yield from _chosen(ground, order, _planned(ground, order))
+    assert choice is not None
+    y, logits = ground.held_y, choice.logits
+    return cross_tempered(y, logits, ground.parts_of_held, fit_temperature(y, logits))
+
+
+class _Plan(NamedTuple):
+    head: Head
+    fixed: dict[str, Any]
+    grid: Grid
+    make: Callable[..., Learner]  # of rows, and of what others have reached
+    refit: bool  # on the validation rows too
+
+
+def _planned(ground: Ground, order: HeadOrder) -> _Plan:
     head = get_head(order.name)
     fixed, wanted = plan_settings(head.name, head.settings, order.params, order.search)
     check_class_weight(head, order.class_weight)
     check_metric(order.metric)
     _refuse_one_class(head, ground)
     refit = ground.validation is not None and order.refit
-    on_folds = ground.validation is None
     grid = learner_class(head).check(fixed, wanted, *_rows_of(ground, refit), order.kernel_budget)
-    learner = partial(_learner, head, fixed, grid, order)
+    return _Plan(head, fixed, grid, partial(_learner, head, fixed, grid, order), refit)
 
-    choice: Choice | None = None
-    if on_folds or grid or refit:
-        main = next((one for one in head.settings if one.name in grid), None)
-        outward = main is not None and head.outward and main.name not in order.params
-        search = Search(
-            fixed,
-            grid,
-            Objective(order.metric, ground.held_counts),
-            head.patience,
-            learner,
-            main.beyond if main and outward else lambda values: None,
-            head.within,
-        )
-        if on_folds and ground.matrix.is_tall:
-            yield [Sparing(ground.matrix.part_sums, i) for i in range(len(ground.parts))]
-        choice = yield from choose(search, ground.parts)
+
+def _chosen(ground: Ground, order: HeadOrder, plan: _Plan) -> Job[Choice | None]:
+    """Judge settings on held rows; None where nothing is to be chosen nor to be known of them."""
+    head, grid, on_folds = plan.head, plan.grid, ground.validation is None
+    if not (on_folds or grid or plan.refit):
+        return None
+    main = next((one for one in head.settings if one.name in grid), None)
+    outward = main is not None and head.outward and main.name not in order.params
+    search = Search(
+        plan.fixed,
+        grid,
+        Objective(order.metric, ground.held_counts),
+        head.patience,
+        plan.make,
+        main.beyond if main and outward else lambda values: None,
+        head.within,
+    )
+    if on_folds and ground.matrix.is_tall:
+        yield [Sparing(ground.matrix.part_sums, i) for i in range(len(ground.parts))]
+    return (yield from choose(search, ground.parts))
+
+
+def _stages(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
+    plan = _planned(ground, order)
+    choice = yield from _chosen(ground, order, plan)
+    head, grid = plan.head, plan.grid
     chosen = choice.setting if choice is not None else {}
-    setting = {**fixed, **chosen}
-    (end,) = yield [Portable(_end, ground, refit, learner, choice, setting)]
+    setting = {**plan.fixed, **chosen}
+    (end,) = yield [Portable(_end, ground, plan.refit, plan.make, choice, setting)]
     trouble = end.done.trouble
     settings = {**setting, "class_weight": order.class_weight}
     trained = TrainedHead(head.name, end.pipeline, settings, "probability", ground.n_classes)
@@ -136,7 +179,7 @@ def _stages(ground: Ground, order: HeadOrder) -> Job[FittedHead]:
         n_train=end.n_train,
         n_parameters=end.done.n_parameters,
         held_scores=end.held,
-        fold=ground.fold if on_folds else None,
+        fold=ground.fold if ground.validation is None else None,
     )
 
 
@@ -158,9 +201,14 @@ def _refuse_one_class(head: Head, ground: Ground) -> None:
 
 
 def _learner(
-    head: Head, fixed: Mapping[str, Any], grid: Grid, order: HeadOrder, rows: Rows
+    head: Head,
+    fixed: Mapping[str, Any],
+    grid: Grid,
+    order: HeadOrder,
+    rows: Rows,
+    reached: Sequence[Any] = (),
 ) -> Learner:
-    problem = Problem(rows, fixed, grid, order.class_weight is not None, order.seed)
+    problem = Problem(rows, fixed, grid, order.class_weight is not None, order.seed, reached)
     return learner_class(head)(problem) if len(rows.labels) > 1 else _OneClass(problem)
 
 
@@ -178,7 +226,7 @@ class _End(NamedTuple):
 def _end(
     ground: Ground,
     refit: bool,
-    make: Callable[[Rows], Learner],
+    make: Callable[..., Learner],
     choice: Choice | None,
     setting: Mapping[str, Any],
 ) -> _End:
@@ -188,7 +236,8 @@ def _end(
     began = time.thread_time()
     if ground.validation is None or refit:
         assert choice is not None
-        learner, logits = make(ground.whole(refit=refit)), choice.logits
+        rows = ground.whole(refit=refit)
+        learner, logits = make(rows, reached=choice.reached), choice.logits
         done = learner.finish(setting)
     else:
         part = ground.held_out

@@ -6,7 +6,7 @@ object of scikit-learn as `fit` would give, which the tests check.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -35,6 +35,7 @@ class Problem:
     grid: Grid
     balanced: bool
     seed: int
+    reached: Sequence[Any] = ()  # by learners of nearly the same rows; see `Learner.reached`
 
     @property
     def X(self) -> Floats:  # noqa: N802
@@ -98,6 +99,10 @@ class Learner(ABC):
             Bytes that a kernel matrix may take.
         """
         return grid
+
+    def reached(self) -> Any:
+        """Give what a learner of nearly the same rows can begin from, once this one has scored."""
+        return None
 
     @abstractmethod
     def logits(self, setting: Mapping[str, Any]) -> Floats:

@@ -1,21 +1,24 @@
 """Linear heads without a closed form: logistic regression and the linear SVM.
 
-Both minimise a smooth convex function, the mean loss plus |W|^2 / (2 C n), by L-BFGS from the
-solution of the C before. What makes it quick is a matrix that resembles the curvature, whose
+Both minimise a smooth convex function, the mean loss plus |W|^2 / (2 C n), by L-BFGS. What makes
+it quick is where it begins: where the solutions of the two values of C before lead to or, on all
+rows, at the mean of what the folds came to. And a matrix that resembles the curvature, whose
 Cholesky factor takes the place of most iterations: from nothing a multiple of the Gram matrix of
-the rows, which closed forms have made already, plus the penalty; from a solution on the same with
-each row counted by how much its loss bends there.
+the rows, which closed forms have made already, plus the penalty; else the same with each row
+counted by how much its loss bends at the last point.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from tlfeat.heads.arrays import Double, Floats, Single
-from tlfeat.heads.lbfgs import Precondition, minimise
+from tlfeat.heads.lapack import Factor
+from tlfeat.heads.lbfgs import Descent, Precondition, minimise
 from tlfeat.heads.learner import Finished, Learner, Problem, temper_linear, two_columns
+from tlfeat.heads.matrix import BLOCK
 from tlfeat.heads.rows import CopiedCoordinates
 
 # Of the Newton decrement, whose square is about twice what the mean loss lies above its least. In
@@ -34,11 +37,12 @@ _STEEP: Final = 0.8
 # Of the mean row, what any row counts for: those that do not bend the loss yet may on the way.
 # Tried from 0.01 to 0.5 on the same signs: below 0.1 it takes more iterations, not fewer.
 _LEAST_BEND: Final = 0.3
+_FARTHEST: Final = 1.5  # steps beyond the last solution, of the length between that and the former
 
 
 class _Solution(NamedTuple):
-    W: Double  # (r, columns), in the coordinates of the rows
-    bias: Double  # (columns,)
+    C: float
+    both: Double  # weights in the coordinates of the rows, below them the bias; (r + 1, columns)
     iterations: int
     converged: bool
 
@@ -67,10 +71,20 @@ class LinearLearner(Learner):
         self.coordinates = problem.rows.coordinates
         self.columns = 1 if problem.n_classes == 2 else problem.n_classes
         self.last: _Solution | None = None
+        self.before: _Solution | None = None
+        self.first = self._begun()  # what to begin from, where not from nothing; (r + 1, columns)
         self.bends = np.zeros(len(self.coordinates.codes), dtype=problem.rows.dtype)  # (N,)
 
+    def _begun(self) -> Double | None:
+        """Take the mean of what others have reached, where they know the same classes."""
+        reached, shape = self.problem.reached, (self.problem.rows.d + 1, self.columns)
+        if not reached or any(one is None or one.shape != shape for one in reached):
+            return None
+        mean: Double = np.mean(reached, axis=0, dtype=np.float64)
+        return np.vstack([self.coordinates.of_features(mean[:-1]), mean[-1:]])
+
     def row_weights(self) -> Floats:
-        """Give each row that a sweep meets its weight, 0 where it does not count; (N, 1)."""
+        """Give each row that is gone over its weight, 0 where it does not count; (N, 1)."""
         codes, counted = self.coordinates.codes, self.coordinates.counted
         weights = self.problem.class_weights()[codes]
         if counted is not None:
@@ -81,91 +95,87 @@ class LinearLearner(Learner):
     def loss(self, part: slice, scores: Floats) -> Loss:
         """Give the losses of some rows; from scores (rows, columns), which it may overwrite."""
 
+    def reached(self) -> Single | None:
+        """Give weights and bias for the standardised features; (d + 1, columns)."""
+        if self.last is None:
+            return None
+        weights = self.coordinates.features(self.last.both[:-1])
+        return np.vstack([weights, self.last.both[-1]]).astype(np.float32)
+
     def solve(self, C: float, tolerance: float) -> _Solution:
         """Minimise, starting from the last solution."""
-        if self.last is None and 10 * self.usual_cost < C and tolerance < _ON_THE_WAY:
+        is_new = self.last is None and self.first is None
+        if is_new and 10 * self.usual_cost < C and tolerance < _ON_THE_WAY:
             self.solve(C / 10, _ON_THE_WAY)
         # Z (n, r) rows, W (r, columns) and b (columns,), a = 1 / (C n):
         # f = sum of losses of Z W + b / n + a |W|^2 / 2 (+ a |b|^2 / 2 where it is penalised).
         # Its curvature in each column is about M = Z' diag(c) Z / n + a I, c the curvatures of the
         # losses and Z with a column of ones for the bias.
-        n, shape = self.problem.rows.n, (len(self.coordinates.gram) + 1, self.columns)
-        penalty = 1 / (C * n)
+        penalty = 1 / (C * self.problem.rows.n)
         of_bias = penalty if self.penalised_bias else 0.0
-        precondition = self._preconditioner(penalty, of_bias)
-
-        def objective(x: Double) -> tuple[float, Double]:
-            both = x.reshape(shape)
-            W, bias = both[:-1], both[-1]
-            total = 0.0
-
-            def slopes(part: slice, scores: Floats) -> Floats:
-                nonlocal total
-                loss = self.loss(part, scores)
-                total += loss.total
-                self.bends[part] = loss.bend
-                return loss.slope
-
-            by_weights, by_bias = self.coordinates.sweep(W, bias, slopes)
-            gradient = np.vstack([by_weights / n + penalty * W, by_bias / n + of_bias * bias])
-            bend = float(self.bends.sum(dtype=np.float64))
-            self.curvature = max(bend / (n * self.columns), _LEAST_CURVATURE)
-            norm = penalty * float((W * W).sum()) + of_bias * float(bias @ bias)
-            return total / n + 0.5 * norm, gradient.ravel()
-
-        start = np.zeros(shape)
-        if self.last is not None:
-            start[:-1], start[-1] = self.last.W, self.last.bias
+        descent, start = _Penalised(self, penalty, of_bias), self._start(C)
+        if self.last is None and self.first is not None:
+            descent.begin(start.ravel())  # now it is known how rows bend the loss
         found = minimise(
-            objective,
+            descent,
             start.ravel(),
-            precondition,
+            self._preconditioner(penalty, of_bias),
             tolerance=tolerance,
             most=int(self.problem.fixed["max_iter"]),
         )
-        both = found.x.reshape(shape)
-        self.last = _Solution(both[:-1], both[-1], found.iterations, found.converged)
+        if self.last is None or self.last.C != C:
+            self.before = self.last
+        both = found.x.reshape(start.shape)
+        self.last = _Solution(C, both, found.iterations, found.converged)
         return self.last
+
+    def _start(self, C: float) -> Double:
+        """Give what the last solutions promise; (r + 1, columns)."""
+        last, before = self.last, self.before
+        if last is None:
+            shape = len(self.coordinates.gram) + 1, self.columns
+            return np.zeros(shape) if self.first is None else self.first
+        if before is None or not before.C < last.C < C:
+            return last.both
+        # solutions lie about on a line by the logarithm of C
+        share = float(np.log(C / last.C) / np.log(last.C / before.C))
+        start: Double = last.both + min(share, _FARTHEST) * (last.both - before.both)
+        return start
 
     def _preconditioner(self, penalty: float, of_bias: float) -> Precondition:
         """Give what multiplies a gradient by about the inverse of the curvature."""
-        from scipy.linalg import cholesky
-        from scipy.linalg.blas import strsm
-
         matrix = self._bent_gram()
         matrix.flat[:: len(matrix) + 1] += penalty
         matrix[-1, -1] += of_bias - penalty
-        # M = L L', so M^-1 g = L'^-1 L^-1 g. Single precision will do for what only guides.
-        factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
-        factor = np.asfortranarray(factor, dtype=np.float32)
-        shape = (len(matrix), self.columns)
+        factor, shape = _sure_factor(matrix), (len(matrix), self.columns)
 
         def precondition(gradient: Single) -> Single:
-            inner = strsm(1.0, factor, gradient.reshape(shape), lower=1)
-            inner = strsm(1.0, factor, inner, lower=1, trans_a=1, overwrite_b=1)
-            return np.ascontiguousarray(inner).ravel()
+            inner = gradient.reshape(shape).copy()
+            factor.forth(inner)
+            factor.back(inner)
+            return inner.ravel()
 
         return precondition
 
-    def _bent_gram(self) -> Double:
+    def _bent_gram(self) -> Single:
         """Give about the mean over rows of c z z', c the curvature of a row's loss.
 
         Returns
         -------
-        matrix : ndarray of shape (r + 1, r + 1)
+        matrix : ndarray of shape (r + 1, r + 1), float32
             The last of each z stands for the bias: 1. Below the diagonal there may be anything.
         """
         coordinates, n = self.coordinates, self.problem.rows.n
-        guided = self.by_row and self.last is not None
+        guided = self.by_row and not (self.last is None and self.first is None)
         if guided and isinstance(coordinates, CopiedCoordinates):
             bends = np.maximum(self.bends / self.columns, _LEAST_BEND * self.curvature)
             return coordinates.weighted_gram(bends / n)
         # the rows are too many to be gone over for that, or nothing is known of them
-        matrix = np.empty((len(coordinates.gram) + 1,) * 2)
+        matrix = np.empty((len(coordinates.gram) + 1,) * 2, dtype=np.float32)
         matrix[:-1, :-1], matrix[-1, -1] = coordinates.gram, n
         matrix[:-1, -1] = matrix[-1, :-1] = coordinates.total
         usual = type(self).curvature
-        matrix *= usual * (self.curvature / usual) ** self.steep / n
+        matrix *= np.float32(usual * (self.curvature / usual) ** self.steep / n)
         return matrix
 
     def held_scores(self, C: float) -> Floats:
@@ -175,15 +185,15 @@ class LinearLearner(Learner):
         # exact at any C the tolerance, a root of the loss, falls as C^-1/2.
         exact = _SEARCH_TOLERANCE * (_ALIKE / (type(self).curvature * C)) ** 0.5
         solution = self.solve(C, min(max(exact, _FINAL_TOLERANCE), _LOOSEST))
-        return self.coordinates.held(solution.W, solution.bias)
+        return self.coordinates.held(solution.both[:-1], solution.both[-1])
 
     def fill(self, estimator: Any, C: float) -> Finished:
         """Give a new estimator of scikit-learn the solution as its fitted attributes."""
         solution = self.solve(C, _FINAL_TOLERANCE)
-        weights = self.coordinates.features(solution.W)  # (d, columns)
+        weights = self.coordinates.features(solution.both[:-1])  # (d, columns)
         dtype = self.problem.rows.dtype
         estimator.coef_ = np.ascontiguousarray(weights.T, dtype=dtype)
-        estimator.intercept_ = solution.bias.astype(dtype)
+        estimator.intercept_ = solution.both[-1].astype(dtype)
         estimator.classes_ = self.problem.labels
         estimator.n_features_in_ = self.problem.rows.d
         estimator.n_iter_ = np.array([solution.iterations], dtype=np.int32)
@@ -192,6 +202,80 @@ class LinearLearner(Learner):
             trouble = f"stopped after {solution.iterations} iterations at C={C:g}: raise max_iter"
         n_parameters = estimator.coef_.size + estimator.intercept_.size
         return Finished([("head", estimator)], n_parameters, trouble)
+
+
+def _sure_factor(matrix: Single) -> Factor:
+    """Factorise what only guides: where rounding has made it less than positive, add to it."""
+    more = 1e-6 * float(np.trace(matrix)) / len(matrix)
+    while True:
+        try:
+            return Factor(matrix.copy())
+        except np.linalg.LinAlgError:
+            matrix.flat[:: len(matrix) + 1] += more
+            more *= 10
+
+
+class _Penalised(Descent):
+    """The mean loss of a learner's rows plus the penalty; W and b (r + 1, columns) in one row."""
+
+    def __init__(self, learner: LinearLearner, penalty: float, of_bias: float) -> None:
+        self.learner, self.n = learner, learner.problem.rows.n
+        self.shape = len(learner.coordinates.gram) + 1, learner.columns
+        penalties = np.full(self.shape, penalty)
+        penalties[-1] = of_bias
+        self.penalties = penalties.ravel()  # of the square of each weight, times 2
+
+    def begin(self, x: Double) -> tuple[float, Double]:
+        """Score the rows."""
+        self.x, self.scores = x, self._scores(x)  # scores (N, columns)
+        self.slopes = np.empty_like(self.scores)
+        total = self._lose(lambda part: self.scores[part].copy())
+        return total / self.n + 0.5 * float(self.penalties @ x**2), self._gradient()
+
+    def face(self, direction: Double) -> None:
+        """Score the rows along the line."""
+        self.direction, self.away = direction, self._scores(direction)
+        # the penalty is a parabola along it
+        by = self.penalties * direction
+        self.level = 0.5 * float(self.penalties @ self.x**2)
+        self.rise, self.bow = float(by @ self.x), float(by @ direction)
+
+    def look(self, length: float) -> tuple[float, float]:
+        """Add scores, multiply none."""
+        t = self.scores.dtype.type(length)
+        total = self._lose(lambda part: self.scores[part] + t * self.away[part])
+        along = float(np.einsum("ij,ij->", self.slopes, self.away, dtype=np.float64))
+        value = total / self.n + self.level + length * (self.rise + 0.5 * length * self.bow)
+        return value, along / self.n + self.rise + length * self.bow
+
+    def go(self, length: float) -> Double:
+        """Keep the slopes that were seen there."""
+        self.away *= self.scores.dtype.type(length)
+        self.scores += self.away
+        self.x = self.x + length * self.direction
+        return self._gradient()
+
+    def _scores(self, x: Double) -> Floats:
+        both = x.reshape(self.shape)
+        return self.learner.coordinates.scores(both[:-1], both[-1])
+
+    def _lose(self, scores: Callable[[slice], Floats]) -> float:
+        """Give the sum of losses, from what gives the scores of some rows."""
+        learner, total = self.learner, 0.0
+        for start in range(0, len(self.scores), BLOCK):
+            part = slice(start, start + BLOCK)
+            loss = learner.loss(part, scores(part))
+            learner.bends[part], self.slopes[part] = loss.bend, loss.slope
+            total += loss.total
+        return total
+
+    def _gradient(self) -> Double:
+        by_weights, by_bias = self.learner.coordinates.back(self.slopes)
+        bend = float(self.learner.bends.sum(dtype=np.float64)) / (self.n * self.shape[1])
+        self.learner.curvature = max(bend, _LEAST_CURVATURE)
+        gradient: Double = np.vstack([by_weights, by_bias]).ravel() / self.n
+        gradient += self.penalties * self.x
+        return gradient
 
 
 class Logistic(LinearLearner):

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from tlfeat.heads.arrays import Floats
+from tlfeat.heads.lapack import add_scaled
 from tlfeat.heads.learner import Finished, Learner, Problem, softmax
 from tlfeat.heads.settings import Grid
 from tlfeat.heads.table import get_head
@@ -169,7 +170,7 @@ class _Training:
                 delta = delta @ self.layers[i][0].T
                 delta *= values[i] > 0
             # the penalty alpha |W|^2 / 2 is shared out among the rows of a step
-            of_weights += (self.alpha / mass) * self.layers[i][0]
+            add_scaled(of_weights, self.alpha / mass, self.layers[i][0])
         self._adam()
         return float(losses.sum())
 
@@ -178,18 +179,16 @@ class _Training:
         # w -= rate (1 - 0.999^t)^1/2 / (1 - 0.9^t) m / (v^1/2 + 1e-8)
         self.steps += 1
         room = self.room
-        np.subtract(self.slope, self.mean, out=room)
-        room *= 1 - _MEAN
-        self.mean += room
+        self.mean *= _MEAN
+        add_scaled(self.mean, 1 - _MEAN, self.slope)
         np.multiply(self.slope, self.slope, out=room)
-        room -= self.square
-        room *= 1 - _SQUARE
-        self.square += room
+        self.square *= _SQUARE
+        add_scaled(self.square, 1 - _SQUARE, room)
         np.sqrt(self.square, out=room)
         room += _TINY
         np.divide(self.mean, room, out=room)
-        room *= self.rate * np.sqrt(1 - _SQUARE**self.steps) / (1 - _MEAN**self.steps)
-        self.flat -= room
+        rate = self.rate * np.sqrt(1 - _SQUARE**self.steps) / (1 - _MEAN**self.steps)
+        add_scaled(self.flat, -rate, room)
 
     def estimator(self) -> Any:
         """Give an `MLPClassifier` with these weights."""

@@ -8,17 +8,16 @@ there are rows.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 
-from tlfeat.heads.arrays import Double, Floats, Ints, Mask
+from tlfeat.heads.arrays import Double, Floats, Ints, Mask, Single
+from tlfeat.heads.lapack import Factor, gram
 from tlfeat.heads.matrix import BLOCK, Matrix, Sums
 from tlfeat.heads.once import once
 from tlfeat.heads.standardise import floored, make_scaler
-
-Slopes = Callable[[slice, Floats], Floats]
 
 _ROUNDING: Final = 1e-12  # of a variance, beside that of all rows
 # Share of the mean squared norm that is added to every row's own: rows that are equal leave no
@@ -198,7 +197,7 @@ class Coordinates(ABC):
     means : ndarray of shape (k, r)
         Mean of each class.
     codes : ndarray of shape (N,)
-        The class, 0 to k - 1, of each row that `sweep` meets.
+        The class, 0 to k - 1, of each row that `scores` gives.
     counted : ndarray of shape (N,), bool, optional
         Which of them are learned from, where not all.
     """
@@ -213,21 +212,22 @@ class Coordinates(ABC):
         self.rows = rows
 
     @abstractmethod
-    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
-        """Go over the rows once: score some, take their slopes, add up what follows.
+    def scores(self, W: Double, bias: Double) -> Floats:
+        """Give Z W + b, W (r, c) and b (c,), of all rows; (N, c)."""
+
+    @abstractmethod
+    def back(self, slopes: Floats) -> tuple[Double, Double]:
+        """Give what slopes of the loss by each score say of W and of b.
 
         Parameters
         ----------
-        W : ndarray of shape (r, c)
-        bias : ndarray of shape (c,)
-        slopes : callable
-            Of the places of some rows and their scores (rows, c), which it may overwrite; gives
-            the slope of the loss by each score, (rows, c), 0 for rows that do not count.
+        slopes : ndarray of shape (N, c)
+            0 for rows that do not count.
 
         Returns
         -------
         by_weights, by_bias : ndarrays of shape (r, c) and (c,)
-            The slope of the loss by W and by the bias.
+            Z' S and 1' S.
         """
 
     @abstractmethod
@@ -237,6 +237,10 @@ class Coordinates(ABC):
     @abstractmethod
     def features(self, W: Double) -> Double:
         """Give the weights of the standardised features that W (r, c) stands for; (d, c)."""
+
+    @abstractmethod
+    def of_features(self, weights: Double) -> Double:
+        """Give W for weights (d, c) of the standardised features, as far as rows can make it."""
 
 
 class CopiedCoordinates(Coordinates):
@@ -251,27 +255,27 @@ class CopiedCoordinates(Coordinates):
     Z: Floats
     other: Floats
 
-    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
+    def scores(self, W: Double, bias: Double) -> Floats:
         """Go over the rows once."""
-        dtype = self.rows.dtype
-        return _swept(self.Z, W.astype(dtype), bias.astype(dtype), slopes)
+        return _scores(self.Z, W.astype(self.rows.dtype), bias.astype(self.rows.dtype))
 
-    def weighted_gram(self, weights: Floats) -> Double:
+    def back(self, slopes: Floats) -> tuple[Double, Double]:
+        """Go over the rows once."""
+        return _back(self.Z, slopes)
+
+    def weighted_gram(self, weights: Floats) -> Single:
         """Give the sum of w z z' over the rows, w (n,), each z (r,) with a 1 behind it.
 
         Returns
         -------
-        gram : ndarray of shape (r + 1, r + 1)
-            In single precision, and on and above the diagonal alone.
+        gram : ndarray of shape (r + 1, r + 1), float32
+            On and above the diagonal.
         """
-        from scipy.linalg.blas import ssyrk
-
         roots = np.sqrt(weights).astype(np.float32)[:, None]
         rows = np.empty((len(self.Z), self.Z.shape[1] + 1), dtype=np.float32)
         np.multiply(self.Z, roots, out=rows[:, :-1])
         rows[:, -1:] = roots
-        gram: Double = ssyrk(1.0, rows.T, lower=1).T.astype(np.float64)
-        return gram
+        return gram(rows)
 
     def held(self, W: Double, bias: Double) -> Floats:
         """Score the rows to score."""
@@ -287,12 +291,11 @@ class RowCoordinates(CopiedCoordinates):
     """
 
     def __init__(self, rows: Rows) -> None:
-        from scipy.linalg import cholesky, solve_triangular
-
         super().__init__(rows)
-        gram = rows.row_gram.copy()
-        gram.flat[:: len(gram) + 1] += max(_JITTER * np.trace(gram) / len(gram), 1e-12)
-        self.factor: Double = cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
+        matrix = rows.row_gram.copy()
+        matrix.flat[:: len(matrix) + 1] += max(_JITTER * np.trace(matrix) / len(matrix), 1e-12)
+        self.cholesky = Factor(matrix)
+        self.factor = self.cholesky.lower().astype(np.float64, copy=False)
         self.Z = self.factor.astype(rows.dtype)
         self.gram = self.factor.T @ self.factor
         self.total = self.factor.sum(axis=0)
@@ -300,16 +303,22 @@ class RowCoordinates(CopiedCoordinates):
         self.means = class_means(self.factor, rows.y)
         # held rows H = C Q, so C = H Q' = H Z' L'^-1
         across = rows.held.astype(np.float64) @ rows.X.T.astype(np.float64)
-        other = solve_triangular(self.factor, across.T, lower=True, check_finite=False).T
-        self.other = other.astype(rows.dtype)
+        other = np.ascontiguousarray(across.T)
+        self.cholesky.forth(other)
+        self.other = other.T.astype(rows.dtype)
 
     def features(self, W: Double) -> Double:
         """Give Q' W = Z' L'^-1 W."""
-        from scipy.linalg import solve_triangular
-
-        inner = solve_triangular(self.factor, W, lower=True, trans="T", check_finite=False)
+        inner = np.array(W, dtype=np.float64, order="C")
+        self.cholesky.back(inner)
         weights: Double = self.rows.X.T.astype(np.float64) @ inner
         return weights
+
+    def of_features(self, weights: Double) -> Double:
+        """Give Q W_f = L^-1 Z W_f."""
+        inner = self.rows.X.astype(np.float64) @ weights
+        self.cholesky.forth(inner)
+        return inner
 
 
 class FeatureCoordinates(Coordinates):
@@ -332,6 +341,10 @@ class FeatureCoordinates(Coordinates):
     def features(self, W: Double) -> Double:
         """Give W."""
         return W
+
+    def of_features(self, weights: Double) -> Double:
+        """Give W."""
+        return weights
 
 
 class CopiedFeatures(CopiedCoordinates, FeatureCoordinates):
@@ -361,9 +374,13 @@ class RawFeatures(FeatureCoordinates):
         weights = W / self.rows.scale[:, None]
         return weights.astype(self.dtype), (bias - self.rows.mean @ weights).astype(self.dtype)
 
-    def sweep(self, W: Double, bias: Double, slopes: Slopes) -> tuple[Double, Double]:
+    def scores(self, W: Double, bias: Double) -> Floats:
         """Go over the rows once."""
-        by_weights, by_bias = _swept(self.rows.matrix.X, *self._raw(W, bias), slopes)
+        return _scores(self.rows.matrix.X, *self._raw(W, bias))
+
+    def back(self, slopes: Floats) -> tuple[Double, Double]:
+        """Go over the rows once."""
+        by_weights, by_bias = _back(self.rows.matrix.X, slopes)
         by_weights -= np.outer(self.rows.mean, by_bias)
         by_weights /= self.rows.scale[:, None]
         return by_weights, by_bias
@@ -375,17 +392,23 @@ class RawFeatures(FeatureCoordinates):
         return np.concatenate(scores) if scores else np.zeros((0, W.shape[1]), self.dtype)
 
 
-def _swept(X: Floats, weights: Floats, level: Floats, slopes: Slopes) -> tuple[Double, Double]:
-    """Go over rows (n, d) once, each block while it is near; see `Coordinates.sweep`."""
-    by_weights, by_bias = np.zeros(weights.shape), np.zeros(len(level))
+def _scores(X: Floats, weights: Floats, level: Floats) -> Floats:
+    """Give X W + b of rows (n, d), a block at a time, since they may lie on disk; (n, c)."""
+    scores = np.empty((len(X), len(level)), dtype=weights.dtype)
     for start in range(0, len(X), BLOCK):
-        part = slice(start, min(start + BLOCK, len(X)))
-        scores = X[part] @ weights
-        scores += level
-        slope = slopes(part, scores)
-        by_weights += X[part].T @ slope
-        by_bias += slope.sum(axis=0, dtype=np.float64)
-    return by_weights, by_bias
+        part = slice(start, start + BLOCK)
+        np.matmul(X[part], weights, out=scores[part])
+    scores += level
+    return scores
+
+
+def _back(X: Floats, slopes: Floats) -> tuple[Double, Double]:
+    """Give X' S (d, c) and 1' S (c,) of rows (n, d), summed in double precision."""
+    by_weights = np.zeros((X.shape[1], slopes.shape[1]))
+    for start in range(0, len(X), BLOCK):
+        part = slice(start, start + BLOCK)
+        by_weights += X[part].T @ slopes[part]
+    return by_weights, slopes.sum(axis=0, dtype=np.float64)
 
 
 def class_means(X: Floats, y: Ints) -> Double:

@@ -49,6 +49,7 @@ class Choice(NamedTuple):
     logits: Floats  # of the chosen setting on all held rows, in their places
     seconds: float  # of a processor, all parts together
     learner: Learner | None  # of the only part, where there is one
+    reached: list[Any]  # by the chosen setting on each part; see `Learner.reached`
 
 
 class Search(NamedTuple):
@@ -100,7 +101,7 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
         seconds += sum(walk.seconds for walk in walks)
     together = np.empty((n, n_classes), dtype=np.float32)
     for part, walk in zip(parts, walks, strict=True):
-        together[part.rows] = walk.logits[best]
+        together[part.rows] = walk.kept[best].logits
     return Choice(
         search.setting(best),
         _table(search, {values: [one] for values, one in first.judged.items()} | judged),
@@ -108,6 +109,7 @@ def choose(search: Search, parts: Sequence[Part]) -> Job[Choice]:
         together,
         seconds,
         first.learner,
+        [walk.kept[best].reached for walk in walks],
     )
 
 
@@ -211,9 +213,14 @@ def _edges(grid: Grid, best: Values, tried: Sequence[Values]) -> list[str]:
     return edges
 
 
+class _Kept(NamedTuple):
+    logits: Floats  # of the part's rows
+    reached: Any  # see `Learner.reached`
+
+
 class _Walk(NamedTuple):
     judged: dict[Values, Judged]  # by what was tried, the more regularised first
-    logits: dict[Values, Floats]  # of the part's rows, where they are kept
+    kept: dict[Values, _Kept]  # nothing where that is too much
     seconds: float  # of the one processor that it was on
     learner: Learner | None  # where it is of use for the end
 
@@ -235,13 +242,13 @@ def _walk(
     began = time.thread_time()
     learner = search.learner(part.made())
     judged: dict[Values, Judged] = {}
-    kept: dict[Values, Floats] = {}
+    kept: dict[Values, _Kept] = {}
 
     def loss(values: Values) -> Double:
         logits = part.spread(learner.logits({**search.fixed, **search.setting(values)}))
         judged[values] = search.objective.judge(part.y, logits)
         if keeps:
-            kept[values] = logits.astype(np.float32)
+            kept[values] = _Kept(logits.astype(np.float32), learner.reached())
         return judged[values].log_losses
 
     if explores:

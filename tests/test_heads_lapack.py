@@ -1,0 +1,78 @@
+"""Routines of LAPACK that are called without the interpreter's lock."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tlfeat.heads.lapack import Factor, add_scaled, gram
+
+KINDS = [np.float32, np.float64]
+
+
+def made(n: int, dtype: type) -> np.ndarray:
+    rows = np.random.default_rng(0).normal(size=(2 * n, n))
+    return (rows.T @ rows / n + np.eye(n)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_a_factor_is_that_of_the_matrix_and_solves_with_it(dtype: type) -> None:
+    matrix = made(30, dtype)
+    right = np.random.default_rng(1).normal(size=(30, 4)).astype(dtype)
+    above = np.triu(matrix)  # what lies below the diagonal is never read
+    factor = Factor(above.copy())
+    lower = factor.lower()
+    assert lower.dtype == dtype
+    assert not np.triu(lower, 1).any()
+    close = 1e-4 if dtype is np.float32 else 1e-12
+    np.testing.assert_allclose(lower @ lower.T, matrix, atol=10 * close)
+    forth, back, both = right.copy(), right.copy(), right.copy()
+    factor.forth(forth)
+    factor.back(back)
+    factor.forth(both)
+    factor.back(both)
+    np.testing.assert_allclose(lower @ forth, right, atol=close)
+    np.testing.assert_allclose(lower.T @ back, right, atol=close)
+    np.testing.assert_allclose(matrix @ both, right, atol=10 * close)
+    factor.forth(right[:, :0])  # no columns, nothing to do
+
+
+def test_a_matrix_that_is_not_positive_definite_is_refused() -> None:
+    matrix = made(5, np.float64)
+    matrix[2, 2] = -1
+    with pytest.raises(np.linalg.LinAlgError, match=r"order 3 is not positive definite"):
+        Factor(matrix)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_sums_are_those_of_numpy(dtype: type) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 7)).astype(dtype)
+    np.testing.assert_allclose(np.triu(gram(rows)), np.triu(rows.T @ rows), rtol=1e-4, atol=1e-4)
+    total = np.ones((3, 4), dtype=dtype)
+    add_scaled(total, -0.5, np.arange(12, dtype=dtype).reshape(3, 4))
+    np.testing.assert_allclose(total, 1 - np.arange(12).reshape(3, 4) / 2)
+
+
+def test_other_threads_go_on_meanwhile() -> None:
+    matrix, ended = made(1500, np.float64), threading.Event()
+    gaps: list[float] = []
+
+    def watch() -> None:
+        last = time.perf_counter()
+        while not ended.is_set():
+            time.sleep(0)
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    for _ in range(3):
+        Factor(matrix.copy())
+    took = time.perf_counter() - began
+    ended.set()
+    watcher.join()
+    # had it kept the lock, the others would have stood still for all of a factorisation
+    assert sum(gap for gap in gaps if gap < took / 10) > took / 2

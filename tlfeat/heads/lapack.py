@@ -1,0 +1,138 @@
+"""Cholesky factors and products of rows, made without the interpreter's lock.
+
+scipy's functions hold that lock while LAPACK works: of two threads that each factorise, one waits.
+Here the same routines of scipy's own copy of LAPACK are called by ctypes, which lets the lock go.
+
+A matrix in the order of C is its transpose in the order of Fortran, which LAPACK wants: what it
+calls the lower triangle lies above the diagonal here. So nothing is copied.
+"""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tlfeat.heads.arrays import Floats
+
+_LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
+
+
+class Factor:
+    """The Cholesky factor L of a symmetric positive definite matrix: L L' is that matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n), float32 or float64, in the order of C
+        On and above its diagonal; it is overwritten.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If it is not positive definite.
+    """
+
+    def __init__(self, matrix: Floats) -> None:
+        n = len(matrix)
+        trouble = ctypes.c_int()
+        _routine("lapack", "potrf", matrix.dtype)(
+            b"L", _whole(n), _at(matrix), _whole(n), ctypes.byref(trouble)
+        )
+        if trouble.value:
+            raise np.linalg.LinAlgError(
+                f"The leading minor of order {trouble.value} is not positive definite."
+            )
+        self._turned = matrix  # L', above the diagonal
+
+    def lower(self) -> Floats:
+        """Give L, with zeros above its diagonal; (n, n)."""
+        return np.ascontiguousarray(np.triu(self._turned).T)
+
+    def forth(self, right: Floats) -> None:
+        """Put L^-1 B in the place of B (n, c), in the order of C and of the type of L."""
+        self._solve(right, b"T")
+
+    def back(self, right: Floats) -> None:
+        """Put L'^-1 B in the place of B (n, c), in the order of C and of the type of L."""
+        self._solve(right, b"N")
+
+    def _solve(self, right: Floats, turned: bytes) -> None:
+        # L^-1 B is the transpose of B' L'^-1
+        n, columns = right.shape
+        if not right.size:
+            return  # LAPACK takes no matrix without columns
+        one = _FLOATS[right.dtype](1)
+        _routine("blas", "trsm", right.dtype)(
+            b"R",
+            b"L",
+            turned,
+            b"N",
+            _whole(columns),
+            _whole(n),
+            ctypes.byref(one),
+            _at(self._turned),
+            _whole(n),
+            _at(right),
+            _whole(columns),
+        )
+
+
+def gram(rows: Floats) -> Floats:
+    """Give X' X of rows X (n, d) in the order of C, on and above its diagonal; (d, d)."""
+    n, d = rows.shape
+    result = np.zeros((d, d), dtype=rows.dtype)
+    one, zero = _FLOATS[rows.dtype](1), _FLOATS[rows.dtype](0)
+    _routine("blas", "syrk", rows.dtype)(
+        b"L",
+        b"N",
+        _whole(d),
+        _whole(n),
+        ctypes.byref(one),
+        _at(rows),
+        _whole(d),
+        ctypes.byref(zero),
+        _at(result),
+        _whole(d),
+    )
+    return result
+
+
+def add_scaled(sum_: Floats, scale: float, values: Floats) -> None:
+    """Add a multiple of values to a sum of the same shape, both in the order of C."""
+    one, number = _whole(1), _FLOATS[sum_.dtype](scale)
+    _routine("blas", "axpy", sum_.dtype)(
+        _whole(sum_.size), ctypes.byref(number), _at(values), one, _at(sum_), one
+    )
+
+
+_FLOATS: dict[np.dtype[Any], Any] = {
+    np.dtype(np.float32): ctypes.c_float,
+    np.dtype(np.float64): ctypes.c_double,
+}
+
+
+@cache
+def _routine(library: str, name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """Give a routine of scipy's BLAS or LAPACK; see `scipy.linalg.cython_lapack`."""
+    from importlib import import_module
+
+    module = import_module(f"scipy.linalg.cython_{library}")
+    capsule = module.__pyx_capi__[_LETTERS[dtype] + name]
+    api = ctypes.pythonapi
+    api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = (
+        ctypes.c_char_p,
+        [ctypes.py_object],
+    )
+    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    at = api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
+    return ctypes.CFUNCTYPE(None)(at)
+
+
+def _whole(number: int) -> Any:
+    return ctypes.byref(ctypes.c_int(number))
+
+
+def _at(array: Floats) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
