@@ -30,7 +30,8 @@ class Discriminant(Learner):
             weights = self.priors / counts
             self.within = rows.weighted_gram(weights) - (means.T * (weights * counts)) @ means
         else:
-            self.within = (self.coordinates.gram - (means.T * counts) @ means) / rows.n
+            self.within = (means.T * (-counts / rows.n)) @ means
+            self.within += self.coordinates.gram / rows.n
         # rows that equal their class means leave no covariance at all
         self.spread = max(float(np.trace(self.within)) / rows.d, 1e-12)
 

@@ -49,7 +49,7 @@ class Rows:
         *,
         standardised: bool = True,
     ) -> None:
-        self.matrix, self.part, self._held, self._as_is = matrix, part, held, not standardised
+        self.matrix, self.part, self._held, self.as_is = matrix, part, held, not standardised
         self.out: Mask | None = None if part is None else matrix.fold == part
         y = matrix.y if self.out is None else matrix.y[~self.out]
         self.labels, self.y = np.unique(y, return_inverse=True)  # (k,), (n,)
@@ -85,7 +85,7 @@ class Rows:
     @once
     def _moments(self) -> tuple[Double, Double]:
         """Mean and variance of each feature; (d,), (d,)."""
-        if self._as_is:
+        if self.as_is:
             return np.zeros(self.d), np.ones(self.d)
         if self.is_wide:
             raw = self._raw.astype(np.float64)
@@ -244,16 +244,17 @@ class Coordinates(ABC):
 
 
 class CopiedCoordinates(Coordinates):
-    """Coordinates of rows that are there.
+    """Coordinates of rows that are there."""
 
-    Attributes
-    ----------
-    Z, other : ndarrays of shape (n, r) and (m, r)
-        The rows to learn from, and those to score.
-    """
+    @property
+    @abstractmethod
+    def Z(self) -> Floats:  # noqa: N802
+        """The rows to learn from; (n, r)."""
 
-    Z: Floats
-    other: Floats
+    @property
+    @abstractmethod
+    def other(self) -> Floats:
+        """The rows to score; (m, r)."""
 
     def scores(self, W: Double, bias: Double) -> Floats:
         """Go over the rows once."""
@@ -296,16 +297,24 @@ class RowCoordinates(CopiedCoordinates):
         matrix.flat[:: len(matrix) + 1] += max(_JITTER * np.trace(matrix) / len(matrix), 1e-12)
         self.cholesky = Factor(matrix)
         self.factor = self.cholesky.lower().astype(np.float64, copy=False)
-        self.Z = self.factor.astype(rows.dtype)
         self.gram = self.factor.T @ self.factor
         self.total = self.factor.sum(axis=0)
         self.codes = rows.y
         self.means = class_means(self.factor, rows.y)
+
+    @once
+    def Z(self) -> Floats:  # noqa: N802
+        """The rows to learn from: L; (n, n)."""
+        return self.factor.astype(self.rows.dtype)
+
+    @once
+    def other(self) -> Floats:
+        """The rows to score; (m, n)."""
         # held rows H = C Q, so C = H Q' = H Z' L'^-1
-        across = rows.held.astype(np.float64) @ rows.X.T.astype(np.float64)
-        other = np.ascontiguousarray(across.T)
-        self.cholesky.forth(other)
-        self.other = other.T.astype(rows.dtype)
+        across = self.rows.held.astype(np.float64) @ self.rows.X.T.astype(np.float64)
+        turned = np.ascontiguousarray(across.T)
+        self.cholesky.forth(turned)
+        return turned.T.astype(self.rows.dtype)
 
     def features(self, W: Double) -> Double:
         """Give Q' W = Z' L'^-1 W."""
@@ -329,11 +338,15 @@ class FeatureCoordinates(Coordinates):
         matrix, sums = rows.matrix, rows.sums
         change = (matrix.spread / rows.scale)[:, None]  # (d, 1), of a sum's unit to ours
         mean = sums.classes.sum(axis=0) / rows.n
-        # 0 but where the rows are taken as they are; (d,)
-        away = (matrix.centre + matrix.spread * mean - rows.mean) / rows.scale
-        self.total = rows.n * away
-        self.gram = (sums.gram - rows.n * np.outer(mean, mean)) * change * change.T
-        self.gram += rows.n * np.outer(away, away)
+        self.gram = np.outer(mean, -rows.n * mean)
+        self.gram += sums.gram
+        self.gram *= change
+        self.gram *= change.T
+        self.total = np.zeros(rows.d)
+        if rows.as_is:
+            away = (matrix.centre + matrix.spread * mean - rows.mean) / rows.scale
+            self.total += rows.n * away
+            self.gram += rows.n * np.outer(away, away)
         present = sums.counts[rows.labels, None]
         self.means = (sums.classes[rows.labels] / present - mean) * change.T
         self.codes = rows.y
@@ -350,9 +363,15 @@ class FeatureCoordinates(Coordinates):
 class CopiedFeatures(CopiedCoordinates, FeatureCoordinates):
     """The features of standardised rows, which are few enough to be copied."""
 
-    def __init__(self, rows: Rows) -> None:
-        super().__init__(rows)
-        self.Z, self.other = rows.X, rows.held
+    @property
+    def Z(self) -> Floats:  # noqa: N802
+        """The rows to learn from; (n, d)."""
+        return self.rows.X
+
+    @property
+    def other(self) -> Floats:
+        """The rows to score; (m, d)."""
+        return self.rows.held
 
 
 class RawFeatures(FeatureCoordinates):

@@ -50,6 +50,7 @@ def train_heads(
     where: Where = Where(),
     *,
     retry_failed: bool = False,
+    meanwhile: Callable[[], object] | None = None,
     beside: Callable[[], object] | None = None,
 ) -> Trained:
     """Train heads on feature matrices, several at once; a run that is finished stays as it is.
@@ -61,6 +62,8 @@ def train_heads(
     where : Where
     retry_failed : bool
         Try pictures again that could not be decoded before.
+    meanwhile : callable, optional
+        Done while pictures are embedded, where any are.
     beside : callable, optional
         Done while heads are trained, where a core has nothing else to do.
 
@@ -77,7 +80,7 @@ def train_heads(
     check_classes(dataset)
     todo = [job for job in jobs if finished_run(job.folder, where.watch) is None]
     with clustered(where):  # one for embedding and for heads
-        refused = _train_all(dataset, todo, where, retry_failed, beside) if todo else {}
+        refused = _train_all(dataset, todo, where, retry_failed, meanwhile, beside) if todo else {}
     runs = [load_run(job.folder) for job in jobs if job.name not in refused]
     return Trained(runs, refused, len(todo) - len(refused))
 
@@ -87,19 +90,26 @@ def _train_all(
     todo: Sequence[HeadJob],
     where: Where,
     retry_failed: bool,
+    meanwhile: Callable[[], object] | None,
     beside: Callable[[], object] | None,
 ) -> dict[str, str]:
     """Embed what is missing, then train; give the names of runs that are refused, and why."""
     from tlfeat.heads.pool import run_jobs
 
     features, training = PARTS
+
+    def ahead() -> None:  # a second or two of it
+        import_fitting(todo)
+        if meanwhile is not None:
+            meanwhile()
+
     where.watch.part(features)
     matrices = Matrices(
         dataset,
         [job.candidates for job in todo],
         where,
         retry_failed=retry_failed,
-        meanwhile=partial(import_fitting, todo),  # a second of it
+        meanwhile=ahead,
     )
     import_fitting(todo)
     trainings = [_train_one(job, matrices, matrices.choice(job.candidates)) for job in todo]

@@ -149,8 +149,15 @@ def _run_planned(
     networks = (_network(study, run) for run in study.runs if run.head is not None)
     network = next(networks, FeatureSettings())
     if heads:
-        ahead = partial(_prepare_page, folder, dataset, network, where) if with_page else None
-        trained = train_heads(dataset, heads, where, retry_failed=retry_failed, beside=ahead)
+        prepare = partial(_prepare_page, folder, dataset, network, where)
+        trained = train_heads(
+            dataset,
+            heads,
+            where,
+            retry_failed=retry_failed,
+            meanwhile=import_drawing if with_page else None,
+            beside=prepare if with_page else None,
+        )
         refused |= trained.refused
         names = [job.name for job in heads if job.name not in trained.refused]
         done = dict(zip(names, trained.runs, strict=True))
