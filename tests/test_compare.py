@@ -90,41 +90,24 @@ def test_a_comparison_is_heard_before_its_page_is_drawn(pictures, cache, tmp_pat
     assert comparison.best.name.endswith("lda")
 
 
-def test_pictures_are_looked_over_while_heads_are_trained(pictures, cache, tmp_path, monkeypatch):
+def test_pictures_are_looked_over_once_and_beside_the_page(pictures, tmp_path, monkeypatch):
     from tlfeat.studies import execute
 
     told = []
-    real_look, real_train = execute.look_over, execute.train_heads
 
-    def look(*given):
-        told.append("looked over")
-        return real_look(*given)
+    def telling(name, word):
+        real = getattr(execute, name)
 
-    def trained(*given, **how):
-        done = real_train(*given, **how)
-        told.append("trained")
-        return done
+        def told_first(*given, **how):
+            told.append(word)
+            return real(*given, **how)
 
-    monkeypatch.setattr(execute, "look_over", look)
-    monkeypatch.setattr(execute, "train_heads", trained)
-    compare(pictures, heads=["lda"], size=SIZE, cache=cache, reports=tmp_path / "reports")
-    assert told == ["looked over", "trained", "looked over"]  # the second time it is there
+        monkeypatch.setattr(execute, name, told_first)
 
-
-def test_what_fails_beside_heads_is_told_where_the_page_is_made(
-    pictures, cache, tmp_path, monkeypatch
-):
-    from tlfeat.studies import execute
-
-    calls = []
-
-    def look(*given):
-        calls.append(given)
-        if len(calls) == 1:
-            raise RuntimeError("ahead of time")
-
-    monkeypatch.setattr(execute, "look_over", look)
-    where = {"cache": cache, "reports": tmp_path / "reports"}
-    done = compare(pictures, heads=["lda", "ridge"], size=SIZE, jobs=1, **where)
-    assert [len(calls), len(done.runs)] == [2, 2]
-    assert (done.folder / "index.html").is_file()
+    telling("import_drawing", "imported")  # while pictures are embedded
+    telling("look_over", "looked over")
+    telling("write_page", "drawn")
+    where = {"cache": tmp_path / "cache", "reports": tmp_path / "reports"}
+    compare(pictures, heads=["lda"], size=SIZE, **where)
+    assert told[0] == "imported"
+    assert sorted(told[1:]) == ["drawn", "looked over"]

@@ -54,7 +54,8 @@ def made(tmp_path):
 
 def test_pictures_of_all_splits_are_on_the_map_with_what_each_run_calls_them(tmp_path, made):
     runs, cache = made
-    part, values = map_of(tmp_path, runs, cache)
+    # what was found of pictures is waited for only where that decides which are drawn
+    part, values = map_of(tmp_path, runs, cache, found=pytest.fail)
     assert values["splits"] == list(COUNTS.items())
     facts = values["json"]
     sample = unpacked(facts["sample"]) - 1
@@ -104,7 +105,7 @@ def test_mistakes_and_what_was_found_are_on_a_map_of_few(tmp_path, made, monkeyp
     runs, cache = made
     monkeypatch.setattr(projection, "MOST_POINTS", 40)
     found = {"odd": [digest_start(ROWS[3].digest)]}
-    part, values = map_of(tmp_path, runs, cache, found=found)
+    part, values = map_of(tmp_path, runs, cache, found=lambda: found)
     assert (values["n"], values["of"]) == (40, 120)
     table = part.predictions[0].run.predictions()
     held = table[table["split"] != "train"]

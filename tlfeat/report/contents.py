@@ -1,6 +1,6 @@
 """All that a page shows of the runs on one dataset, worked out before anything is drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -119,7 +119,7 @@ def gather(
     ranked: list[RankedRun],
     cache: Path | None,
     most_samples: int,
-    found: Mapping[str, Sequence[str]] | None = None,
+    found: Callable[[], Mapping[str, Sequence[str]]] = dict,
 ) -> Part:
     """Work out what a page shows of comparable runs.
 
@@ -131,8 +131,8 @@ def gather(
         The feature store, for the map.
     most_samples : int
         Whose predictions the page may know one by one.
-    found : mapping of str to sequence of str, optional
-        What is known of single pictures by now, see `found_pictures`.
+    found : callable, optional
+        Gives what is known of single pictures, see `found_pictures`; may wait for it.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def gather(
     facts = by_picture[0]
     outputs = max(one.confusion.shape[1] for one in by_run)
     judged = [one.run for one in by_run[:MOST_CHOSEN]]
-    laid_out = None if cache is None else map_pictures(judged, outputs, cache, found or {})
+    laid_out = None if cache is None else map_pictures(judged, outputs, cache, found)
     if laid_out is None:
         notes.append("No map: the feature store here has not the features of these runs.")
     chosen = choose_samples(

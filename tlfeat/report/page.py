@@ -118,7 +118,7 @@ def write_page(
     from tlfeat.report.picture_map import with_found
 
     watch.part(PART)
-    parts, sections = _draw(folder, runs, datasets, cache, metric, watch, homes)
+    parts, sections = _draw(folder, runs, datasets, cache, metric, watch, homes, looked)
     watch.doing("looking the pictures over")
     said = known()
     watch.finish()
@@ -175,6 +175,7 @@ def _draw(
     metric: str | None,
     watch: Watch,
     homes: Sequence[Path],
+    looked: Callable[[], object],
 ) -> "tuple[list[list[RankedRun]], list[dict[str, Any]]]":
     """Draw the figures of each dataset; give its runs, ranked, and what the template shows."""
     from tlfeat.report.answers import single_answers
@@ -191,7 +192,11 @@ def _draw(
         source = next((d for d in datasets if d.fingerprint == mine), None)
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
-        found = _found(homes, ranked[0])
+
+        def found(run: Run = ranked[0]) -> Mapping[str, Sequence[str]]:
+            looked()
+            return _found(homes, run)
+
         with ThreadPoolExecutor(3) as aside:  # another core has the pictures beside the figures
             intervals = aside.submit(keep_intervals, ranked)
             part = gather(ranked, cache, MOST_SAMPLES // len(parts), found)

@@ -1,7 +1,7 @@
 """Which pictures the map shows, by which features, and where in the plane they lie."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -135,7 +135,7 @@ def map_pictures(
     judged: Sequence[RankedRun],
     outputs: int,
     cache: Path,
-    found: Mapping[str, Sequence[str]],
+    found: Callable[[], Mapping[str, Sequence[str]]],
 ) -> PictureMap | None:
     """Lay out the pictures of a dataset by the features of the best run that has them stored.
 
@@ -147,8 +147,9 @@ def map_pictures(
         Classes, and the one that stands for all other outputs of a network.
     cache : Path
         Folder of the feature store; nothing is embedded and nothing written.
-    found : mapping of str to sequence of str
-        What was found of pictures, see `found_pictures`: they are drawn first.
+    found : callable
+        Gives what was found of pictures, see `found_pictures`: they are drawn first. Asked only
+        where not all are drawn.
 
     Returns
     -------
@@ -161,10 +162,11 @@ def map_pictures(
     if stored is None or len(every) < 3:
         return None
     best = every.called(held[0], outputs)
-    starts = {start for digests in found.values() for start in digests}
-    telling = np.array([digest_start(one) in starts for one in every.digests])
-    telling |= (best >= 0) & (best != every.true)
+    telling = (best >= 0) & (best != every.true)
     most = min(MOST_POINTS, max(3, _MOST_NUMBERS // stored.width))
+    if len(every) > most:
+        starts = {start for digests in found().values() for start in digests}
+        telling |= np.array([digest_start(one) in starts for one in every.digests])
     pictures = every.take(choose_points(telling, most))
     try:
         projections = project(stored.read(list(pictures.digests)))

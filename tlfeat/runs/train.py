@@ -51,7 +51,6 @@ def train_heads(
     *,
     retry_failed: bool = False,
     meanwhile: Callable[[], object] | None = None,
-    beside: Callable[[], object] | None = None,
 ) -> Trained:
     """Train heads on feature matrices, several at once; a run that is finished stays as it is.
 
@@ -64,8 +63,6 @@ def train_heads(
         Try pictures again that could not be decoded before.
     meanwhile : callable, optional
         Done while pictures are embedded, where any are.
-    beside : callable, optional
-        Done while heads are trained, where a core has nothing else to do.
 
     Returns
     -------
@@ -80,7 +77,7 @@ def train_heads(
     check_classes(dataset)
     todo = [job for job in jobs if finished_run(job.folder, where.watch) is None]
     with clustered(where):  # one for embedding and for heads
-        refused = _train_all(dataset, todo, where, retry_failed, meanwhile, beside) if todo else {}
+        refused = _train_all(dataset, todo, where, retry_failed, meanwhile) if todo else {}
     runs = [load_run(job.folder) for job in jobs if job.name not in refused]
     return Trained(runs, refused, len(todo) - len(refused))
 
@@ -91,7 +88,6 @@ def _train_all(
     where: Where,
     retry_failed: bool,
     meanwhile: Callable[[], object] | None,
-    beside: Callable[[], object] | None,
 ) -> dict[str, str]:
     """Embed what is missing, then train; give the names of runs that are refused, and why."""
     from tlfeat.heads.pool import run_jobs
@@ -114,9 +110,6 @@ def _train_all(
     import_fitting(todo)
     trainings = [_train_one(job, matrices, matrices.choice(job.candidates)) for job in todo]
     said = [f"{job.plan.head} on {job.candidates.settings.features}" for job in todo]
-    if beside is not None:  # the last in the queue
-        trainings.append(_done_once(beside))
-        said.append("the pictures")
     with clustered(where) as cluster:
         workers = cluster.cpus if cluster else where.jobs or usable_cores()
         call = _caller(cluster) if cluster else None
@@ -127,7 +120,7 @@ def _train_all(
                 trainings,
                 workers,
                 doing=lambda number: where.watch.now(said[number]),
-                ended=lambda number: where.watch.step() if number < len(todo) else None,
+                ended=lambda number: where.watch.step(),
                 elsewhere=partial(_elsewhere, call) if call else None,
             )
         except BaseException:
@@ -138,7 +131,7 @@ def _train_all(
             where.watch.finish()
     refused: dict[str, str] = {}
     for number, error in enumerate(ended):
-        if isinstance(error, HeadError) and number < len(todo):
+        if isinstance(error, HeadError):
             refused[todo[number].name] = str(error)
         elif isinstance(error, Exception):
             raise error
@@ -157,11 +150,6 @@ def _elsewhere(call: Caller, task: Callable[[], Any]) -> Any:
     from tlfeat.heads.pool import alone
 
     return call(partial(alone, task))
-
-
-def _done_once(task: Callable[[], object]) -> "Job[None]":
-    """Give a job of one task."""
-    yield [task]
 
 
 def check_classes(dataset: Dataset) -> None:

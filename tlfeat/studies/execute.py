@@ -39,7 +39,6 @@ from tlfeat.studies.planned import PlannedRun
 from tlfeat.studies.resolved import names_of, resolved_study, runs_of_folder, start_of
 from tlfeat.studies.standins import data_stand_in, run_stand_in
 from tlfeat.studies.weights import weights_of
-from tlfeat.watch import SILENT
 from tlfeat.where import STUDY_FILE, Where
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def run_planned(
     retry_failed : bool
         Try pictures again that could not be decoded before.
     with_page : bool
-        A page will be drawn: what it needs beside the runs is got while heads are trained.
+        A page will be drawn: what draws it is imported while pictures are embedded.
 
     Returns
     -------
@@ -149,14 +148,12 @@ def _run_planned(
     networks = (_network(study, run) for run in study.runs if run.head is not None)
     network = next(networks, FeatureSettings())
     if heads:
-        prepare = partial(_prepare_page, folder, dataset, network, where)
         trained = train_heads(
             dataset,
             heads,
             where,
             retry_failed=retry_failed,
             meanwhile=import_drawing if with_page else None,
-            beside=prepare if with_page else None,
         )
         refused |= trained.refused
         names = [job.name for job in heads if job.name not in trained.refused]
@@ -168,16 +165,6 @@ def _run_planned(
     fresh = sum(run.id not in before for run in runs.values())
     finished = tuple(job for job in heads if job.name not in refused)
     return Ran(folder, runs, refused, fresh, network, finished)
-
-
-def _prepare_page(folder: Path, dataset: Dataset, network: FeatureSettings, where: Where) -> None:
-    """Look the pictures over and import what draws, before there is anything to draw.
-
-    It is only ahead: what fails here is done again where the page is made, and told there.
-    """
-    with suppress(Exception):
-        import_drawing()
-        look_over(folder, dataset, network, replace(where, watch=SILENT))
 
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:
