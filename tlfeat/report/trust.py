@@ -14,6 +14,7 @@ from tlfeat.audit.kept import TRUST, as_kept, read_kept
 from tlfeat.errors import TlfeatError
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.files import write_text
+from tlfeat.heads.threads import one_numeric_thread
 from tlfeat.runs.freshness import key_of
 from tlfeat.watch import SILENT
 from tlfeat.where import Where
@@ -47,8 +48,9 @@ def look_over(
     if kept.get("key") == key:
         return list(kept["found"])
     try:
-        # the page is drawn meanwhile, and shows how far it is
-        found = _found(dataset, settings, replace(where, watch=SILENT))
+        # the page is drawn meanwhile, and shows how far it is: leave it a core
+        with one_numeric_thread():
+            found = _found(dataset, settings, replace(where, watch=SILENT))
     except TlfeatError as error:  # a picture that is gone: the runs are finished all the same
         where.watch.note(f"The pictures were not looked over: {error}")
         return []
