@@ -74,7 +74,7 @@ def test_coordinates_say_of_scores_what_the_standardised_rows_say(
     Z, weights = rows.X.astype(np.float64), coordinates.features(W)
 
     seen = coordinates.scores(W, bias)
-    by_weights, by_bias = coordinates.back(slope.astype(np.float32))
+    by_weights, by_bias = coordinates.back(lambda part: slope[part].astype(np.float32), 3)
     counted = slice(None) if coordinates.counted is None else coordinates.counted
     np.testing.assert_allclose(seen[counted], Z @ weights + bias, rtol=1e-3, atol=5e-3)
     np.testing.assert_allclose(

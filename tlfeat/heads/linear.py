@@ -9,7 +9,7 @@ counted by how much its loss bends at the last point.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -228,9 +228,8 @@ class _Penalised(Descent):
     def begin(self, x: Double) -> tuple[float, Double]:
         """Score the rows."""
         self.x, self.scores = x, self._scores(x)  # scores (N, columns)
-        self.slopes = np.empty_like(self.scores)
-        total = self._lose(lambda part: self.scores[part].copy())
-        return total / self.n + 0.5 * float(self.penalties @ x**2), self._gradient()
+        total, gradient = self._gradient()
+        return total / self.n + 0.5 * float(self.penalties @ x**2), gradient
 
     def face(self, direction: Double) -> None:
         """Score the rows along the line."""
@@ -242,40 +241,45 @@ class _Penalised(Descent):
 
     def look(self, length: float) -> tuple[float, float]:
         """Add scores, multiply none."""
-        t = self.scores.dtype.type(length)
-        total = self._lose(lambda part: self.scores[part] + t * self.away[part])
-        along = float(np.einsum("ij,ij->", self.slopes, self.away, dtype=np.float64))
+        t, total, along = self.scores.dtype.type(length), 0.0, 0.0
+        for start in range(0, len(self.scores), BLOCK):
+            part = slice(start, start + BLOCK)
+            away = self.away[part]
+            loss = self.learner.loss(part, self.scores[part] + t * away)
+            total += loss.total
+            along += float(np.einsum("ij,ij->", loss.slope, away, dtype=np.float64))
         value = total / self.n + self.level + length * (self.rise + 0.5 * length * self.bow)
         return value, along / self.n + self.rise + length * self.bow
 
     def go(self, length: float) -> Double:
-        """Keep the slopes that were seen there."""
+        """Add the scores of the step to those of the rows."""
         self.away *= self.scores.dtype.type(length)
         self.scores += self.away
+        del self.away  # before there are those of the next line
         self.x = self.x + length * self.direction
-        return self._gradient()
+        return self._gradient()[1]
 
     def _scores(self, x: Double) -> Floats:
         both = x.reshape(self.shape)
         return self.learner.coordinates.scores(both[:-1], both[-1])
 
-    def _lose(self, scores: Callable[[slice], Floats]) -> float:
-        """Give the sum of losses, from what gives the scores of some rows."""
+    def _gradient(self) -> tuple[float, Double]:
+        """Give the sum of losses and the gradient; how rows bend the loss is kept."""
         learner, total = self.learner, 0.0
-        for start in range(0, len(self.scores), BLOCK):
-            part = slice(start, start + BLOCK)
-            loss = learner.loss(part, scores(part))
-            learner.bends[part], self.slopes[part] = loss.bend, loss.slope
-            total += loss.total
-        return total
 
-    def _gradient(self) -> Double:
-        by_weights, by_bias = self.learner.coordinates.back(self.slopes)
-        bend = float(self.learner.bends.sum(dtype=np.float64)) / (self.n * self.shape[1])
-        self.learner.curvature = max(bend, _LEAST_CURVATURE)
+        def slopes(part: slice) -> Floats:  # made again: those of all rows take much memory
+            nonlocal total
+            loss = learner.loss(part, self.scores[part].copy())
+            total += loss.total
+            learner.bends[part] = loss.bend
+            return loss.slope
+
+        by_weights, by_bias = learner.coordinates.back(slopes, self.shape[1])
+        bend = float(learner.bends.sum(dtype=np.float64)) / (self.n * self.shape[1])
+        learner.curvature = max(bend, _LEAST_CURVATURE)
         gradient: Double = np.vstack([by_weights, by_bias]).ravel() / self.n
         gradient += self.penalties * self.x
-        return gradient
+        return total, gradient
 
 
 class Logistic(LinearLearner):

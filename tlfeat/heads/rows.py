@@ -8,7 +8,7 @@ there are rows.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,8 @@ from tlfeat.heads.lapack import Factor, gram
 from tlfeat.heads.matrix import BLOCK, Matrix, Sums
 from tlfeat.heads.once import once
 from tlfeat.heads.standardise import floored, make_scaler
+
+Slopes = Callable[[slice], Floats]
 
 _ROUNDING: Final = 1e-12  # of a variance, beside that of all rows
 # Share of the mean squared norm that is added to every row's own: rows that are equal leave no
@@ -216,17 +218,19 @@ class Coordinates(ABC):
         """Give Z W + b, W (r, c) and b (c,), of all rows; (N, c)."""
 
     @abstractmethod
-    def back(self, slopes: Floats) -> tuple[Double, Double]:
+    def back(self, slopes: Slopes, columns: int) -> tuple[Double, Double]:
         """Give what slopes of the loss by each score say of W and of b.
 
         Parameters
         ----------
-        slopes : ndarray of shape (N, c)
-            0 for rows that do not count.
+        slopes : callable
+            Gives those S of the rows at some places, (rows, columns), 0 for rows that do not
+            count.
+        columns : int
 
         Returns
         -------
-        by_weights, by_bias : ndarrays of shape (r, c) and (c,)
+        by_weights, by_bias : ndarrays of shape (r, columns) and (columns,)
             Z' S and 1' S.
         """
 
@@ -260,9 +264,9 @@ class CopiedCoordinates(Coordinates):
         """Go over the rows once."""
         return _scores(self.Z, W.astype(self.rows.dtype), bias.astype(self.rows.dtype))
 
-    def back(self, slopes: Floats) -> tuple[Double, Double]:
+    def back(self, slopes: Slopes, columns: int) -> tuple[Double, Double]:
         """Go over the rows once."""
-        return _back(self.Z, slopes)
+        return _back(self.Z, slopes, columns)
 
     def weighted_gram(self, weights: Floats) -> Single:
         """Give the sum of w z z' over the rows, w (n,), each z (r,) with a 1 behind it.
@@ -397,9 +401,9 @@ class RawFeatures(FeatureCoordinates):
         """Go over the rows once."""
         return _scores(self.rows.matrix.X, *self._raw(W, bias))
 
-    def back(self, slopes: Floats) -> tuple[Double, Double]:
+    def back(self, slopes: Slopes, columns: int) -> tuple[Double, Double]:
         """Go over the rows once."""
-        by_weights, by_bias = _back(self.rows.matrix.X, slopes)
+        by_weights, by_bias = _back(self.rows.matrix.X, slopes, columns)
         by_weights -= np.outer(self.rows.mean, by_bias)
         by_weights /= self.rows.scale[:, None]
         return by_weights, by_bias
@@ -421,13 +425,15 @@ def _scores(X: Floats, weights: Floats, level: Floats) -> Floats:
     return scores
 
 
-def _back(X: Floats, slopes: Floats) -> tuple[Double, Double]:
-    """Give X' S (d, c) and 1' S (c,) of rows (n, d), summed in double precision."""
-    by_weights = np.zeros((X.shape[1], slopes.shape[1]))
+def _back(X: Floats, slopes: Slopes, columns: int) -> tuple[Double, Double]:
+    """Give X' S and 1' S of rows (n, d), summed in double precision; see `Coordinates.back`."""
+    by_weights, by_bias = np.zeros((X.shape[1], columns)), np.zeros(columns)
     for start in range(0, len(X), BLOCK):
         part = slice(start, start + BLOCK)
-        by_weights += X[part].T @ slopes[part]
-    return by_weights, slopes.sum(axis=0, dtype=np.float64)
+        slope = slopes(part)
+        by_weights += X[part].T @ slope
+        by_bias += slope.sum(axis=0, dtype=np.float64)
+    return by_weights, by_bias
 
 
 def class_means(X: Floats, y: Ints) -> Double:
