@@ -180,15 +180,34 @@ def test_a_budget_pays_for_it_where_no_epoch_is_lost_or_it_was_asked_for(
     train: Any, last_alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost, asked, phase = Notes(), Notes(), Phase("auto", 1, cut="stage5")
-    assert train(phase, budget="1s", watch=lost).refit is None
+    run = train(phase, budget="1s", watch=lost)
+    assert run.refit == {"history": []}  # a head knows all pictures, whatever the budget
+    assert run.n_train == sum(run.metrics[split]["n"] for split in ("train", "validation"))
     assert any("not trained again" in note for note in lost.notes)
     run = train(phase, budget="1s", refit=True, watch=asked)
-    assert run.refit == {"history": []}  # the head alone
+    assert run.refit == {"history": []}
     assert not any("not trained again" in note for note in asked.notes)
     monkeypatch.setattr("tlfeat.finetuning.loop.choose_share", lambda *_: Chosen(1.0, 1.0))
+    with monkeypatch.context() as dear:
+        dear.setattr(Costs, "refit", lambda costs, epochs: 1e9 * bool(costs.again))
+        assert train(phase, budget="40m", watch=lost).refit is None
     run = train(phase, budget="30m", watch=lost)
     assert run.phases[0]["planned"]["epochs"] == len(run.refit["history"]) == 1
     assert any("1 epoch above" in note and "as many again" in note for note in lost.notes)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "head", "is_head"),
+    [
+        ((0,), {"features": "last:avg"}, True),
+        ((2,), {"features": "last:avg"}, False),
+        ((0,), {}, False),
+    ],
+)
+def test_what_trains_nothing_but_the_head_is_known(
+    epochs: tuple[int, ...], head: dict[str, str], is_head: bool
+) -> None:
+    assert Settled(epochs, {}, head).is_head is is_head
 
 
 @pytest.mark.parametrize(

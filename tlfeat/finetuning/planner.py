@@ -91,7 +91,10 @@ class Planner:
         fits = both.total(epochs, goes_back=phase.goes_back) <= left
         self.training.state.may_refit = refit.is_asked or (fits and not self.settings.cut_views)
         if not self.training.state.may_refit:
-            self.watch.note("It is not trained again on the held rows: that would cost epochs.")
+            self.watch.note(
+                "It is not trained again on the held rows, as that would cost epochs, but where "
+                "it ends as the head that it begins as."
+            )
         return both if self.training.state.may_refit else costs
 
     def _steps_again(self, refit: RefitRows) -> int:

@@ -14,7 +14,9 @@ from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import REFIT
 
-REFIT_METHOD: Final = 1
+# 1 left a head to which held rows had gone all the way back as it was, where a budget had no time
+# to train again
+REFIT_METHOD: Final = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Settled:
         if head and state.chosen.get("0", {}).get("share") == 0:
             epochs = (0, *epochs[1:])  # all the way back to the head, which has its temperature
         return cls(epochs, state.chosen, head)
+
+    @property
+    def is_head(self) -> bool:
+        """Whether nothing is trained but the head: it costs seconds, whatever the budget."""
+        return bool(self.head) and not any(self.epochs)
 
     def phases(self, wanted: Sequence[Phase], plan: Mapping[str, Any]) -> tuple[Phase, ...]:
         """Give the phases as they are trained again: where nothing is held nothing is chosen."""

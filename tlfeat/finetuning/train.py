@@ -244,7 +244,7 @@ class _Making:
         training = Training(given, folder, start=start, began=self.began)
         state = training.run(resumed)
         held = None
-        if settings.refit is not None and state.may_refit:
+        if settings.refit is not None and (state.may_refit or Settled.of(state).is_head):
             held = training.held_scores()
             with replacing(judged_file(folder)) as fresh:
                 without_optimizer(network).save_weights(fresh)
