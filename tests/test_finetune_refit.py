@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.extract import extract
 from tlfeat.finetuning.averages import Chosen
 from tlfeat.finetuning.budget import Costs
+from tlfeat.finetuning.inputs import RefitRows
 from tlfeat.finetuning.plan import Phase
+from tlfeat.finetuning.planner import Planner
 from tlfeat.finetuning.refit import Settled
 from tlfeat.finetuning.settings import FinetuneSettings
 from tlfeat.heads.fit import fit_head
@@ -261,3 +264,24 @@ def test_a_budget_pays_for_both_trainings() -> None:
         assert n < max(1, once.epochs(seconds, 12, goes_back=True))
         if n:
             assert both.total(n, goes_back=True) <= seconds < both.total(n + 1, goes_back=True)
+
+
+@pytest.mark.parametrize(
+    ("left", "is_trained_again"), [(10, True), (7, True), (6, False), (0, False)]
+)
+def test_a_refit_may_cost_some_epochs_of_a_budget(
+    monkeypatch: pytest.MonkeyPatch, left: int, is_trained_again: bool
+) -> None:
+    notes, state = Notes(), SimpleNamespace(may_refit=True)
+    settings = SimpleNamespace(refit=RefitRows(60, False), cut_views=0, batch=32, devices=1)
+    planner = Planner(
+        SimpleNamespace(
+            network=None, backbone=None, data=None, settings=settings, watch=notes, state=state
+        )
+    )
+    monkeypatch.setattr(planner, "_fits", lambda *_: left)
+    costs = Costs(step=1, build=1, steps=8, forward_steps=2, saved=0, end=1)
+    both = planner._with_refit(Phase("auto", 10), costs, 10, 240)
+    assert state.may_refit is is_trained_again
+    assert bool(both.again) is is_trained_again
+    assert any("not trained again" in note for note in notes.notes) is not is_trained_again

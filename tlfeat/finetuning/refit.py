@@ -14,8 +14,7 @@ from tlfeat.finetuning.checkpoint import State
 from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import REFIT
 
-# 1 left a head to which held rows had gone all the way back as it was, where a budget had no time
-# to train again
+# 1 lost no epoch of a budget for it, and left the head that a run ended as where it would have
 REFIT_METHOD: Final = 2
 
 
