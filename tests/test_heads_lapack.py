@@ -45,6 +45,20 @@ def test_a_matrix_that_is_not_positive_definite_is_refused() -> None:
         Factor(matrix)
 
 
+def test_what_lapack_would_misread_is_refused() -> None:
+    factor = Factor(made(6, np.float64))
+    with pytest.raises(ValueError, match=r"6 wide and float64; got a matrix of 6 rows, float32"):
+        factor.forth(np.ones((6, 2), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"got a matrix of 5 rows"):
+        factor.back(np.ones((5, 2)))
+    with pytest.raises(ValueError, match=r"in one piece"):
+        factor.forth(np.ones((2, 6)).T)
+    with pytest.raises(ValueError, match=r"in one piece"):
+        gram(np.ones((4, 6))[:, ::2])
+    with pytest.raises(ValueError, match=r"of shape \(3,\), float32, cannot be added"):
+        add_scaled(np.zeros(3), 1.0, np.ones(3, dtype=np.float32))
+
+
 @pytest.mark.parametrize("dtype", KINDS)
 def test_sums_are_those_of_numpy(dtype: type) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 7)).astype(dtype)

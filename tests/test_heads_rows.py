@@ -165,3 +165,12 @@ def test_all_rows_begin_where_the_folds_ended(data: Any, copied: int, kind: Any)
     few = [*reached[:4], reached[4][:, 1:]]
     anew = kind(Problem(whole, fixed, {}, False, 0, few)).finish({"C": 0.01}).steps[-1][1]
     np.testing.assert_array_equal(anew.coef_, one.coef_)
+
+
+def test_what_only_guides_is_made_positive_where_that_can_be() -> None:
+    level = np.ones((4, 4), dtype=np.float32)
+    level[0, 0] -= 1e-6  # as rounding leaves it
+    lower = linear._sure_factor(level).lower()
+    np.testing.assert_allclose(lower @ lower.T, level, atol=0.02)
+    with pytest.raises(np.linalg.LinAlgError, match=r"not convex"):
+        linear._sure_factor(-np.eye(4, dtype=np.float32))

@@ -60,6 +60,11 @@ class Factor:
     def _solve(self, right: Floats, turned: bytes) -> None:
         # L^-1 B is the transpose of B' L'^-1
         n, columns = right.shape
+        if right.dtype != self._turned.dtype or n != len(self._turned):
+            raise ValueError(
+                f"The factor is {len(self._turned)} wide and {self._turned.dtype}; got a matrix "
+                f"of {n} rows, {right.dtype}."
+            )
         if not right.size:
             return  # LAPACK takes no matrix without columns
         one = _FLOATS[right.dtype](1)
@@ -100,6 +105,11 @@ def gram(rows: Floats) -> Floats:
 
 def add_scaled(sum_: Floats, scale: float, values: Floats) -> None:
     """Add a multiple of values to a sum of the same shape, both in the order of C."""
+    if sum_.shape != values.shape or sum_.dtype != values.dtype:
+        raise ValueError(
+            f"Values of shape {values.shape}, {values.dtype}, cannot be added to a sum of shape "
+            f"{sum_.shape}, {sum_.dtype}."
+        )
     one, number = _whole(1), _FLOATS[sum_.dtype](scale)
     _routine("blas", "axpy", sum_.dtype)(
         _whole(sum_.size), ctypes.byref(number), _at(values), one, _at(sum_), one
@@ -135,4 +145,7 @@ def _whole(number: int) -> Any:
 
 
 def _at(array: Floats) -> ctypes.c_void_p:
+    """Give where an array lies; LAPACK believes that it lies there in one piece."""
+    if not array.flags.c_contiguous:
+        raise ValueError("Wanted an array in the order of C, in one piece.")
     return ctypes.c_void_p(array.ctypes.data)

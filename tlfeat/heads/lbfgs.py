@@ -47,7 +47,7 @@ class Descent(ABC):
 
     @abstractmethod
     def go(self, length: float) -> Double:
-        """Stand at x + t p, the point that was looked at last; give the gradient (n,) there."""
+        """Stand at x + t p; give the gradient (n,) there."""
 
 
 class Minimum(NamedTuple):

@@ -10,6 +10,7 @@ counted by how much its loss bends at the last point.
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ _STEEP: Final = 0.8
 # Of the mean row, what any row counts for: those that do not bend the loss yet may on the way.
 # Tried from 0.01 to 0.5 on the same signs: below 0.1 it takes more iterations, not fewer.
 _LEAST_BEND: Final = 0.3
+_ADDED: Final = (1e-6, 1e-4, 1e-2, 1.0)  # of the mean of a diagonal, where it is not positive
 _FARTHEST: Final = 1.5  # steps beyond the last solution, of the length between that and the former
 
 
@@ -206,13 +208,12 @@ class LinearLearner(Learner):
 
 def _sure_factor(matrix: Single) -> Factor:
     """Factorise what only guides: where rounding has made it less than positive, add to it."""
-    more = 1e-6 * float(np.trace(matrix)) / len(matrix)
-    while True:
-        try:
-            return Factor(matrix.copy())
-        except np.linalg.LinAlgError:
-            matrix.flat[:: len(matrix) + 1] += more
-            more *= 10
+    for more in (0.0, *_ADDED):
+        regular = matrix.copy()
+        regular.flat[:: len(matrix) + 1] += more * float(np.trace(matrix)) / len(matrix)
+        with suppress(np.linalg.LinAlgError):
+            return Factor(regular)
+    raise np.linalg.LinAlgError("The loss is not convex, or its curvature is no number.")
 
 
 class _Penalised(Descent):
