@@ -1,5 +1,9 @@
 """What the TensorFlow engine does on a GPU, tried on a processor."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -93,3 +97,22 @@ def test_a_gpu_that_waits_for_pictures_is_told_of():
     assert heard.notes == ()
     _say_who_waited(15.0, 20.0, heard)
     assert "For 15 of 20 s the GPU waited for pictures" in heard.notes[0]
+
+
+def test_ctrl_c_that_a_library_loses_on_its_way_in_stops_all_the_same(tmp_path):
+    (tmp_path / "keras.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except BaseException:\n"
+        "    pass\n"
+    )
+    code = "from tlfeat.backbones.keras_runtime import import_keras; import_keras()"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"

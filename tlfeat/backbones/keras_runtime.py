@@ -11,6 +11,7 @@ from typing import Any
 
 from tlfeat.backbones.precision import get_precision
 from tlfeat.errors import NetworkError
+from tlfeat.interrupts import interruptible
 
 
 def has_gpu_driver() -> bool:
@@ -39,12 +40,15 @@ def import_keras() -> Any:
     if backend == "tensorflow":
         if "tensorflow" not in sys.modules:  # else its user has settled what it says
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        try:
-            import keras
-        except ImportError as error:
-            raise NetworkError(
-                f"Keras cannot be imported ({error}): install tensorflow again."
-            ) from error
+        with interruptible() as asked:  # what TensorFlow runs on its way in may lose Ctrl-C
+            try:
+                import keras
+            except ImportError as error:
+                raise NetworkError(
+                    f"Keras cannot be imported ({error}): install tensorflow again."
+                ) from error
+            finally:
+                asked.answer()
         backend = keras.backend.backend()
     if backend != "tensorflow":
         raise NetworkError(
