@@ -91,12 +91,12 @@ class Planner:
         refit = self.settings.refit
         assert refit is not None
         both = replace(costs, again=self._steps_again(refit))
-        fits = self._fits(phase, both, budget) >= _ENOUGH * epochs > 0
+        fits = self._fits(phase, both, budget) >= _ENOUGH * epochs
         self.training.state.may_refit = refit.is_asked or (fits and not self.settings.cut_views)
         if not self.training.state.may_refit:
             self.watch.note(
-                "It is not trained again on the held rows, as that would cost epochs, but where "
-                "it ends as the head that it begins as."
+                "It is not trained again on the held rows: that would cost too many epochs. Only "
+                "where it ends as the head does that learn from them too."
             )
         return both if self.training.state.may_refit else costs
 

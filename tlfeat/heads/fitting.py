@@ -91,24 +91,9 @@ def _alone(ground: Ground, order: HeadOrder) -> FittedHead:
 
 
 def judge_on(ground: Ground, order: HeadOrder) -> Job[Floats]:
-    """Choose a head's settings and say what it makes of held rows, as a job of `run_jobs`.
+    """Say what a head makes of rows that it has not seen, as a job; see `fit_on`.
 
-    What `fit_on` has as `held_scores`, without a head at the end.
-
-    Parameters
-    ----------
-    ground : Ground
-        Without validation rows.
-    order : HeadOrder
-
-    Yields
-    ------
-    tasks : list of callables
-
-    Raises
-    ------
-    HeadError
-        If the data, a setting or the budget do not allow it.
+    That is what `fit_on` has as `held_scores`. The ground has no validation rows.
     """
     choice = yield from _chosen(ground, order, _planned(ground, order))
     assert choice is not None

@@ -10,13 +10,26 @@ calls the lower triangle lies above the diagonal here. So nothing is copied.
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
 
 import numpy as np
 
 from tlfeat.heads.arrays import Floats
 
-_LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
+# of each type: what its routines' names begin with, and its numbers in C
+_LETTERS: Final = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
+_FLOATS: Final[dict[np.dtype[Any], Any]] = {
+    np.dtype(np.float32): ctypes.c_float,
+    np.dtype(np.float64): ctypes.c_double,
+}
+# prototypes of our own: those of `ctypes.pythonapi` are everybody's
+_name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(
+    ("PyCapsule_GetName", ctypes.pythonapi)
+)
+_address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
 
 
 class Factor:
@@ -103,41 +116,25 @@ def gram(rows: Floats) -> Floats:
     return result
 
 
-def add_scaled(sum_: Floats, scale: float, values: Floats) -> None:
+def add_scaled(total: Floats, scale: float, values: Floats) -> None:
     """Add a multiple of values to a sum of the same shape, both in the order of C."""
-    if sum_.shape != values.shape or sum_.dtype != values.dtype:
+    if total.shape != values.shape or total.dtype != values.dtype:
         raise ValueError(
             f"Values of shape {values.shape}, {values.dtype}, cannot be added to a sum of shape "
-            f"{sum_.shape}, {sum_.dtype}."
+            f"{total.shape}, {total.dtype}."
         )
-    one, number = _whole(1), _FLOATS[sum_.dtype](scale)
-    _routine("blas", "axpy", sum_.dtype)(
-        _whole(sum_.size), ctypes.byref(number), _at(values), one, _at(sum_), one
+    one, number = _whole(1), _FLOATS[total.dtype](scale)
+    _routine("blas", "axpy", total.dtype)(
+        _whole(total.size), ctypes.byref(number), _at(values), one, _at(total), one
     )
-
-
-_FLOATS: dict[np.dtype[Any], Any] = {
-    np.dtype(np.float32): ctypes.c_float,
-    np.dtype(np.float64): ctypes.c_double,
-}
 
 
 @cache
 def _routine(library: str, name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     """Give a routine of scipy's BLAS or LAPACK; see `scipy.linalg.cython_lapack`."""
-    from importlib import import_module
-
     module = import_module(f"scipy.linalg.cython_{library}")
     capsule = module.__pyx_capi__[_LETTERS[dtype] + name]
-    api = ctypes.pythonapi
-    api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = (
-        ctypes.c_char_p,
-        [ctypes.py_object],
-    )
-    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    at = api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
-    return ctypes.CFUNCTYPE(None)(at)
+    return ctypes.CFUNCTYPE(None)(_address_of(capsule, _name_of(capsule)))
 
 
 def _whole(number: int) -> Any:

@@ -8,6 +8,7 @@ script run and nothing be loaded from anywhere.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -156,8 +157,11 @@ def _missing(homes: Sequence[Path], runs: Sequence[Run], refused: Mapping[str, s
     return missing + [f"{name} was refused: {reason}" for name, reason in refused.items()]
 
 
-def _found(homes: Sequence[Path], run: Run) -> dict[str, Sequence[str]]:
-    """Give what is found of single pictures of a run's dataset by now."""
+def _found(
+    homes: Sequence[Path], run: Run, looked: Callable[[], object] = lambda: None
+) -> dict[str, Sequence[str]]:
+    """Give what is found of single pictures of a run's dataset, once they are looked over."""
+    looked()
     return found_pictures(homes, run.dataset.fingerprint, run.split.fingerprint)
 
 
@@ -192,11 +196,7 @@ def _draw(
         source = next((d for d in datasets if d.fingerprint == mine), None)
         if source is None:  # opened with other splits or a limit: the pictures are the same
             source = next(iter(datasets), None) if len(parts) == 1 else None
-
-        def found(run: Run = ranked[0]) -> Mapping[str, Sequence[str]]:
-            looked()
-            return _found(homes, run)
-
+        found = partial(_found, homes, ranked[0], looked)
         with ThreadPoolExecutor(3) as aside:  # another core has the pictures beside the figures
             intervals = aside.submit(keep_intervals, ranked)
             part = gather(ranked, cache, MOST_SAMPLES // len(parts), found)
