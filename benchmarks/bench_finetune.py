@@ -32,12 +32,12 @@ from tlfeat.backbones.weights import resolve_weights
 from tlfeat.data.dataset import open_dataset
 from tlfeat.data.resize import Resize
 from tlfeat.finetuning.assemble import assemble
-from tlfeat.finetuning.augment import build_augmentation
+from tlfeat.finetuning.augment import build_augmentation, read_augmentations
 from tlfeat.finetuning.history import confusion_class
 from tlfeat.finetuning.inputs import Given, Inputs, TrainingData, TrainingSettings
 from tlfeat.finetuning.modes import set_trainable
 from tlfeat.finetuning.pictures import Part, Pictures, Rows, make_batches
-from tlfeat.finetuning.plan import Phase, read_augmentations
+from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import Classifier
 from tlfeat.watch import SILENT
 from tlfeat.where import Where

@@ -11,14 +11,13 @@ import pytest
 
 from tlfeat.errors import TlfeatError, UnknownName
 from tlfeat.features.settings import FeatureSettings
-from tlfeat.finetuning.augment import AUGMENTATIONS, build_augmentation
+from tlfeat.finetuning.augment import AUGMENTATIONS, build_augmentation, read_augmentations
 from tlfeat.finetuning.choices import read_choice
+from tlfeat.finetuning.mode_table import MODES
 from tlfeat.finetuning.optimizers import OPTIMIZERS, build_optimizer
 from tlfeat.finetuning.plan import (
-    MODES,
     Phase,
     may_end_where_it_began,
-    read_augmentations,
     read_phase,
 )
 from tlfeat.finetuning.request import FinetuneRequest

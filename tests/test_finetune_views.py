@@ -13,11 +13,11 @@ from tlfeat.data.resize import Resize
 from tlfeat.errors import TlfeatError
 from tlfeat.features.store import FeatureStore
 from tlfeat.finetuning.assemble import assemble
-from tlfeat.finetuning.augment import build_augmentation
+from tlfeat.finetuning.augment import build_augmentation, read_augmentations
 from tlfeat.finetuning.inputs import Inputs
 from tlfeat.finetuning.modes import find_cut
 from tlfeat.finetuning.pictures import Pictures
-from tlfeat.finetuning.plan import Phase, read_augmentations
+from tlfeat.finetuning.plan import Phase
 from tlfeat.finetuning.settings import Classifier
 from tlfeat.finetuning.views import DrawnViews, ViewedRows, ViewRule, first_views, viewed
 from tlfeat.studies.finetune import finetune

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tlfeat.errors import TlfeatError
-from tlfeat.finetuning.choices import Choice, Row, Setting
+from tlfeat.finetuning.choices import Choice, Row, Setting, read_choice
 
 _FILL: Final = Setting("reflect", words=("reflect", "constant", "wrap", "nearest"))
 MIXERS: Final = ("mixup", "cutmix")  # they mix pictures of a batch, labels too
@@ -217,3 +217,8 @@ def _batch_seeds_class() -> Any:
             return tf.cast(drawn, self.state.dtype)
 
     return BatchSeeds
+
+
+def read_augmentations(given: Sequence[Any]) -> tuple[Choice, ...]:
+    """Read a list of augmentations."""
+    return tuple(read_choice(one, AUGMENTATIONS, "augmentation") for one in given)

@@ -40,12 +40,15 @@ class State:
     start: dict[str, Any] = field(default_factory=dict)  # before the first step
     # epochs and cut that the budget allows; nothing where there is none
     plan: dict[str, Any] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)  # that the plan was made by
     # whether there is time to train once more on the held rows too, where a budget decides it
     may_refit: bool = True
     trainable: list[int] = field(default_factory=list)  # parameters, by phase
     kept: list[int] = field(default_factory=list)  # by phase: the epoch that it went back to
     # by the number of a phase, as text: what held rows chose at its end
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # by the same: how a phase that went all the way back is trained once more
+    retried: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -79,7 +79,7 @@ def draw_metric(
 def _mark_phases(ax: "Axes", history: Sequence[dict[str, Any]]) -> int:
     """Draw a line where a phase begins, its mode above the axes; give how many there are."""
     marks = [(row["epoch"] - 0.5, row["mode"]) for before, row in pairwise(history)
-             if row["phase"] != before["phase"]]  # fmt: skip
+             if (row["phase"], row["mode"]) != (before["phase"], before["mode"])]  # fmt: skip
     for at, mode in marks:
         ax.axvline(at, color="0.6", linewidth=1, linestyle=":")
         ax.annotate(

@@ -14,6 +14,7 @@ from tlfeat.files import write_text
 from tlfeat.runs.record import HISTORY
 
 TENSORBOARD: Final = "tensorboard"
+GENTLY: Final = "gently"  # after the mode, where a phase is trained once more
 MEASURED: Final = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS: Final = (
     "epoch", "phase", "mode",

@@ -6,7 +6,7 @@ last checkpoint holds: a run that was broken off goes on as if nothing had happe
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tlfeat.errors import NetworkError
 from tlfeat.files import replacing
 from tlfeat.finetuning.assemble import LOGITS
-from tlfeat.finetuning.augment import build_augmentation
+from tlfeat.finetuning.augment import build_augmentation, read_augmentations
 from tlfeat.finetuning.averages import SHARES, Chosen, between, choose_share
 from tlfeat.finetuning.callbacks import watcher_class
 from tlfeat.finetuning.checkpoint import (
@@ -31,6 +31,7 @@ from tlfeat.finetuning.checkpoint import (
 )
 from tlfeat.finetuning.compiled import CompiledPhase, steps_an_epoch
 from tlfeat.finetuning.history import (
+    GENTLY,
     TensorBoard,
     from_confusion,
     of_evaluation,
@@ -50,6 +51,7 @@ from tlfeat.finetuning.pictures import (
 from tlfeat.finetuning.plan import Phase, may_end_where_it_began
 from tlfeat.finetuning.planner import Planner
 from tlfeat.finetuning.predict import Predictor, check_finite
+from tlfeat.finetuning.refit import as_trained
 from tlfeat.finetuning.start import HeadStart
 from tlfeat.finetuning.tops import some_of, standardise_top
 from tlfeat.interrupts import Asked, interruptible
@@ -82,7 +84,7 @@ class Training:
         self.network, self.backbone = given.network, given.backbone
         self.data, self.settings = given.data, given.settings
         self.folder, self.watch, self._scope = folder, given.where.watch, given.scope
-        self._augment = build_augmentation(given.settings.augment, given.settings.size)
+        self._augment: Any = None  # changes the pictures of a phase
         self._predictors: dict[int, Predictor] = {}
         self._changed: set[int] = set()  # ids of variables that are not as they were built
         self.state = State()
@@ -135,8 +137,8 @@ class Training:
                     phase = replace(wanted, **self.state.plan)
                     set_trainable(self.network, phase, self.backbone)
                     self._changed |= self._trained_here()
-                    if number >= self.state.phase:
-                        self._phase(number, phase, arrays, board, asked)
+                    while number == self.state.phase:
+                        self._phase(number, arrays, board, asked)
                         arrays = None
                     if phase.takes_steps:
                         self.inputs.trained()
@@ -146,17 +148,14 @@ class Training:
             self.inputs.drop()
         return self.state
 
-    def _phase(
-        self,
-        number: int,
-        phase: Phase,
-        arrays: Arrays | None,
-        board: TensorBoard,
-        asked: Asked,
-    ) -> None:
-        """Train one phase, or what is left of it."""
-        state = self.state
-        self._before_phase(number, phase, begins=arrays is None)
+    def _phase(self, number: int, arrays: Arrays | None, board: TensorBoard, asked: Asked) -> None:
+        """Train one phase, or what is left of it, until it ends or is to be tried again."""
+        state, retried = self.state, self._retried(number)
+        second = state.retried.get(str(number))  # none in a refit: it trains what was kept alone
+        phase = as_trained(self.settings.phases[number], state.plan, second)
+        changes = read_augmentations(retried["augment"]) if retried else self.settings.augment
+        self._augment = build_augmentation(changes, self.settings.size)
+        self._before_phase(number, phase, begins=arrays is None and second is None)
         if self.settings.budget is not None and not state.plan and phase.takes_steps:
             phase, arrays = self._planner.plan(phase, self.settings.budget), None
             asked.answer()
@@ -176,7 +175,7 @@ class Training:
         ):
             compiled.helpers.begin(self._validated(compiled))
         watcher = self._watcher(compiled, asked)
-        while state.phase == number:
+        while state.phase == number and self._retried(number) is retried:
             began = time.perf_counter()
             watcher.begin(state.step, compiled.steps, sums)
             loss = self._fit_epoch(compiled, watcher)
@@ -184,6 +183,15 @@ class Training:
             asked.answer()
             sums = None
         self.watch.finish()
+
+    def _retried(self, number: int) -> Mapping[str, Any] | None:
+        """Give how a phase is tried once more, None where it is not (yet)."""
+        settled = self.settings.settled
+        return (self.state if settled is None else settled).retried.get(str(number))
+
+    def _word(self, number: int, phase: Phase) -> str:
+        """Name what is trained, in the curves and while it goes on."""
+        return f"{phase.mode}, {GENTLY}" if self._retried(number) else phase.mode
 
     def _before_phase(self, number: int, phase: Phase, *, begins: bool) -> None:
         """Measure what a phase starts from, where it is not the backbone as it came."""
@@ -226,7 +234,8 @@ class Training:
         total = self._epochs(self.state.phase, compiled.phase) * compiled.steps
         watcher.counted, watcher.remaining = compiled.sums, total - done
         again = " again" if self.settings.settled else ""
-        self.watch.start(f"training {compiled.phase.mode}{again}", total)
+        word = self._word(self.state.phase, compiled.phase)
+        self.watch.start(f"training {word}{again}", total)
         self.watch.step(done)
         return watcher
 
@@ -308,24 +317,34 @@ class Training:
             compiled.norms.settle(compiled.rows.take(whole[:MOST_BATCHES]))
 
     def _end_phase(self, number: int, compiled: CompiledPhase) -> None:
-        """Go back to the best epoch where asked to, and save what the next phase starts from."""
+        """Go back to the best epoch where asked to, and save what comes next begins with."""
         state, phase, helpers = self.state, compiled.phase, compiled.helpers
         compiled.settle()
         helpers.finish()
-        state.kept.append(helpers.best_epoch if phase.patience else state.phase_epoch)
-        if state.kept[-1] < state.phase_epoch:
+        kept = helpers.best_epoch if phase.patience else state.phase_epoch
+        if kept < state.phase_epoch:
             state.notes.append(
-                f"Phase {number + 1} ({phase.mode}) ended after {state.phase_epoch} of "
-                f"{phase.epochs} epochs and went back to its epoch {helpers.best_epoch}."
+                f"Phase {number + 1} ({self._word(number, phase)}) ended after "
+                f"{state.phase_epoch} of {phase.epochs} epochs and went back to its epoch {kept}."
             )
-        if phase.goes_back:
-            self._go_back(number, compiled)
-        state.phase, state.phase_epoch = number + 1, 0
-        state.step, state.callbacks = 0, {}  # the next phase brings its own optimizer
+        again = self._go_back(number, compiled) if phase.goes_back else {}
+        if again:
+            state.retried[str(number)] = again
+        else:
+            state.kept.append(kept)
+            state.phase = number + 1
+        state.phase_epoch = state.step = 0
+        state.callbacks = {}  # what comes next brings its own optimizer
         save_state(self.folder, state, self._weights())
 
-    def _go_back(self, number: int, compiled: CompiledPhase) -> None:
-        """Go back towards where a phase began, as far as held rows are as good there."""
+    def _go_back(self, number: int, compiled: CompiledPhase) -> dict[str, Any]:
+        """Go back towards where a phase began, as far as held rows are as good there.
+
+        Returns
+        -------
+        again : dict
+            How it is to be trained once more from where it began; empty where it is not.
+        """
         weights, settled = compiled.model.trainable_variables, self.settings.settled
         end = values_of(weights)
         if settled is None:
@@ -333,9 +352,12 @@ class Training:
         else:
             chosen = Chosen(**settled.chosen[str(number)])
         assign(weights, between(compiled.start, end, chosen.share))
-        logits = [layer for layer in self.network.classifier if layer.weights][-1]
-        logits.set_weights([weight / chosen.temperature for weight in logits.get_weights()])
-        self.state.chosen[str(number)] = chosen._asdict()
+        again = {} if chosen.share else self._planner.again(number, compiled.phase)
+        if not again:
+            logits = [layer for layer in self.network.classifier if layer.weights][-1]
+            logits.set_weights([weight / chosen.temperature for weight in logits.get_weights()])
+            self.state.chosen[str(number)] = chosen._asdict()
+        return again
 
     def _choose_share(
         self, compiled: CompiledPhase, weights: Sequence[Any], end: Sequence[np.ndarray]
@@ -401,7 +423,7 @@ class Training:
         return {
             "epoch": epoch,
             "phase": number + 1,
-            "mode": phase.mode,
+            "mode": self._word(number, phase),
             "loss": loss,
             **from_confusion(confusion),
         }

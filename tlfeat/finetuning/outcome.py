@@ -220,7 +220,8 @@ def make_record(
             **phase,
             "trainable": trainable,
             "trained_epochs": len(rows),
-            **({"planned": state.plan} if state.plan else {}),
+            **_named("planned", state.plan),
+            **_named("retried", state.retried.get(str(number - 1))),
             **state.chosen.get(str(number - 1), {}),
         }
         for number, (phase, trainable) in enumerate(
@@ -267,6 +268,11 @@ def make_record(
         stand_in=stand_in,
         warnings=[*warnings, *state.notes],
     )
+
+
+def _named(name: str, value: Any) -> dict[str, Any]:
+    """Give a value under its name where there is one."""
+    return {name: value} if value else {}
 
 
 def _added(first: float | None, second: float | None) -> float | None:

@@ -7,12 +7,11 @@ imports neither NumPy nor TensorFlow.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from tlfeat.errors import TlfeatError, UnknownName, did_you_mean
-from tlfeat.finetuning.augment import AUGMENTATIONS
 from tlfeat.finetuning.choices import Choice, read_choice
+from tlfeat.finetuning.mode_table import FROM_A_HEAD, MODES, PARTED
 from tlfeat.finetuning.optimizers import OPTIMIZERS
 from tlfeat.finetuning.schedules import SCHEDULES
 from tlfeat.settings import (
@@ -31,6 +30,7 @@ NORMS: Final = "norm"  # the batch normalisations alone
 _STAGES: Final = re.compile(r"stage(\d)(?:\.\.stage(\d))?")
 _NAMED_BY_ITSELF: Final = (
     "mode", "epochs", "learning_rate", "schedule", "optimizer", "cut", "train", "ema", "wise_ft",
+    "retry",
 )  # fmt: skip
 _OF_STEPS: Final = (
     "learning_rate",
@@ -43,40 +43,11 @@ _OF_STEPS: Final = (
 )
 _AVERAGED: Final = 10  # the weights of a step fade in this part of a phase's steps
 _LONGEST: Final = 1000  # steps
-
-
-class Mode(NamedTuple):
-    """What a phase trains, and how where nothing else is said."""
-
-    name: str
-    learning_rate: float
-    summary: str
-    optimizer: str = "adam"
-    clip_norm: float | None = None
-    label_smoothing: float = 0.0
-    averages: bool = False  # the weights, along the steps and between start and end
-
-
-_ROWS: Final = (
-    Mode(
-        "auto",
-        1e-3,
-        "the best logistic regression as the top first, then everything, and between the two "
-        "what held rows choose",
-        optimizer="adamw",
-        clip_norm=1.0,
-        label_smoothing=0.1,
-        averages=True,
-    ),
-    Mode("scratch", 1e-3, "random weights, everything trained"),
-    Mode("frozen", 1e-2, "the new top only: solved as a logistic regression, or in steps"),
-    Mode("partial", 3e-4, "the new top and what lies above a cut"),
-    Mode("full", 5e-4, "everything"),
-    Mode("lp-ft", 3e-5, "a logistic regression as the top first, then everything"),
-)
-PARTED: Final = ("auto", "partial")  # modes that may have a cut
-FROM_A_HEAD: Final = ("auto", "lp-ft")  # modes whose top begins as a logistic regression
-MODES: Final[Mapping[str, Mode]] = MappingProxyType({row.name: row for row in _ROWS})
+_GENTLER: Final = 0.1  # of the learning rate
+GENTLE_CHANGES: Final = (
+    "flip",
+    "crop",
+)  # of the pictures of a gentler try, where none are asked for
 
 
 @dataclass(frozen=True)
@@ -117,6 +88,10 @@ class Phase:
     wise_ft : {None, "on", "off"}
         At the end of the phase go back towards where it began as far as held rows are as good
         there; the mode's own where None.
+    retry : {None, "on", "off"}
+        Where held rows go all the way back, train once more at a tenth of the rate, on pictures
+        that are flipped and cropped where no other changes are asked for, and let them choose
+        again; for phases that train everything. The mode's own where None.
     """
 
     panel: ClassVar = "Phase"  # of a help page
@@ -220,6 +195,14 @@ class Phase:
         words=("on", "off"),
         later=True,
     )
+    retry: str | None = setting(
+        None,
+        "text",
+        "Where held rows choose where it began, train once more at a tenth of the rate, on "
+        "changed pictures.  [default: on in mode auto]",
+        words=("on", "off"),
+        later=True,
+    )
 
     @property
     def rate(self) -> float:
@@ -296,6 +279,16 @@ class Phase:
         return MODES[self.mode].averages if self.wise_ft is None else self.wise_ft == "on"
 
     @property
+    def tries_again(self) -> bool:
+        """Whether the phase is trained once more, gently, where it goes all the way back."""
+        usual = MODES[self.mode].averages and self.goes_back
+        return not self.is_parted and (usual if self.retry is None else self.retry == "on")
+
+    def gentler(self) -> "Phase":
+        """Give the phase as it is trained where it went all the way back."""
+        return replace(self, learning_rate=_GENTLER * self.rate)
+
+    @property
     def cut_name(self) -> str | None:
         """What a phase trains what comes after; None where it is not parted so."""
         if self.train is not None:
@@ -339,6 +332,8 @@ class Phase:
             words.append(f"ema{self.ema:g}" if self.ema else "no-ema")
         if self.goes_back != usual.goes_back:
             words.append("wise" if self.goes_back else "no-wise")
+        if self.tries_again != usual.tries_again and not self.is_parted:
+            words.append("retry" if self.tries_again else "no-retry")
         return words + unusual_words(self.shortest(), without=_NAMED_BY_ITSELF)
 
     def warmup_steps(self, steps: int) -> int:
@@ -360,6 +355,11 @@ class Phase:
                 "Weights are averaged (ema, wise_ft) where batch normalisations are frozen, and "
                 f"this phase {'is scratch' if self.mode == 'scratch' else 'trains them'}: leave "
                 "one of the two out, or take mode full where you said neither."
+            )
+        if self.retry == "on" and (self.is_parted or not self.goes_back):
+            raise TlfeatError(
+                "A phase is tried again (retry) where it trains everything and goes back towards "
+                "where it began (wise_ft): leave the cut and train out, and wise_ft on."
             )
         read = replace(self._in_one_way(), schedule=self.schedule_choice)
         if self.is_solved:  # until it is known whether the solver has its answer
@@ -397,6 +397,8 @@ class Phase:
             same["ema"] = None
         if self.goes_back == usual.goes_back:
             same["wise_ft"] = None
+        if self.is_parted or self.tries_again == usual.tries_again:
+            same["retry"] = None
         return replace(self, **same)
 
     def decay(self, steps: int) -> float:
@@ -422,6 +424,7 @@ class Phase:
         averages = {
             "ema": (self.ema, self.is_averaged or usual.is_averaged),
             "wise_ft": ("on" if self.goes_back else "off", self.goes_back or usual.goes_back),
+            "retry": ("on" if self.tries_again else "off", self.tries_again or bool(self.retry)),
         }
         plain = {
             name: value
@@ -494,8 +497,3 @@ def read_phases(given: Any) -> list[Phase]:
     if isinstance(given, Phase | Mapping):
         given = [given]
     return [one if isinstance(one, Phase) else read_phase(one) for one in given]
-
-
-def read_augmentations(given: Sequence[Any]) -> tuple[Choice, ...]:
-    """Read a list of augmentations."""
-    return tuple(read_choice(one, AUGMENTATIONS, "augmentation") for one in given)

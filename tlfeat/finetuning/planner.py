@@ -5,11 +5,14 @@ network and what is trained of it.
 """
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
+
+import numpy as np
 
 from tlfeat.backbones.table import Backbone
 from tlfeat.finetuning.assemble import Network
+from tlfeat.finetuning.augment import read_augmentations
 from tlfeat.finetuning.budget import FEW, FORWARD, LONG, MEASURED_STEPS, Costs, spoken
 from tlfeat.finetuning.callbacks import timer_class
 from tlfeat.finetuning.checkpoint import State, assign, values_of
@@ -18,7 +21,7 @@ from tlfeat.finetuning.inputs import Inputs, RefitRows, TrainingData, TrainingSe
 from tlfeat.finetuning.modes import count_parameters, set_trainable
 from tlfeat.finetuning.norms import MOST_BATCHES
 from tlfeat.finetuning.pictures import Ints, epoch_order
-from tlfeat.finetuning.plan import DEFAULT_CUT, Phase
+from tlfeat.finetuning.plan import DEFAULT_CUT, GENTLE_CHANGES, Phase
 from tlfeat.watch import Watch
 
 # Share of a budget's epochs that a refit must leave. On 300 dishes a fifth of the pictures was
@@ -76,12 +79,58 @@ class Planner:
             costs = self._with_refit(phase, costs, epochs, budget)
             epochs = self._fits(phase, costs, budget)
         set_trainable(self.network, phase, self.backbone)
+        self.training.state.costs = asdict(costs)
         self.training.state.plan = {"epochs": epochs, "cut": phase.cut}
         self.training.state.trainable[-1] = count_parameters(self.network)["trainable"]
         self.watch.note(costs.said(epochs, phase, time.perf_counter() - self.training.began))
         if self.settings.cut_views and not phase.is_parted:
             self.watch.note("No views are kept: changed pictures go through the whole network.")
         return replace(phase, epochs=epochs)
+
+    def again(self, number: int, phase: Phase) -> dict[str, Any]:
+        """Give how a phase that went all the way back is trained once more; empty if it is not.
+
+        With a budget it is where some epochs still fit, with as many on the held rows too if
+        there is to be a refit: what it would stay, a head, learns from them in any case.
+        """
+        state, settings = self.training.state, self.settings
+        is_first = settings.settled is None and str(number) not in state.retried
+        all_right = state.start.get("validation", {}).get("accuracy") == 1
+        if not phase.tries_again or not is_first or all_right:
+            return {}
+        gentle = replace(phase.gentler(), epochs=settings.phases[number].epochs)
+        said = ""
+        if settings.budget is not None:
+            gentle, said = self._fitted_again(gentle, settings.budget)
+            if not gentle.epochs:
+                return {}
+        changes = settings.augment or read_augmentations(GENTLE_CHANGES)
+        ways = ", ".join([f"rate {gentle.rate:g}", *(one.name for one in changes)])
+        self.watch.note(
+            f"Held rows chose what it began as, so it is tried once more, gently ({ways})."
+        )
+        if said:
+            self.watch.note(said)
+        return {
+            "epochs": gentle.epochs,
+            "learning_rate": gentle.rate,
+            "augment": [one.as_dict() for one in changes],
+        }
+
+    def _fitted_again(self, phase: Phase, budget: float) -> tuple[Phase, str]:
+        """Give a second try the epochs that still fit, none where they are few, and say so."""
+        state, wanted = self.training.state, phase.epochs
+        costs = Costs(**state.costs)
+        took = float(np.mean([row["seconds"] for row in state.history]))
+        costs = replace(costs, step=costs.step * took / costs.epoch)
+        if self.settings.refit is not None:
+            costs = replace(costs, again=self._steps_again(self.settings.refit))
+        epochs = self._fits(phase, costs, budget)
+        if epochs < min(FEW, wanted):
+            return replace(phase, epochs=0), ""
+        state.may_refit = True
+        spent = time.perf_counter() - self.training.began
+        return replace(phase, epochs=epochs), costs.said(epochs, phase, spent)
 
     def _with_refit(self, phase: Phase, costs: Costs, epochs: int, budget: float) -> Costs:
         """Give the costs with those of a refit, where there is to be one.
@@ -169,7 +218,10 @@ class Planner:
             costs = replace(costs, again=self._steps_again(self.settings.refit))
             seconds += costs.refit(sum(phase.epochs for phase in self.settings.phases))
         if seconds > LONG and not self.training.state.plan:
+            longer = ""
+            if compiled.phase.tries_again and not self.training.state.retried:
+                longer = f", or {spoken(2 * seconds)} where it goes back to what it began as"
             self.watch.note(
-                f"{'All' if ends else 'This phase'} will be done in about {spoken(seconds)} "
-                f"({step:.2f} s a step, {left} steps)."
+                f"{'All' if ends else 'This phase'} will be done in about {spoken(seconds)}"
+                f"{longer} ({step:.2f} s a step, {left} steps)."
             )

@@ -11,8 +11,7 @@ from tlfeat.data.dataset import Dataset, as_dataset
 from tlfeat.data.decode import UndecodableImage, decode
 from tlfeat.data.resize import Resize
 from tlfeat.errors import DataError
-from tlfeat.finetuning.augment import build_augmentation
-from tlfeat.finetuning.plan import read_augmentations
+from tlfeat.finetuning.augment import build_augmentation, read_augmentations
 from tlfeat.settings import several
 from tlfeat.where import Where
 

@@ -6,7 +6,7 @@ others: the network that is kept is trained from the beginning on all of train.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,11 +30,14 @@ class Settled:
         By the number of a phase, as text: what `Chosen` has.
     head : mapping
         Of the logistic regression that training starts from: its features and settings.
+    retried : mapping of str to mapping
+        By the number of a phase, as text: how it was trained once more, where it was.
     """
 
     epochs: tuple[int, ...]
     chosen: Mapping[str, Mapping[str, float]]
     head: Mapping[str, Any]
+    retried: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: State) -> "Settled":
@@ -42,7 +45,7 @@ class Settled:
         epochs, head = tuple(state.kept), state.start.get("logistic", {})
         if head and state.chosen.get("0", {}).get("share") == 0:
             epochs = (0, *epochs[1:])  # all the way back to the head, which has its temperature
-        return cls(epochs, state.chosen, head)
+        return cls(epochs, state.chosen, head, state.retried)
 
     @property
     def is_head(self) -> bool:
@@ -52,9 +55,17 @@ class Settled:
     def phases(self, wanted: Sequence[Phase], plan: Mapping[str, Any]) -> tuple[Phase, ...]:
         """Give the phases as they are trained again: where nothing is held nothing is chosen."""
         return tuple(
-            _unattended(replace(phase, **plan)) if epochs else replace(phase, epochs=0)
-            for phase, epochs in zip(wanted, self.epochs, strict=True)
+            _unattended(as_trained(phase, plan, self.retried.get(str(number))))
+            if epochs
+            else replace(phase, epochs=0)
+            for number, (phase, epochs) in enumerate(zip(wanted, self.epochs, strict=True))
         )
+
+
+def as_trained(phase: Phase, plan: Mapping[str, Any], retried: Mapping[str, Any] | None) -> Phase:
+    """Give a phase as it is trained: as a budget has planned it, and gently where it went back."""
+    planned = replace(phase, **plan)
+    return planned if not retried else replace(planned.gentler(), epochs=retried["epochs"])
 
 
 def refit_folder(run: Path) -> Path:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tlfeat.errors import TlfeatError
-from tlfeat.finetuning.augment import MIXERS
+from tlfeat.finetuning.augment import MIXERS, read_augmentations
 from tlfeat.finetuning.choices import Choice
-from tlfeat.finetuning.plan import FROM_A_HEAD, Phase, read_augmentations, read_phase
+from tlfeat.finetuning.mode_table import FROM_A_HEAD
+from tlfeat.finetuning.plan import Phase, read_phase
 from tlfeat.settings import checked_values, setting, settings_of, unusual_values, unusual_words
 
 if TYPE_CHECKING:

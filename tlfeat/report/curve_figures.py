@@ -61,7 +61,7 @@ def draw_learning_curves(
         ax.set_xlim(limits.epochs)
         ax.set_ylim(limits.values)
     label_ends(ax, float(epochs[-1]), ends)
-    starts = table.groupby("phase", sort=True).first()
+    starts = table.groupby(["phase", "mode"], sort=False, as_index=False).first()
     for number, row in enumerate(starts.itertuples()):
         at = float(row.epoch) - 0.5  # type: ignore[arg-type]
         if number:

@@ -167,7 +167,10 @@ def _in_steps(run: Run) -> float:
     last: Mapping[str, Any] = rows[-1]
     if run.phases[last["phase"] - 1].get("patience"):  # its best epoch is its last
         of_phase = [
-            row for row in rows if row["phase"] == last["phase"] and row["val_loss"] is not None
+            row
+            for row in rows
+            if (row["phase"], row["mode"]) == (last["phase"], last["mode"])
+            and row["val_loss"] is not None
         ]
         last = min(of_phase, key=lambda row: float(row["val_loss"]), default=last)
     return float(last["accuracy"])

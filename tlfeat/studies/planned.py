@@ -10,9 +10,10 @@ from tlfeat.errors import TlfeatError
 from tlfeat.features.recipe import parse_spec
 from tlfeat.features.settings import FeatureSettings
 from tlfeat.finetuning.augment import check_crops
+from tlfeat.finetuning.mode_table import PARTED
 from tlfeat.finetuning.plain_cnn import NAME as PLAIN_CNN
 from tlfeat.finetuning.plain_cnn import SIZE, check_size
-from tlfeat.finetuning.plan import PARTED, read_phase
+from tlfeat.finetuning.plan import read_phase
 from tlfeat.finetuning.settings import Classifier, Effort, FinetuneSettings
 from tlfeat.heads.table import get_head
 from tlfeat.runs.orders import HeadPlan, head_name
