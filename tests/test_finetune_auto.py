@@ -194,6 +194,7 @@ def test_one_that_goes_all_the_way_back_is_trained_once_more_gently(
     np.testing.assert_allclose(scores(run, "test"), scores(asked, "test"), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_that_goes_back_twice_is_the_head(train, monkeypatch, in_doubt, last_alone):
     sent_back(monkeypatch, 0.0)
     run = train(Phase("auto", 1), refit=None)
@@ -203,6 +204,26 @@ def test_one_that_goes_back_twice_is_the_head(train, monkeypatch, in_doubt, last
     np.testing.assert_allclose(scores(run, "test"), scores(head, "test"), atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("losses", "tried"), [((3, 2, 2), True), ((3, 2, 0.5), False)])
+def test_one_that_promises_nothing_is_given_up_after_a_third_of_its_epochs(
+    losses, tried, train, monkeypatch, last_alone
+):
+    sent_back(monkeypatch, 0.4)
+    left = [1.0, *losses]  # where it begins, and after each epoch
+
+    def told(*_):
+        return {"loss": left.pop(0) if left else 5.0, "accuracy": 0.5} | NOTHING
+
+    monkeypatch.setattr(Training, "_validate", told)
+    run = train(Phase("auto", 4), keep="all")
+    assert [row["mode"] for row in run.history] == (
+        ["auto"] * 3 + ["auto, gently"] * 4 if tried else ["auto"] * 4
+    )
+    assert run.phases[0].get("retried", {}).get("after") == (3 if tried else None)
+
+
+@pytest.mark.slow
 def test_it_is_not_tried_again_where_nothing_can_be_gained_or_it_is_not_wanted(
     train, monkeypatch, last_alone
 ):
@@ -214,6 +235,7 @@ def test_it_is_not_tried_again_where_nothing_can_be_gained_or_it_is_not_wanted(
     assert len(train(Phase("auto", 1, **LATE)).history) == 1  # what lies below is kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fitting", "tried"), [(2, False), (3, True)])
 def test_a_budget_pays_for_a_second_try_where_some_epochs_fit(
     fitting, tried, train, monkeypatch, in_doubt, last_alone

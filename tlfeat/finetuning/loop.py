@@ -292,7 +292,11 @@ class Training:
             if self.settings.keep == "all":
                 with replacing(epoch_file(self.folder, state.epoch)) as fresh:
                     self.network.model.save_weights(fresh)
-        if stop or state.phase_epoch == self._epochs(number, phase):
+        again = self._planner.given_up(number, phase)
+        if again:
+            assign(compiled.model.trainable_variables, compiled.start)
+            self._try_again(number, again)
+        elif stop or state.phase_epoch == self._epochs(number, phase):
             self._end_phase(number, compiled)
         else:
             self.save(compiled, 0)
@@ -329,12 +333,22 @@ class Training:
             )
         again = self._go_back(number, compiled) if phase.goes_back else {}
         if again:
-            state.retried[str(number)] = again
-        else:
-            state.kept.append(kept)
-            state.phase = number + 1
+            self._try_again(number, again)
+            return
+        state.kept.append(kept)
+        state.phase = number + 1
+        self._begin_anew()
+
+    def _try_again(self, number: int, again: dict[str, Any]) -> None:
+        """Let a phase, which is back where it began, be trained once more."""
+        self.state.retried[str(number)] = again
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Save what comes next begins with: it brings its own optimizer."""
+        state = self.state
         state.phase_epoch = state.step = 0
-        state.callbacks = {}  # what comes next brings its own optimizer
+        state.callbacks = {}
         save_state(self.folder, state, self._weights())
 
     def _go_back(self, number: int, compiled: CompiledPhase) -> dict[str, Any]:

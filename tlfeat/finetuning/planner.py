@@ -87,6 +87,20 @@ class Planner:
             self.watch.note("No views are kept: changed pictures go through the whole network.")
         return replace(phase, epochs=epochs)
 
+    def given_up(self, number: int, phase: Phase) -> dict[str, Any]:
+        """Give how a phase is trained once more that promises nothing; empty if it goes on.
+
+        That is where none of its first epochs, a third and three at least, was better on held
+        rows than what it began as.
+        """
+        state, done = self.training.state, self.training.state.phase_epoch
+        start = state.start.get("validation", {}).get("loss")
+        if done != max(FEW, phase.epochs // 3) or done >= phase.epochs or start is None:
+            return {}
+        if min(row["val_loss"] for row in state.history[-done:]) < start:
+            return {}
+        return self.again(number, phase)
+
     def again(self, number: int, phase: Phase) -> dict[str, Any]:
         """Give how a phase that went all the way back is trained once more; empty if it is not.
 
@@ -107,7 +121,7 @@ class Planner:
         changes = settings.augment or read_augmentations(GENTLE_CHANGES)
         ways = ", ".join([f"rate {gentle.rate:g}", *(one.name for one in changes)])
         self.watch.note(
-            f"Held rows chose what it began as, so it is tried once more, gently ({ways})."
+            f"Held rows prefer what it began as: it is tried once more, gently ({ways})."
         )
         if said:
             self.watch.note(said)
@@ -115,13 +129,14 @@ class Planner:
             "epochs": gentle.epochs,
             "learning_rate": gentle.rate,
             "augment": [one.as_dict() for one in changes],
+            "after": state.phase_epoch,
         }
 
     def _fitted_again(self, phase: Phase, budget: float) -> tuple[Phase, str]:
         """Give a second try the epochs that still fit, none where they are few, and say so."""
         state, wanted = self.training.state, phase.epochs
         costs = Costs(**state.costs)
-        took = float(np.mean([row["seconds"] for row in state.history]))
+        took = float(np.median([row["seconds"] for row in state.history]))
         costs = replace(costs, step=costs.step * took / costs.epoch)
         if self.settings.refit is not None:
             costs = replace(costs, again=self._steps_again(self.settings.refit))
