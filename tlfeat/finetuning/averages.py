@@ -68,7 +68,9 @@ class Chosen(NamedTuple):
     temperature: float  # that the logits there are to be divided by
 
 
-def choose_share(true: np.ndarray, scores: Mapping[float, np.ndarray]) -> Chosen:
+def choose_share(
+    true: np.ndarray, scores: Mapping[float, np.ndarray], errors: float = 1.0
+) -> Chosen:
     """Choose how far to go from the start towards the end.
 
     Parameters
@@ -77,13 +79,15 @@ def choose_share(true: np.ndarray, scores: Mapping[float, np.ndarray]) -> Chosen
         Classes of held rows.
     scores : mapping of float to ndarray of shape (n, k)
         Their probabilities at each share of the way; 0 is among them.
+    errors : float
+        Standard errors that count as no difference.
 
     Returns
     -------
     chosen : Chosen
         The least share whose log loss, each with the temperature that is best for it, lies above
-        the least of all by no more than a standard error of their difference; never one that has
-        fewer rows right than the start.
+        the least of all by no more than so many standard errors of their difference; never one
+        that has fewer rows right than the start.
     """
     logits = {share: np.log(probabilities(one)) for share, one in scores.items()}
     objective = Objective("accuracy", np.bincount(true, minlength=logits[0.0].shape[1]))
@@ -92,5 +96,5 @@ def choose_share(true: np.ndarray, scores: Mapping[float, np.ndarray]) -> Chosen
     good = [share for share in judged if right[share] >= right[0.0]]
     losses = {share: judged[share].log_losses for share in good}
     best = min(good, key=lambda share: (losses[share].mean(), share))
-    share = next(share for share in good if not is_more(losses[share], losses[best], 1.0))
+    share = next(share for share in good if not is_more(losses[share], losses[best], errors))
     return Chosen(share, fit_temperature(true, logits[share]))

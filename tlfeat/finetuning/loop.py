@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ from tlfeat.finetuning.start import HeadStart
 from tlfeat.finetuning.tops import some_of, standardise_top
 from tlfeat.interrupts import Asked, interruptible
 from tlfeat.runs.metrics import evaluate
+
+# Standard errors towards where a second try began. It changes less, so less can be lost: on held
+# rows of 300 dishes, in five folds, a half gave 1.8 points over the head where a whole gave 0.9.
+_OF_GENTLE: Final = 0.5
 
 
 class Training:
@@ -380,7 +384,8 @@ class Training:
         for share in SHARES:
             assign(weights, between(compiled.start, end, share))
             scores[share] = self._answers(compiled.model, compiled.rows, held)
-        return choose_share(self.data.y[held], scores)
+        retried = str(self.state.phase) in self.state.retried
+        return choose_share(self.data.y[held], scores, _OF_GENTLE if retried else 1.0)
 
     def save(self, compiled: CompiledPhase, step: int) -> None:
         """Save where the run is: after so many steps of an epoch, 0 at its beginning."""
