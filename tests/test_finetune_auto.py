@@ -306,22 +306,13 @@ def test_the_share_is_the_least_that_held_rows_cannot_tell_from_the_best():
 
 
 def test_fewer_standard_errors_go_further():
-    random = np.random.default_rng(0)
-    true = random.integers(0, 2, 60)
-    start = np.full(60, 0.7) + random.normal(0, 0.15, 60)
-    better = start + 0.02 + random.normal(0, 0.13, 60)
-    scores = {
-        share: np.where(
-            np.eye(2)[true] > 0,
-            right.clip(0.05, 0.95)[:, None],
-            1 - right.clip(0.05, 0.95)[:, None],
-        )
-        for share, right in ((0.0, start), (1.0, better))
-    }
-    found = [choose_share(true, scores, errors).share for errors in (0.0, 1e-6, 1.0, 100.0)]
-    assert found[-1] == 0
-    assert found == sorted(found, reverse=True)
-    assert found[0] == 1
+    start = of_rows(150, 0.7)
+    better = start.copy()  # right on 12 more, wrong on 8 more: by nine tenths of an error
+    better[-12:], better[:8] = start[:12], start[-8:]
+    true = np.zeros(200, int)
+    found = [choose_share(true, {0.0: start, 1.0: better}, errors).share for errors in (0.5, 1.0)]
+    assert found == [1, 0]
+    assert choose_share(true, {0.0: start, 1.0: better}).share == 0
 
 
 def test_a_share_with_fewer_rows_right_than_the_start_is_never_chosen():
