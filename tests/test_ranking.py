@@ -120,6 +120,22 @@ def test_the_luckiest_seed_does_not_win(tmp_path):
     assert cells(ranked, "seeds")[1].endswith("(3)")
 
 
+def test_seeds_of_a_fine_tune_are_one_line_whatever_held_rows_chose(tmp_path):
+    runs = []
+    for seed, chosen in enumerate((0.4, 1.0, 0.0)):
+        run = make_run(tmp_path, f"auto-seed{seed}", CLASSES, ROWS, seed=seed, kind="finetune")
+        found = {"share": chosen, "temperature": 1 + chosen, "trainable": 7 + seed}
+        found |= {"trained_epochs": 8 + seed, "planned": {"epochs": 8 + seed, "cut": None}}
+        found |= {"retried": {"epochs": 8}} if not chosen else {}
+        phases = [{"mode": "auto", "epochs": 10, **found}]
+        runs.append(write_record(run.path, {**run.record, "seed": seed, "phases": phases}))
+    (line,) = rank(runs)
+    assert len(line.seeds) == 3
+    asked = [{**runs[0].phases[0], "epochs": 3}]  # of another run it is not one
+    other = write_record(runs[0].path, {**runs[0].record, "phases": asked})
+    assert len(rank([other, *runs[1:]])) == 2
+
+
 def test_copies_by_seed_of_a_head_that_ignores_it_cost_no_power(tmp_path):
     once = [seeded(tmp_path / "one", name, 0, skill=s) for name, s in (("x", 3.0), ("y", 2.0))]
     often = [
