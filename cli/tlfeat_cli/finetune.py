@@ -178,6 +178,7 @@ def _say_start(run: Any) -> None:
     share = run.phases[0].get("share")
     if share is not None:
         line += f"; held rows chose {100 * share:.0f}% of the way from there to the last epoch"
+        line += ", trained once more, gently" if "retried" in run.phases[0] else ""
     tell(f"{line}.")
 
 

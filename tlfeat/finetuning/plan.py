@@ -44,10 +44,7 @@ _OF_STEPS: Final = (
 _AVERAGED: Final = 10  # the weights of a step fade in this part of a phase's steps
 _LONGEST: Final = 1000  # steps
 _GENTLER: Final = 0.1  # of the learning rate
-GENTLE_CHANGES: Final = (
-    "flip",
-    "crop",
-)  # of the pictures of a gentler try, where none are asked for
+GENTLE_CHANGES: Final = ("flip", "crop")  # of a gentler try that is told no others
 
 
 @dataclass(frozen=True)

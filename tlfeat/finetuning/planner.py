@@ -235,7 +235,7 @@ class Planner:
         if seconds > LONG and not self.training.state.plan:
             longer = ""
             if compiled.phase.tries_again and not self.training.state.retried:
-                longer = f", or {spoken(2 * seconds)} where it goes back to what it began as"
+                longer = f", or up to {spoken(2 * seconds)} where it goes back to what it began as"
             self.watch.note(
                 f"{'All' if ends else 'This phase'} will be done in about {spoken(seconds)}"
                 f"{longer} ({step:.2f} s a step, {left} steps)."
