@@ -329,7 +329,7 @@ class Phase:
             words.append(f"ema{self.ema:g}" if self.ema else "no-ema")
         if self.goes_back != usual.goes_back:
             words.append("wise" if self.goes_back else "no-wise")
-        if self.tries_again != usual.tries_again and not self.is_parted:
+        if self.shortest().retry is not None:
             words.append("retry" if self.tries_again else "no-retry")
         return words + unusual_words(self.shortest(), without=_NAMED_BY_ITSELF)
 
@@ -394,7 +394,8 @@ class Phase:
             same["ema"] = None
         if self.goes_back == usual.goes_back:
             same["wise_ft"] = None
-        if self.is_parted or self.tries_again == usual.tries_again:
+        cannot = self.is_parted or not self.goes_back
+        if cannot or self.tries_again == usual.tries_again:
             same["retry"] = None
         return replace(self, **same)
 

@@ -169,7 +169,7 @@ def _in_steps(run: Run) -> float:
         of_phase = [
             row
             for row in rows
-            if (row["phase"], row["mode"]) == (last["phase"], last["mode"])
+            if (row["phase"], row.get("mode")) == (last["phase"], last.get("mode"))
             and row["val_loss"] is not None
         ]
         last = min(of_phase, key=lambda row: float(row["val_loss"]), default=last)
