@@ -51,6 +51,12 @@ def cache(tmp_path: Path, networks: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def last_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let heads read the last features alone, so that above a late cut little is trained."""
+    monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Give Debian's chromium, driven from outside; nothing is downloaded."""

@@ -39,12 +39,6 @@ def train(pictures: Path, cache: Path, tmp_path: Path) -> Any:
     return go
 
 
-@pytest.fixture
-def last_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let heads read the last features alone, so that above a late cut little is trained."""
-    monkeypatch.setattr("tlfeat.features.candidates.MOST_COLUMNS", 0)
-
-
 def scores(run: Run, split: str) -> np.ndarray:
     found = read_predictions(run, split)
     assert found.scores is not None

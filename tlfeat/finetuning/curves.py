@@ -3,10 +3,12 @@
 Each function takes the rows of a history and gives the Axes that it drew on; nothing is computed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from tlfeat.files import replacing
 
@@ -55,11 +57,13 @@ def draw_metric(
 
     if ax is None:
         ax = Figure(figsize=(5, 3.5), layout="constrained").add_subplot()
-    epochs = [row["epoch"] for row in history]
+    breaks = second_tries(history)
+    epochs = np.insert(np.array([row["epoch"] for row in history], float), breaks, np.nan)
     for name, line in zip(names, ("-", "--"), strict=False):
         word = f" {name}" if len(names) > 1 else ""
         for prefix, split, colour in (("", "train", _TRAIN), ("val_", "validation", _VALIDATION)):
-            values = [row[prefix + name] for row in history]
+            values = np.array([row[prefix + name] for row in history], float)
+            values = np.insert(values, breaks, np.nan)
             ax.plot(
                 epochs, values, line, color=colour, marker="o", markersize=3, label=split + word
             )
@@ -74,6 +78,18 @@ def draw_metric(
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize=8, framealpha=0.8, edgecolor="none")
     return ax
+
+
+def second_tries(history: Sequence[Mapping[Any, Any]]) -> list[int]:
+    """Give the places of epochs that do not go on from the one before, but from an earlier start.
+
+    There a phase is tried once more, and its curve is broken.
+    """
+    return [
+        place
+        for place, (before, row) in enumerate(pairwise(history), 1)
+        if row["phase"] == before["phase"] and row["mode"] != before["mode"]
+    ]
 
 
 def _mark_phases(ax: "Axes", history: Sequence[dict[str, Any]]) -> int:

@@ -193,7 +193,7 @@ class Training:
         settled = self.settings.settled
         return (self.state if settled is None else settled).retried.get(str(number))
 
-    def _word(self, number: int, phase: Phase) -> str:
+    def _name(self, number: int, phase: Phase) -> str:
         """Name what is trained, in the curves and while it goes on."""
         return f"{phase.mode}, {GENTLY}" if self._retried(number) else phase.mode
 
@@ -238,8 +238,8 @@ class Training:
         total = self._epochs(self.state.phase, compiled.phase) * compiled.steps
         watcher.counted, watcher.remaining = compiled.sums, total - done
         again = " again" if self.settings.settled else ""
-        word = self._word(self.state.phase, compiled.phase)
-        self.watch.start(f"training {word}{again}", total)
+        name = self._name(self.state.phase, compiled.phase)
+        self.watch.start(f"training {name}{again}", total)
         self.watch.step(done)
         return watcher
 
@@ -296,7 +296,7 @@ class Training:
             if self.settings.keep == "all":
                 with replacing(epoch_file(self.folder, state.epoch)) as fresh:
                     self.network.model.save_weights(fresh)
-        again = self._planner.given_up(number, phase)
+        again = self._planner.early_retry(number, phase)
         if again:
             assign(compiled.model.trainable_variables, compiled.start)
             self._try_again(number, again)
@@ -332,7 +332,7 @@ class Training:
         kept = helpers.best_epoch if phase.patience else state.phase_epoch
         if kept < state.phase_epoch:
             state.notes.append(
-                f"Phase {number + 1} ({self._word(number, phase)}) ended after "
+                f"Phase {number + 1} ({self._name(number, phase)}) ended after "
                 f"{state.phase_epoch} of {phase.epochs} epochs and went back to its epoch {kept}."
             )
         again = self._go_back(number, compiled) if phase.goes_back else {}
@@ -366,11 +366,12 @@ class Training:
         weights, settled = compiled.model.trainable_variables, self.settings.settled
         end = values_of(weights)
         if settled is None:
-            chosen = self._choose_share(compiled, weights, end)
+            errors = _OF_GENTLE if self._retried(number) else 1.0
+            chosen = self._choose_share(compiled, weights, end, errors)
         else:
             chosen = Chosen(**settled.chosen[str(number)])
         assign(weights, between(compiled.start, end, chosen.share))
-        again = {} if chosen.share else self._planner.again(number, compiled.phase)
+        again = {} if chosen.share else self._planner.retry(number, compiled.phase)
         if not again:
             logits = [layer for layer in self.network.classifier if layer.weights][-1]
             logits.set_weights([weight / chosen.temperature for weight in logits.get_weights()])
@@ -378,14 +379,17 @@ class Training:
         return again
 
     def _choose_share(
-        self, compiled: CompiledPhase, weights: Sequence[Any], end: Sequence[np.ndarray]
+        self,
+        compiled: CompiledPhase,
+        weights: Sequence[Any],
+        end: Sequence[np.ndarray],
+        errors: float,
     ) -> Chosen:
         held, scores = self.data.held, {}
         for share in SHARES:
             assign(weights, between(compiled.start, end, share))
             scores[share] = self._answers(compiled.model, compiled.rows, held)
-        retried = str(self.state.phase) in self.state.retried
-        return choose_share(self.data.y[held], scores, _OF_GENTLE if retried else 1.0)
+        return choose_share(self.data.y[held], scores, errors)
 
     def save(self, compiled: CompiledPhase, step: int) -> None:
         """Save where the run is: after so many steps of an epoch, 0 at its beginning."""
@@ -442,7 +446,7 @@ class Training:
         return {
             "epoch": epoch,
             "phase": number + 1,
-            "mode": self._word(number, phase),
+            "mode": self._name(number, phase),
             "loss": loss,
             **from_confusion(confusion),
         }

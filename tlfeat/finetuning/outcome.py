@@ -220,14 +220,15 @@ def make_record(
             **phase,
             "trainable": trainable,
             "trained_epochs": len(rows),
-            **_named("planned", state.plan),
-            **_named("retried", state.retried.get(str(number - 1))),
+            **({"planned": state.plan} if state.plan else {}),
+            **({"retried": retried} if retried else {}),
             **state.chosen.get(str(number - 1), {}),
         }
         for number, (phase, trainable) in enumerate(
             zip(settings["phases"], state.trainable, strict=True), 1
         )
         for rows in [[row for row in state.history if row["phase"] == number]]
+        for retried in [state.retried.get(str(number - 1))]
     ]
     measured = "test" if "test" in metrics else "validation"
     best: dict[str, int] = {}
@@ -268,11 +269,6 @@ def make_record(
         stand_in=stand_in,
         warnings=[*warnings, *state.notes],
     )
-
-
-def _named(name: str, value: Any) -> dict[str, Any]:
-    """Give a value under its name where there is one."""
-    return {name: value} if value else {}
 
 
 def _added(first: float | None, second: float | None) -> float | None:

@@ -87,10 +87,10 @@ class Planner:
             self.watch.note("No views are kept: changed pictures go through the whole network.")
         return replace(phase, epochs=epochs)
 
-    def given_up(self, number: int, phase: Phase) -> dict[str, Any]:
-        """Give how a phase is trained once more that promises nothing; empty if it goes on.
+    def early_retry(self, number: int, phase: Phase) -> dict[str, Any]:
+        """Give how a phase is trained once more that is given up; empty if it goes on.
 
-        That is where none of its first epochs, a third and three at least, was better on held
+        It is where none of its first epochs, a third and three at least, was better on held
         rows than what it began as.
         """
         state, done = self.training.state, self.training.state.phase_epoch
@@ -99,18 +99,16 @@ class Planner:
             return {}
         if min(row["val_loss"] for row in state.history[-done:]) < start:
             return {}
-        return self.again(number, phase)
+        return self.retry(number, phase)
 
-    def again(self, number: int, phase: Phase) -> dict[str, Any]:
+    def retry(self, number: int, phase: Phase) -> dict[str, Any]:
         """Give how a phase that went all the way back is trained once more; empty if it is not.
 
         With a budget it is where some epochs still fit, with as many on the held rows too if
         there is to be a refit: what it would stay, a head, learns from them in any case.
         """
         state, settings = self.training.state, self.settings
-        is_first = settings.settled is None and str(number) not in state.retried
-        all_right = state.start.get("validation", {}).get("accuracy") == 1
-        if not phase.tries_again or not is_first or all_right:
+        if not self._may_retry(number, phase):
             return {}
         gentle = replace(phase.gentler(), epochs=settings.phases[number].epochs)
         said = ""
@@ -131,6 +129,16 @@ class Planner:
             "augment": [one.as_dict() for one in changes],
             "after": state.phase_epoch,
         }
+
+    def _may_retry(self, number: int, phase: Phase) -> bool:
+        """Say whether a phase may be trained once more: the first time, and not in a refit.
+
+        Where what it begins as has all held rows right, none could prefer another.
+        """
+        state = self.training.state
+        is_first = self.settings.settled is None and str(number) not in state.retried
+        all_right = state.start.get("validation", {}).get("accuracy") == 1
+        return phase.tries_again and is_first and not all_right
 
     def _fitted_again(self, phase: Phase, budget: float) -> tuple[Phase, str]:
         """Give a second try the epochs that still fit, none where they are few, and say so."""
@@ -234,7 +242,7 @@ class Planner:
             seconds += costs.refit(sum(phase.epochs for phase in self.settings.phases))
         if seconds > LONG and not self.training.state.plan:
             longer = ""
-            if compiled.phase.tries_again and not self.training.state.retried:
+            if self._may_retry(self.training.state.phase, compiled.phase):
                 longer = f", or up to {spoken(2 * seconds)} where it goes back to what it began as"
             self.watch.note(
                 f"{'All' if ends else 'This phase'} will be done in about {spoken(seconds)}"

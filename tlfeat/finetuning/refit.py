@@ -65,7 +65,9 @@ class Settled:
 def as_trained(phase: Phase, plan: Mapping[str, Any], retried: Mapping[str, Any] | None) -> Phase:
     """Give a phase as it is trained: as a budget has planned it, and gently where it went back."""
     planned = replace(phase, **plan)
-    return planned if not retried else replace(planned.gentler(), epochs=retried["epochs"])
+    if not retried:
+        return planned
+    return replace(planned, learning_rate=retried["learning_rate"], epochs=retried["epochs"])
 
 
 def refit_folder(run: Path) -> Path:

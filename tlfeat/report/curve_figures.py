@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tlfeat.finetuning.curves import second_tries
 from tlfeat.report.figures import in_style, label_ends
 from tlfeat.report.style import MUTED, ORANGE, SKY, new_axes
 
@@ -45,13 +46,14 @@ def draw_learning_curves(
     from matplotlib.ticker import MaxNLocator
 
     ax = ax or new_axes(4.4, 3.0)
-    epochs = table["epoch"].to_numpy()
+    breaks = second_tries(table[["phase", "mode"]].to_dict("records"))
+    epochs = np.insert(table["epoch"].to_numpy(float), breaks, np.nan)
     ends = []
     for column, label, colour, marker in (
         (metric, "train", SKY, "s"),
         (f"val_{metric}", "validation", ORANGE, "o"),
     ):
-        values = table[column].to_numpy(float)
+        values = np.insert(table[column].to_numpy(float), breaks, np.nan)
         ax.plot(epochs, values, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
         there = np.flatnonzero(np.isfinite(values))
         if len(there):

@@ -10,7 +10,7 @@ from tlfeat.heads.metric import WORDS
 from tlfeat.runs.record import Run
 
 # what follows from training a phase, and not from what was asked for
-_OF_A_PHASE: Final = (
+_PHASE_RESULTS: Final = (
     "trained_epochs", "trainable", "planned", "retried", "share", "temperature",
 )  # fmt: skip
 
@@ -113,7 +113,7 @@ def _without_seed(run: Run, by_id: Mapping[str, Run]) -> str:
     """Give what decides a run but its seed, and that of the run that it starts from."""
     # What follows from the seed is left out, the rest was asked for.
     settings = _without(run.settings, "chosen", "converged", "temperature", "edges")
-    settings["phases"] = [_without(phase, *_OF_A_PHASE) for phase in run.phases]
+    settings["phases"] = [_without(phase, *_PHASE_RESULTS) for phase in run.phases]
     # A random network's weights are drawn from the seed too.
     weights, start = run.weights_digest.partition(":")[0], None
     if run.parent is not None:
