@@ -177,8 +177,8 @@ def _say_start(run: Any) -> None:
         line += "; mode frozen has no better one, so no epoch was trained (a rate asks for steps)"
     share = run.phases[0].get("share")
     if share is not None:
+        line += "; tried once more, gently" if "retried" in run.phases[0] else ""
         line += f"; held rows chose {100 * share:.0f}% of the way from there to the last epoch"
-        line += ", trained once more, gently" if "retried" in run.phases[0] else ""
     tell(f"{line}.")
 
 
